@@ -1,0 +1,161 @@
+// Package istio reads configuration: Istio's and Mizzen's own resources and the few Kubernetes ones that a mesh needs,
+// each with the file and line it came from. Strict: an unknown field is a diagnostic, never silence.
+package istio
+
+import (
+	"fmt"
+	"time"
+
+	meshconfig "istio.io/api/mesh/v1alpha1"
+	networking "istio.io/api/networking/v1alpha3"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+// Position is a place in a file. Line and Column are 1-based; 0 is unknown.
+type Position struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+}
+
+// String formats as "file:line:column", leaving out what is unknown.
+func (p Position) String() string {
+	switch {
+	case p.File == "" && p.Line == 0:
+		return ""
+	case p.Line == 0:
+		return p.File
+	case p.Column == 0:
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
+// Ref names an object.
+type Ref struct {
+	Kind      string `json:"kind,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+}
+
+// String formats as "Kind namespace/name".
+func (r Ref) String() string {
+	if r.Namespace == "" {
+		return r.Kind + " " + r.Name
+	}
+	return r.Kind + " " + r.Namespace + "/" + r.Name
+}
+
+// Meta is an object's metadata and where it was read.
+type Meta struct {
+	APIVersion        string
+	Ref               // Namespace is never empty for namespaced kinds: "default" is filled in
+	Labels            map[string]string
+	Annotations       map[string]string
+	CreationTimestamp time.Time // zero if unknown (files)
+	Position          Position  // of the document's first line
+	// Places maps a field path ("spec.http[0].match[1].uri") to where its key (or list item) stands. Nil if unknown.
+	Places map[string]Position
+	// Raw is the object as JSON, as the user wrote it: what `mizzen get -o yaml` prints.
+	Raw []byte
+}
+
+// At returns the position of path, or of its nearest ancestor that has one, or of the document.
+func (m *Meta) At(path string) Position {
+	for p := path; p != ""; p = parentPath(p) {
+		if pos, ok := m.Places[p]; ok {
+			return pos
+		}
+	}
+	return m.Position
+}
+
+func parentPath(p string) string {
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i] == '.' || p[i] == '[' {
+			return p[:i]
+		}
+	}
+	return ""
+}
+
+// Object is one decoded object of any kind: Spec is Istio's own API type, or the whole Kubernetes object.
+type Object[T any] struct {
+	Meta
+	Spec T
+}
+
+// Set is everything that was read, each list sorted by namespace, then name; no two objects of a kind share both.
+type Set struct {
+	VirtualServices  []*Object[*networking.VirtualService]
+	DestinationRules []*Object[*networking.DestinationRule]
+	Gateways         []*Object[*networking.Gateway]
+	ServiceEntries   []*Object[*networking.ServiceEntry]
+	WorkloadEntries  []*Object[*networking.WorkloadEntry]
+	Sidecars         []*Object[*networking.Sidecar]
+	RateLimits       []*Object[*RateLimit]
+
+	Services       []*Object[*corev1.Service]
+	Pods           []*Object[*corev1.Pod]
+	Endpoints      []*Object[*corev1.Endpoints]
+	EndpointSlices []*Object[*discoveryv1.EndpointSlice]
+	Namespaces     []*Object[*corev1.Namespace]
+	// Workloads are Deployments, StatefulSets (and ReplicaSets, DaemonSets), reduced to what they have in common.
+	Workloads []*Object[*WorkloadTemplate]
+	// Mesh is the MeshConfig: from ConfigMap istio in istio-system (data.mesh), nil if none.
+	Mesh *Object[*meshconfig.MeshConfig]
+	// Others are recognised kinds that are kept but mean nothing here (ServiceAccount, Secret, ConfigMap...).
+	Others []*Meta
+}
+
+// WorkloadTemplate is a Deployment or StatefulSet: a pod template and a count.
+type WorkloadTemplate struct {
+	Kind     string // Deployment, StatefulSet...
+	Replicas int    // default 1
+	Template corev1.PodTemplateSpec
+}
+
+// RateLimit is Mizzen's own kind, mizzen.dev/v1alpha1: what Istio's API lacks.
+type RateLimit struct {
+	// Selector picks workloads (or gateways) by label, in the namespace (everywhere from the root namespace).
+	Selector *RateLimitSelector `json:"selector,omitempty"`
+	// TargetRefs name Services, ServiceEntries or Gateways of the same namespace, as AuthorizationPolicy's do.
+	TargetRefs []TargetRef     `json:"targetRefs,omitempty"`
+	Limits     []RateLimitRule `json:"limits"`
+}
+
+// RateLimitSelector is Istio's WorkloadSelector.
+type RateLimitSelector struct {
+	MatchLabels map[string]string `json:"matchLabels"`
+}
+
+// TargetRef is Istio's PolicyTargetReference.
+type TargetRef struct {
+	Group string `json:"group,omitempty"`
+	Kind  string `json:"kind"`
+	Name  string `json:"name"`
+}
+
+// RateLimitRule is one limit. Match is VirtualService's own HTTPMatchRequest.
+type RateLimitRule struct {
+	Name     string                         `json:"name,omitempty"` // default: its index
+	Match    []*networking.HTTPMatchRequest `json:"-"`              // JSON "match", decoded by istio.Decode
+	Key      []RateLimitKey                 `json:"key,omitempty"`
+	Requests uint32                         `json:"requests"`
+	Per      string                         `json:"per"` // Go duration, or second, minute, hour, day
+	Burst    uint32                         `json:"burst,omitempty"`
+	Scope    string                         `json:"scope,omitempty"`  // local (default), global
+	Action   string                         `json:"action,omitempty"` // enforce (default), shadow
+}
+
+// RateLimitKey is one part of the key; exactly one is set.
+type RateLimitKey struct {
+	Header        string `json:"header,omitempty"`
+	Cookie        string `json:"cookie,omitempty"`
+	Query         string `json:"query,omitempty"`
+	Path          bool   `json:"path,omitempty"`
+	Method        bool   `json:"method,omitempty"`
+	SourceAddress bool   `json:"sourceAddress,omitempty"`
+	Route         bool   `json:"route,omitempty"`
+}

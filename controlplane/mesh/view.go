@@ -1,0 +1,181 @@
+package mesh
+
+import (
+	"github.com/mizzen-mesh/mizzen/filters/canary"
+	"github.com/mizzen-mesh/mizzen/filters/fault"
+	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
+	"github.com/mizzen-mesh/mizzen/filters/tracing"
+)
+
+// Node is what the control plane knows of a proxy, read from its xDS node (Istio's form) and nothing else.
+type Node struct {
+	ID        string // sidecar~IP~pod.ns~ns.svc.cluster.local
+	Gateway   bool   // "router" rather than "sidecar"
+	IP        string
+	Name      string // pod name
+	Namespace string
+	Domain    string // ns.svc.cluster.local
+	Labels    map[string]string
+	// Intercepts is false with metadata INTERCEPTION_MODE NONE: the proxy binds real ports and, if HTTPProxyPort is
+	// set (metadata HTTP_PROXY_PORT), serves outbound HTTP as a proxy on it. True is Istio's REDIRECT.
+	Intercepts    bool
+	HTTPProxyPort uint32
+	// AppAddress is where the application listens (metadata MIZZEN_APP_ADDRESS); "" 127.0.0.1.
+	AppAddress string
+	// BindAddress for listeners that bind (metadata MIZZEN_BIND_ADDRESS); "" the IP for inbound, 0.0.0.0 for gateways.
+	BindAddress string
+	// Ports maps a gateway server's port to the port really bound (metadata MIZZEN_PORTS {"80":8080}).
+	Ports map[uint32]uint32
+	// Module is true if the proxy can load Mizzen's dynamic module (metadata MIZZEN_FILTERS "dynamic-module").
+	// Without it the proxy gets native routes only: traffic goes on, Go policies do not act.
+	Module bool
+}
+
+// View is all that one proxy may know: the cache key of configuration. xdsgen sees nothing else.
+type View struct {
+	Node      Node
+	Settings  Settings
+	Listeners []*Listener      // sorted by Name
+	Tables    []*RouteTable    // sorted by Name
+	Clusters  []*Cluster       // sorted by Name
+	Endpoints []*EndpointGroup // sorted by Cluster; one per EDS cluster
+}
+
+// ListenerKind says what a listener is for.
+type ListenerKind uint8
+
+// Listener kinds.
+const (
+	// ListenHTTPProxy: outbound HTTP as an explicit proxy (INTERCEPTION_MODE NONE); CONNECT included.
+	ListenHTTPProxy ListenerKind = iota
+	// ListenOutboundHTTP: 0.0.0.0:port, bind_to_port false, reached through ListenVirtualOutbound.
+	ListenOutboundHTTP
+	// ListenOutboundTCP: one service port of plain TCP (or TLS passed through).
+	ListenOutboundTCP
+	// ListenVirtualOutbound: 15001, use_original_dst, Passthrough or BlackHole.
+	ListenVirtualOutbound
+	// ListenVirtualInbound: 15006, one filter chain per Inbound.
+	ListenVirtualInbound
+	// ListenInbound: binds one workload port itself (INTERCEPTION_MODE NONE).
+	ListenInbound
+	// ListenGateway: a gateway's port.
+	ListenGateway
+)
+
+// Listener of one proxy.
+type Listener struct {
+	Name    string // Istio's: "0.0.0.0_9080", "virtualOutbound", "virtualInbound"
+	Kind    ListenerKind
+	Address string
+	Port    uint32
+	// Table is the RouteTable for HTTP kinds.
+	Table string
+	// Cluster for ListenOutboundTCP, and what ListenVirtualOutbound sends unmatched connections to.
+	Cluster string
+	// Inbound: one for ListenInbound, any number for ListenVirtualInbound.
+	Inbound []*Inbound
+	Origins []Origin
+	// Tracing is the listener's base filter configuration.
+	Tracing *tracing.Config
+}
+
+// Inbound is one port of the workload that the proxy stands before.
+type Inbound struct {
+	Port     uint32 // workload port
+	Protocol Protocol
+	Cluster  string // "inbound|9080||"
+	Table    string // RouteTable "inbound|9080||"; "" for TCP
+	Hostname string // service, for stats; "" if none
+}
+
+// RouteTable is one RouteConfiguration. Virtual hosts travel one by one to delta clients.
+type RouteTable struct {
+	Name         string
+	VirtualHosts []*VirtualHost // sorted by Name; never the catch-all
+	// CatchAll is the "*" host that stays inside the table: "allow_any" to PassthroughCluster, "block_all" (502) or nil.
+	CatchAll *VirtualHost
+	Gateway  bool
+	Inbound  bool
+	// Proxy: the table of a ListenHTTPProxy (adds CONNECT routes where TLS ports are named).
+	Proxy bool
+}
+
+// VirtualHost of a table.
+type VirtualHost struct {
+	Name    string // "reviews.default.svc.cluster.local:9080"
+	Domains []string
+	Routes  []*BoundRoute
+	// Canary decides among the routes whose Choice is not ""; nil: Envoy's own matching.
+	Canary *canary.Config
+	// RateLimit applies to every route of the host.
+	RateLimit  *ratelimit.Config
+	RequireTLS bool // httpsRedirect
+	Origins    []Origin
+}
+
+// BoundRoute is one Envoy route: one match and an action whose clusters are resolved.
+type BoundRoute struct {
+	Name  string
+	Match *Match // nil: everything
+	// Choice, if not "", is the value of canary.RouteHeader that selects this route (on top of the path in Match).
+	Choice string
+	// Connect: a CONNECT route (explicit proxy to a TLS port).
+	Connect  bool
+	Route    *Route             // the action and its policies (rewrite, timeout, retries, headers...)
+	Clusters []*WeightedCluster // for Route.Destinations, already resolved; one with Weight 0 or 100, or several
+	Mirrors  []*MirrorCluster
+	Hash     []*HashKey // consistent hash of the destinations
+	Fault    *fault.Config
+}
+
+// WeightedCluster is a destination resolved to a cluster.
+type WeightedCluster struct {
+	Cluster string
+	Weight  uint32
+	Headers HeaderOps
+	// Missing: no such subset or host; Envoy answers 503 NC. Do not wait for it.
+	Missing bool
+}
+
+// MirrorCluster is a mirror resolved to a cluster.
+type MirrorCluster struct {
+	Cluster string
+	PPM     uint32
+}
+
+// ClusterKind is how a cluster finds its hosts.
+type ClusterKind uint8
+
+// Cluster kinds.
+const (
+	ClusterEDS ClusterKind = iota
+	ClusterStrictDNS
+	ClusterLogicalDNS
+	ClusterOriginalDst
+	ClusterStatic
+	// ClusterDynamicDNS resolves the request's own host (dynamic forward proxy): ResolutionNone and Passthrough of an
+	// explicit HTTP proxy.
+	ClusterDynamicDNS
+	// ClusterBlackHole has no hosts.
+	ClusterBlackHole
+)
+
+// Cluster of one proxy.
+type Cluster struct {
+	Name     string // outbound|9080|v1|reviews.default.svc.cluster.local
+	Kind     ClusterKind
+	Hosts    []*Endpoint // for Static and DNS kinds
+	Protocol Protocol
+	Traffic  *Traffic // port-level resolved: its Ports is nil; nil: defaults
+	Inbound  bool
+	// Hostname, Namespace, Subset for metadata that Kiali and istioctl read; Origin is the DestinationRule, if any.
+	Hostname, Namespace, Subset string
+	Port                        uint32
+	Origins                     []Origin
+}
+
+// EndpointGroup is the endpoints of one EDS cluster. Unready ones are left out, draining ones marked.
+type EndpointGroup struct {
+	Cluster   string
+	Endpoints []*Endpoint
+}

@@ -1,0 +1,197 @@
+// Package mesh is the model between Istio's API and Envoy's: what the YAML means once names are resolved. Structs only;
+// it knows no Istio, Kubernetes or Envoy type. Values are immutable once built: share them, never change them.
+package mesh
+
+import (
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/filters/canary"
+	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
+)
+
+// Origin is the YAML object and line that a part came from: what a NACK, a diagnostic or `explain` names.
+type Origin struct {
+	Kind, Namespace, Name string
+	File                  string // "" if the object came from an API server
+	Line                  int    // 1-based; 0 unknown
+}
+
+// World is everything that the configuration says, for all proxies. One value per generation.
+type World struct {
+	Settings  Settings
+	Services  []*Service // sorted by Hostname, then Namespace
+	Workloads []*Workload
+	Rules     []*HostRules // VirtualServices, one per object, in precedence order (oldest first, then by name)
+	Policies  []*Policy    // DestinationRules, merged per host and namespace
+	Gateways  []*Gateway
+	Sidecars  []*Sidecar
+	Limits    []*LimitPolicy // RateLimits
+	// Endpoints by Service: see EndpointKey. Kept apart so that an endpoint change rebuilds nothing else.
+	Endpoints map[EndpointKey][]*Endpoint
+}
+
+// Settings are mesh-wide (Istio's MeshConfig).
+type Settings struct {
+	DomainSuffix    string // "cluster.local"
+	RootNamespace   string // "istio-system"
+	OutboundAny     bool   // outboundTrafficPolicy ALLOW_ANY (the default) rather than REGISTRY_ONLY
+	AccessLogFile   string // "" off; "/dev/stdout"
+	AccessLogFormat string // "" Istio's default text format
+	ConnectTimeout  time.Duration
+	// DefaultRetries is used by routes without retries; nil means none.
+	DefaultRetries *Retries
+	// TraceSampling in percent of new traces; nil 100 (the filter's default).
+	TraceSampling *float64
+}
+
+// Protocol of a port.
+type Protocol string
+
+// Protocols, as Istio names them. HTTP covers HTTP/1.1 and, on inbound, h2c.
+const (
+	HTTP  Protocol = "HTTP"
+	HTTP2 Protocol = "HTTP2"
+	GRPC  Protocol = "GRPC"
+	HTTPS Protocol = "HTTPS"
+	TLS   Protocol = "TLS"
+	TCP   Protocol = "TCP"
+)
+
+// IsHTTP tells whether requests on the port are routed by HTTP routes.
+func (p Protocol) IsHTTP() bool { return p == HTTP || p == HTTP2 || p == GRPC }
+
+// Resolution says how a service's endpoints are found.
+type Resolution uint8
+
+// Resolutions. Registry and Static come over EDS; DNS by Envoy; None is the address that the caller asked for.
+const (
+	ResolutionRegistry      Resolution = iota // Kubernetes Service: pods or EndpointSlices, over EDS
+	ResolutionStatic                          // ServiceEntry STATIC, over EDS
+	ResolutionDNS                             // ServiceEntry DNS: STRICT_DNS
+	ResolutionDNSRoundRobin                   // ServiceEntry DNS_ROUND_ROBIN: LOGICAL_DNS
+	ResolutionNone                            // ServiceEntry NONE: ORIGINAL_DST
+)
+
+// Service is one host name with its ports: a Kubernetes Service or one host of a ServiceEntry.
+type Service struct {
+	Hostname   string // FQDN ("reviews.default.svc.cluster.local"), or an external host, perhaps "*.example.com"
+	Namespace  string
+	ShortName  string   // Kubernetes Service name; "" for a ServiceEntry
+	Addresses  []string // cluster IPs or ServiceEntry addresses; may be empty
+	Ports      []*Port
+	Resolution Resolution
+	External   bool              // ServiceEntry MESH_EXTERNAL
+	Selector   map[string]string // for inbound: which workloads it selects; nil for none
+	Visibility Visibility
+	// DNSEndpoints for ResolutionDNS*: address (host name or IP), sorted; the hostname itself if the entry lists none.
+	DNSEndpoints []*Endpoint
+	Origin       Origin
+}
+
+// Port of a service.
+type Port struct {
+	Number     uint32
+	Name       string
+	Protocol   Protocol
+	TargetPort uint32 // workload's port; Number if not given; 0 if it is TargetName
+	TargetName string // named container port; resolved per workload
+}
+
+// Visibility is exportTo: nil means everywhere; else namespaces ("." is resolved to the object's own).
+type Visibility map[string]bool
+
+// In tells whether a namespace sees it.
+func (v Visibility) In(namespace string) bool { return v == nil || v[namespace] }
+
+// Workload is a running instance: a Pod, or a WorkloadEntry.
+type Workload struct {
+	Name, Namespace string
+	Address         string
+	Labels          map[string]string
+	Ports           map[string]uint32 // named ports
+	ServiceAccount  string
+	Ready           bool
+	Locality        string // region/zone/subzone
+	Weight          uint32
+	Origin          Origin
+}
+
+// EndpointKey names the endpoints of one service port.
+type EndpointKey struct {
+	Hostname  string
+	Namespace string
+	Port      uint32 // service port number
+}
+
+// Endpoint is one address behind a service port.
+type Endpoint struct {
+	Address  string
+	Port     uint32
+	Labels   map[string]string // for subsets
+	Weight   uint32            // 0: unset
+	Ready    bool
+	Draining bool
+	Locality string
+	Workload string // "name.namespace" if known
+}
+
+// HostRules is one VirtualService, its hosts resolved to FQDNs.
+type HostRules struct {
+	Namespace, Name string
+	Hosts           []string
+	Gateways        []string // "mesh" or "namespace/name", never empty
+	Visibility      Visibility
+	Routes          []*Route
+	// Canary is set if Mizzen's canary decides among the routes: see Choice in Route. Nil: Envoy's own matching does.
+	// The view fills in the rules from Routes; this holds stickiness, response header and lane.
+	Canary *canary.Config
+	Origin Origin
+}
+
+// Gateway is one Gateway resource.
+type Gateway struct {
+	Namespace, Name string
+	Selector        map[string]string
+	Servers         []*Server
+	Origin          Origin
+}
+
+// Server is one server of a Gateway.
+type Server struct {
+	Port          uint32
+	PortName      string
+	Protocol      Protocol
+	Bind          string
+	Hosts         []GatewayHost
+	HTTPSRedirect bool
+	Origin        Origin
+}
+
+// GatewayHost is "namespace/host"; Namespace "" or "*" is any, host may be "*" or "*.x".
+type GatewayHost struct{ Namespace, Host string }
+
+// Sidecar is one Sidecar resource.
+type Sidecar struct {
+	Namespace, Name string
+	Selector        map[string]string // nil: the whole namespace
+	Egress          []EgressHost      // nil: everything visible
+	OutboundAny     *bool             // nil: the mesh's
+	Origin          Origin
+}
+
+// EgressHost is "namespace/host" of a Sidecar's egress; both may be "*", Namespace may be "~" (none).
+type EgressHost struct {
+	Namespace, Host string
+	Port            uint32 // 0: all
+}
+
+// LimitPolicy is one RateLimit resource and the proxies that enforce it.
+type LimitPolicy struct {
+	Namespace, Name string
+	Selector        map[string]string // workloads in Namespace (every namespace if it is the root namespace)
+	// Targets: hostnames of Services whose workloads enforce it, inbound; and gateways ("namespace/name").
+	Services []string
+	Gateways []string
+	Config   ratelimit.Config
+	Origin   Origin
+}

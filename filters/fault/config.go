@@ -1,0 +1,73 @@
+package fault
+
+import (
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/match"
+)
+
+// Config is an ordered list of faults; the first rule that matches applies, its delay and abort drawn independently.
+// Source: Envoy's HTTPFault, Istio's HTTPFaultInjection.
+type Config struct {
+	Rules []Rule `json:"rules"`
+	// AllowHeaders obeys x-envoy-fault-* request headers, capped by the rule's percentages. Off by default.
+	AllowHeaders bool `json:"allowHeaders,omitempty"`
+	// MaxActive caps the faults in progress in this Envoy; 0: no cap.
+	MaxActive uint32 `json:"maxActive,omitempty"`
+}
+
+// Rule is a delay, an abort, or both, for requests that any of Match matches (none: all).
+type Rule struct {
+	Name  string          `json:"name,omitempty"`
+	Match []match.Request `json:"match,omitempty"`
+	Delay *Delay          `json:"delay,omitempty"`
+	Abort *Abort          `json:"abort,omitempty"`
+	// ResponseRate limits the response body.
+	ResponseRate *ResponseRate `json:"responseRate,omitempty"`
+	// Key makes the draw deterministic: the same key is always, or never, hit.
+	Key *match.Key `json:"key,omitempty"`
+	// From and Until bound the rule in time; zero: unbounded.
+	From  time.Time `json:"from,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+// Delay holds a request back before it is forwarded. Exactly one of Fixed and Distribution is set.
+type Delay struct {
+	Percentage   filter.Percent  `json:"percentage"`
+	Fixed        filter.Duration `json:"fixed,omitempty"`
+	Distribution *Distribution   `json:"distribution,omitempty"`
+}
+
+// Distribution of delays. Kind is uniform (Min, Max), normal (Mean, StdDev), exponential (Mean), pareto (Min, Shape)
+// or histogram (Percentiles). Max, if set, truncates every kind.
+type Distribution struct {
+	Kind        string          `json:"kind"`
+	Min         filter.Duration `json:"min,omitempty"`
+	Max         filter.Duration `json:"max,omitempty"`
+	Mean        filter.Duration `json:"mean,omitempty"`
+	StdDev      filter.Duration `json:"stdDev,omitempty"`
+	Shape       float64         `json:"shape,omitempty"`
+	Percentiles []Percentile    `json:"percentiles,omitempty"`
+}
+
+// Percentile is one point of a latency histogram: P (percent) of requests take at most Value.
+type Percentile struct {
+	P     float64         `json:"p"`
+	Value filter.Duration `json:"value"`
+}
+
+// Abort answers instead of the upstream. Exactly one of HTTPStatus and GRPCStatus is set.
+type Abort struct {
+	Percentage filter.Percent `json:"percentage"`
+	HTTPStatus int            `json:"httpStatus,omitempty"`
+	GRPCStatus *int           `json:"grpcStatus,omitempty"`
+	// AfterResponse lets the upstream do its work and then loses the answer.
+	AfterResponse bool `json:"afterResponse,omitempty"`
+}
+
+// ResponseRate throttles response bodies.
+type ResponseRate struct {
+	Percentage filter.Percent `json:"percentage"`
+	KiBPerS    uint64         `json:"kibPerSecond"`
+}

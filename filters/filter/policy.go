@@ -1,0 +1,86 @@
+// Package filter is the contract between Mizzen's data-plane policies and the hosts that run them (an Envoy dynamic
+// module, a contrib golang filter, a proxy-wasm VM, a test). Policies decide; hosts act. Standard library only.
+package filter
+
+import "time"
+
+// A Policy decides one exchange. It never blocks, starts goroutines or reads the clock: all it may use is in x.
+// One Policy value serves every worker of an Envoy at once: it is immutable, or guards its state itself.
+type Policy interface {
+	// Request decides on the request's headers. It is called once per exchange; after a Wait or a Call it is called
+	// again with x.Resumed() true.
+	Request(x *Exchange) Verdict
+	// Response decides on the response's headers (x.Response is then non-nil). Local replies pass through it too.
+	Response(x *Exchange) Verdict
+}
+
+// Verdict is what a policy wants done. The zero Verdict means: go on.
+type Verdict struct {
+	// Reply ends the exchange here with a local reply; nil goes on.
+	Reply *Reply
+	// Wait suspends the stream, then resumes the chain at the same policy with x.Resumed() true. Zero or less: no wait.
+	Wait time.Duration
+	// Call asks an upstream cluster, then resumes the chain at the same policy with x.Answer set. Nil: no call.
+	Call *Call
+	// Reroute says that header edits may have changed the route: the host writes the edits, clears Envoy's route
+	// cache, and continues with the new route's configuration.
+	Reroute bool
+}
+
+// Reply is a local reply.
+type Reply struct {
+	// Status is the HTTP status, 200-599. For a gRPC request the host answers HTTP 200 with GRPCStatus instead.
+	Status int
+	// GRPCStatus is the grpc-status code; nil lets the host (Envoy) map Status for gRPC requests.
+	GRPCStatus *int
+	// Headers are added to the reply. Names are lower case.
+	Headers []Header
+	Body    string
+	// Details is Envoy's response code detail, e.g. "mizzen_fault_abort": lower case, no blanks.
+	Details string
+	// Flag is an access-log response flag, e.g. "FI"; "" sets none.
+	Flag string
+}
+
+// Call is a request to an upstream cluster on behalf of a policy (the rate-limit service, a collector).
+type Call struct {
+	Cluster string
+	Headers []Header // must hold :method, :path and host
+	Body    []byte
+	Timeout time.Duration
+}
+
+// Answer is what came back from a Call. Err is non-empty if nothing did ("reset", "timeout", "no such cluster").
+type Answer struct {
+	Headers []Header
+	Body    []byte
+	Err     string
+}
+
+// Metric names one counter or gauge with its labels. Policies declare theirs as package-level constants-in-spirit
+// (never changed after start) and list them in their Kind, because Envoy fixes metrics when a filter is configured.
+type Metric struct {
+	Name   string // e.g. "canary_decisions_total"; the host adds its own prefix
+	Help   string
+	Labels []string
+	Gauge  bool
+}
+
+// Kind describes one policy to the registry: its name in configuration, and how to make it.
+type Kind struct {
+	Name string
+	// Reason says why it stands where it stands in the chain.
+	Reason string
+	// New parses its configuration (JSON, strict: an unknown field is an error) and makes the policy.
+	New func(raw []byte, env *Env) (Policy, error)
+	// Metrics lists every metric the policy may touch.
+	Metrics []*Metric
+}
+
+// Env is what a policy may use when it is made.
+type Env struct {
+	// Shared returns the value kept under key in this process, making it on first use. The value lives as long as
+	// anybody refers to it, so that limits and budgets survive an update of configuration: a new Policy is made
+	// before the old one is dropped. Safe for concurrent use. Never nil.
+	Shared func(key string, make func() any) any
+}
