@@ -21,21 +21,51 @@ type Edit struct {
 	Name, Value string
 }
 
+// Loader reads a header map from its host, all of it in one go. Names are lower case; the strings stay valid.
+type Loader interface{ LoadHeaders() []Header }
+
 // Headers is a snapshot of a header map, taken in one crossing of the host boundary, and a log of the edits made to
 // it since. Names are lower case. A few dozen entries: lookups are linear, which beats hashing at that size.
+//
+// A host may defer the snapshot until something is read (ResetLazy): setting a header costs no reading.
 type Headers struct {
 	entries []Header
 	edits   []Edit
+	taken   int    // how many of edits the host has written
+	load    Loader // non-nil until the snapshot is taken
 }
 
 // NewHeaders takes ownership of entries.
 func NewHeaders(entries []Header) *Headers { return &Headers{entries: entries} }
 
 // Reset points h at a new snapshot and forgets the edits.
-func (h *Headers) Reset(entries []Header) { h.entries, h.edits = entries, h.edits[:0] }
+func (h *Headers) Reset(entries []Header) {
+	h.entries, h.edits, h.taken, h.load = entries, h.edits[:0], 0, nil
+}
+
+// ResetLazy forgets snapshot and edits; the next read takes a new snapshot from l.
+func (h *Headers) ResetLazy(l Loader) { h.entries, h.edits, h.taken, h.load = nil, h.edits[:0], 0, l }
+
+// snapshot takes the deferred snapshot and applies the edits that the host has not written yet.
+func (h *Headers) snapshot() {
+	l := h.load
+	h.load = nil
+	h.entries = l.LoadHeaders()
+	for _, e := range h.edits[h.taken:] {
+		if e.Op != EditAdd {
+			h.drop(e.Name)
+		}
+		if e.Op != EditRemove {
+			h.entries = append(h.entries, Header{e.Name, e.Value})
+		}
+	}
+}
 
 // Get returns the first value of name.
 func (h *Headers) Get(name string) (value string, ok bool) {
+	if h.load != nil {
+		h.snapshot()
+	}
 	for i := range h.entries {
 		if h.entries[i].Name == name {
 			return h.entries[i].Value, true
@@ -49,6 +79,9 @@ func (h *Headers) Value(name string) string { v, _ := h.Get(name); return v }
 
 // Joined returns all values of name joined with ",", as Envoy's header matchers see a repeated header.
 func (h *Headers) Joined(name string) (value string, ok bool) {
+	if h.load != nil {
+		h.snapshot()
+	}
 	for i := range h.entries {
 		if h.entries[i].Name != name {
 			continue
@@ -63,43 +96,60 @@ func (h *Headers) Joined(name string) (value string, ok bool) {
 }
 
 // All returns the snapshot with the edits applied; the caller must not change it.
-func (h *Headers) All() []Header { return h.entries }
+func (h *Headers) All() []Header {
+	if h.load != nil {
+		h.snapshot()
+	}
+	return h.entries
+}
 
 // Set replaces every value of name.
 func (h *Headers) Set(name, value string) {
-	h.drop(name)
-	h.entries = append(h.entries, Header{name, value})
+	if h.load == nil {
+		h.drop(name)
+		h.entries = append(h.entries, Header{name, value})
+	}
 	h.edits = append(h.edits, Edit{EditSet, name, value})
 }
 
 // Add appends a value.
 func (h *Headers) Add(name, value string) {
-	h.entries = append(h.entries, Header{name, value})
+	if h.load == nil {
+		h.entries = append(h.entries, Header{name, value})
+	}
 	h.edits = append(h.edits, Edit{EditAdd, name, value})
 }
 
-// Remove removes every value of name; removing an absent name is no edit.
+// Remove removes every value of name; removing a name known to be absent is no edit.
 func (h *Headers) Remove(name string) {
-	if h.drop(name) {
+	if h.load != nil || h.drop(name) {
 		h.edits = append(h.edits, Edit{EditRemove, name, ""})
 	}
 }
 
-// TakeEdits returns the edits since the last call, for the host to write, and forgets them.
+// TakeEdits returns the edits since the last call, for the host to write, and forgets them. The slice is valid until
+// Reset.
 func (h *Headers) TakeEdits() []Edit {
-	e := h.edits
-	h.edits = h.edits[len(h.edits):]
+	e := h.edits[h.taken:]
+	h.taken = len(h.edits)
 	return e
 }
 
+// drop removes name from the entries, moving nothing when it is absent.
 func (h *Headers) drop(name string) bool {
-	out := h.entries[:0]
-	for _, e := range h.entries {
+	i := 0
+	for i < len(h.entries) && h.entries[i].Name != name {
+		i++
+	}
+	if i == len(h.entries) {
+		return false
+	}
+	out := h.entries[:i]
+	for _, e := range h.entries[i+1:] {
 		if e.Name != name {
 			out = append(out, e)
 		}
 	}
-	dropped := len(out) < len(h.entries)
 	h.entries = out
-	return dropped
+	return true
 }

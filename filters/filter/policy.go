@@ -14,6 +14,13 @@ type Policy interface {
 	Response(x *Exchange) Verdict
 }
 
+// Ender is a Policy that must know when an exchange is over, for example to give back a place that it holds. End is
+// called once for each exchange whose Request was called: after the response, or when the client has gone away, also
+// during a Wait. Header edits have no effect any more; x.State still holds what the policy kept.
+type Ender interface {
+	End(x *Exchange)
+}
+
 // Verdict is what a policy wants done. The zero Verdict means: go on.
 type Verdict struct {
 	// Reply ends the exchange here with a local reply; nil goes on.

@@ -26,7 +26,8 @@ type Run struct {
 
 	pos     int
 	resumed bool
-	done    bool // Request side finished
+	back    bool // the response side has begun; pos counts down
+	ended   bool
 	dead    [MaxPolicies]bool
 	entered [MaxPolicies]Policy
 }
@@ -47,7 +48,7 @@ func (r *Run) Request(base, route *Program) Verdict {
 			continue
 		}
 		r.entered[r.pos] = p
-		v := r.guard(base, closed, func() Verdict { return p.Request(&r.Exchange) })
+		v := r.request(p, base, closed)
 		r.resumed, r.Exchange.Answer = false, nil
 		if v.Wait > 0 || v.Call != nil {
 			return v // stay at this policy
@@ -57,29 +58,51 @@ func (r *Run) Request(base, route *Program) Verdict {
 			return v
 		}
 	}
-	r.done = true
 	return Verdict{}
 }
 
 // Resume tells the run that the Wait or Call of its current policy ended; a is nil after a Wait.
 func (r *Run) Resume(a *Answer) { r.resumed, r.Exchange.Answer = true, a }
 
-// Response runs the response side in reverse order over the policies whose Request was called.
+// Response runs the response side in reverse order over the policies whose Request was called, until one wants the
+// host to act or all are asked. After a Wait the host calls Resume and then Response again. After a Reply the host
+// calls it again too: the policies before the one that replied see the new answer.
 func (r *Run) Response(base *Program) Verdict {
 	r.Exchange.run = r
-	r.resumed = false
-	for i := len(base.Policies) - 1; i >= 0; i-- {
-		p := r.entered[i]
-		if p == nil || r.dead[i] {
+	if !r.back {
+		r.back, r.resumed, r.pos = true, false, len(base.Policies)-1
+	}
+	for ; r.pos >= 0; r.pos-- {
+		p := r.entered[r.pos]
+		if p == nil || r.dead[r.pos] {
 			continue
 		}
-		r.pos = i
-		v := r.guard(base, false, func() Verdict { return p.Response(&r.Exchange) })
-		if v.Reply != nil || v.Wait > 0 {
+		v := r.response(p, base)
+		r.resumed = false
+		if v.Wait > 0 {
+			return v // stay at this policy
+		}
+		if v.Reply != nil {
+			r.pos--
 			return v
 		}
 	}
 	return Verdict{}
+}
+
+// End tells the policies that implement Ender, and whose Request was called, that the exchange is over. The host
+// calls it exactly once, whether or not there was a response. Calling it again does nothing.
+func (r *Run) End(base *Program) {
+	if r.ended {
+		return
+	}
+	r.Exchange.run, r.ended = r, true
+	for i := len(base.Policies) - 1; i >= 0; i-- {
+		if e, ok := r.entered[i].(Ender); ok {
+			r.pos = i
+			r.end(e, base)
+		}
+	}
 }
 
 func pick(base, route *Program, i int) (p Policy, closed bool) {
@@ -89,20 +112,35 @@ func pick(base, route *Program, i int) (p Policy, closed bool) {
 	return base.Policies[i], base.FailClosed
 }
 
-func (r *Run) guard(base *Program, closed bool, call func() Verdict) (v Verdict) {
-	defer func() {
-		e := recover()
-		if e == nil {
-			return
-		}
-		name := base.Names[r.pos]
-		r.dead[r.pos] = true
-		r.Exchange.Host.Count(MetricPanics, 1, name)
-		r.Exchange.Host.Annotate("panic", fmt.Sprintf("%s: %v", name, e))
-		v = Verdict{}
-		if closed {
-			v.Reply = &Reply{Status: 500, Details: "mizzen_panic", Body: "mizzen: internal error in policy " + name + "\n"}
-		}
-	}()
-	return call()
+func (r *Run) request(p Policy, base *Program, closed bool) (v Verdict) {
+	defer r.rescue(base, closed, &v)
+	return p.Request(&r.Exchange)
+}
+
+func (r *Run) response(p Policy, base *Program) (v Verdict) {
+	defer r.rescue(base, false, &v)
+	return p.Response(&r.Exchange)
+}
+
+func (r *Run) end(p Ender, base *Program) {
+	var v Verdict
+	defer r.rescue(base, false, &v)
+	p.End(&r.Exchange)
+}
+
+// rescue is deferred around every call into a policy: a panic counts, and the exchange goes on without the policy, or
+// is answered with 500 if the program fails closed.
+func (r *Run) rescue(base *Program, closed bool, v *Verdict) {
+	e := recover()
+	if e == nil {
+		return
+	}
+	name := base.Names[r.pos]
+	r.dead[r.pos] = true
+	r.Exchange.Host.Count(MetricPanics, 1, name)
+	r.Exchange.Host.Annotate("panic", fmt.Sprintf("%s: %v", name, e))
+	*v = Verdict{}
+	if closed {
+		v.Reply = &Reply{Status: 500, Details: "mizzen_panic", Body: "mizzen: internal error in policy " + name + "\n"}
+	}
 }
