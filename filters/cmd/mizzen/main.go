@@ -1,0 +1,18 @@
+// Command mizzen is the Envoy dynamic module that carries every policy: libmizzen.so.
+package main
+
+import (
+	sdk "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go"
+	_ "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/abi"
+	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
+
+	"github.com/mizzen-mesh/mizzen/filters/host/dynmod"
+	"github.com/mizzen-mesh/mizzen/filters/registry"
+)
+
+func init() {
+	f := dynmod.NewFactory(registry.Kinds())
+	sdk.RegisterHttpFilterConfigFactories(map[string]shared.HttpFilterConfigFactory{dynmod.FilterName: f})
+}
+
+func main() {}
