@@ -24,6 +24,8 @@ type Runner struct {
 	Rand filter.Rand
 	// Source is the peer's address.
 	Source string
+	// Patience is how long the client waits before it goes away; 0: for ever.
+	Patience time.Duration
 	// Host collects counts over several requests. Nil: a new one for each request.
 	Host *Host
 }
@@ -32,7 +34,7 @@ type Runner struct {
 type Result struct {
 	// Request holds the headers that reached the upstream; nil if the chain answered by itself.
 	Request *filter.Headers
-	// Response holds the headers that reached the client, ":status" included.
+	// Response holds the headers that reached the client, ":status" included; nil if it went away.
 	Response *filter.Headers
 	// Reply is the local reply, if there was one; for one made on the response side Request is set too.
 	Reply *filter.Reply
@@ -70,7 +72,10 @@ func (r *Runner) Do(lines ...string) Result {
 	}
 	p.selectRoute()
 	p.request()
-	p.response()
+	if !p.gone {
+		p.response()
+	}
+	p.run.End(p.Base)
 	return p.res
 }
 
@@ -80,6 +85,7 @@ type play struct {
 	run   filter.Run
 	route *filter.Program
 	steps int
+	gone  bool
 	res   Result
 }
 
@@ -99,7 +105,9 @@ func (p *play) request() {
 			p.reply(v.Reply)
 			return
 		case v.Wait > 0 || v.Call != nil:
-			p.suspend(v)
+			if p.suspend(v); p.gone {
+				return
+			}
 		case v.Reroute:
 			x.Request.TakeEdits()
 			p.res.Reroutes++
@@ -124,7 +132,9 @@ func (p *play) response() {
 		case v.Reply != nil:
 			p.reply(v.Reply)
 		case v.Wait > 0 || v.Call != nil:
-			p.suspend(v)
+			if p.suspend(v); p.gone {
+				return
+			}
 		default:
 			p.res.Response = p.run.Exchange.Response
 			return
@@ -141,6 +151,11 @@ func (p *play) step() {
 
 func (p *play) suspend(v filter.Verdict) {
 	if v.Call == nil {
+		if p.gone = p.Patience > 0 && p.res.Waited+v.Wait > p.Patience; p.gone {
+			p.clock.Advance(p.Patience - p.res.Waited)
+			p.res.Waited = p.Patience
+			return
+		}
 		p.res.Waited += v.Wait
 		p.clock.Advance(v.Wait)
 		p.run.Resume(nil)
@@ -166,6 +181,7 @@ func (p *play) reply(r *filter.Reply) {
 		entries = append(entries, filter.Header{Name: "grpc-status", Value: fmt.Sprint(*r.GRPCStatus)})
 	}
 	p.run.Exchange.Response = filter.NewHeaders(append(entries, r.Headers...))
+	p.res.Response = p.run.Exchange.Response
 }
 
 // Single makes a program of one policy.
