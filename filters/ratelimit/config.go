@@ -22,11 +22,12 @@ type Limit struct {
 	// Name identifies the limit: its state survives configuration updates under this name, and metrics carry it.
 	Name  string          `json:"name"`
 	Match []match.Request `json:"match,omitempty"` // any; none: all requests
-	// Key parts are joined; none: one bucket for all. A request that lacks a part shares the bucket of those that do.
+	// Key parts are joined; none: one bucket for all. A request that lacks a part counts as one whose part is empty:
+	// all that lack it share a bucket.
 	Key      []match.Key     `json:"key,omitempty"`
 	Requests uint32          `json:"requests"`
 	Per      filter.Duration `json:"per"`
-	// Burst is how many requests may come at once; default Requests.
+	// Burst is how many requests may come at once; default Requests. A slidingWindow has none.
 	Burst uint32 `json:"burst,omitempty"`
 	// Algorithm: gcra (default), tokenBucket, slidingWindow.
 	Algorithm string `json:"algorithm,omitempty"`
@@ -36,7 +37,8 @@ type Limit struct {
 	Scope string `json:"scope,omitempty"`
 	// Action: enforce (default) or shadow (count and tell, but let pass).
 	Action string `json:"action,omitempty"`
-	// Overrides give keys their own numbers; "*" in a part matches anything.
+	// Overrides give keys their own numbers; "*" in a part matches anything. An override without "*" that fits wins,
+	// else the first with one that does. "" is a missing part.
 	Overrides []Override `json:"overrides,omitempty"`
 	// Status of a refusal, default 429.
 	Status int `json:"status,omitempty"`

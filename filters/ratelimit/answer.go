@@ -1,0 +1,76 @@
+package ratelimit
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+)
+
+// Headers of draft-ietf-httpapi-ratelimit-headers-03, in the x- form that Envoy writes.
+const (
+	headerLimit     = "x-ratelimit-limit"
+	headerRemaining = "x-ratelimit-remaining"
+	headerReset     = "x-ratelimit-reset"
+)
+
+// resourceExhausted is gRPC's status code 8.
+const resourceExhausted = 8
+
+// refuse makes the reply of a refusal.
+func (p *Policy) refuse(h *hit) *filter.Reply {
+	grpc := resourceExhausted
+	wait := seconds(h.out.reset)
+	headers := make([]filter.Header, 0, 4)
+	headers = append(headers, filter.Header{Name: "retry-after", Value: wait})
+	if p.headers && h.num.kind != kindConcurrency {
+		headers = append(headers,
+			filter.Header{Name: headerLimit, Value: h.num.policy},
+			filter.Header{Name: headerRemaining, Value: "0"},
+			filter.Header{Name: headerReset, Value: wait})
+	}
+	return &filter.Reply{
+		Status:     h.limit.status,
+		GRPCStatus: &grpc,
+		Headers:    headers,
+		Body:       "rate limit " + h.limit.name + " reached\n",
+		Details:    "mizzen_rate_limited",
+		Flag:       "RL",
+	}
+}
+
+// Response implements filter.Policy: it tells the client the numbers of the tightest limit that the request passed.
+func (p *Policy) Response(x *filter.Exchange) filter.Verdict {
+	k, ok := x.State().(*kept)
+	if !ok || k.tightest == nil {
+		return filter.Verdict{}
+	}
+	x.Response.Set(headerLimit, k.tightest.policy)
+	x.Response.Set(headerRemaining, strconv.FormatInt(k.remaining, 10))
+	x.Response.Set(headerReset, seconds(k.reset))
+	return filter.Verdict{}
+}
+
+// End implements filter.Ender: a request in progress gives its place back, however it ended.
+func (p *Policy) End(x *filter.Exchange) {
+	k, ok := x.State().(*kept)
+	if !ok {
+		return
+	}
+	for _, held := range k.places {
+		held.release()
+	}
+	k.places = nil
+}
+
+// release may find its entry evicted: then nobody counts by it any more.
+func (h place) release() {
+	h.shard.mu.Lock()
+	defer h.shard.mu.Unlock()
+	h.entry.a--
+}
+
+// seconds rounds ns up to whole seconds, at least 1.
+func seconds(ns int64) string {
+	return strconv.FormatInt(max(1, ceilDiv(ns, int64(time.Second))), 10)
+}

@@ -1,0 +1,186 @@
+package ratelimit
+
+import (
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+)
+
+// Metrics of the policy.
+var (
+	metricRequests = &filter.Metric{
+		Name:   "ratelimit_requests_total",
+		Help:   "Requests by limit: ok were counted against it, limited were refused by it, shadow_limited would have been.",
+		Labels: []string{"limit", "result", "scope"},
+	}
+	metricKeys = &filter.Metric{
+		Name: "ratelimit_keys", Help: "Keys remembered by a limit.", Labels: []string{"limit"}, Gauge: true,
+	}
+	metricEvictions = &filter.Metric{
+		Name: "ratelimit_evictions_total", Labels: []string{"limit"},
+		Help: "Keys forgotten at the cap on keys although they had used some of their quota.",
+	}
+)
+
+// hit is one limit that bears on the request being decided.
+type hit struct {
+	limit   *limit
+	key     []byte
+	num     *numbers
+	shard   *shard
+	entry   *entry // nil: the key is not known
+	now     int64
+	out     outcome
+	delta   int64 // by how much the number of keys changed
+	evicted int64
+}
+
+// typicalHits and typicalKeys are how much a decision holds without the heap.
+const (
+	typicalHits = 4
+	typicalKeys = 192
+)
+
+// kept is what an exchange keeps from its request to its end.
+type kept struct {
+	tightest  *numbers // nil: nothing to tell
+	remaining int64
+	reset     int64
+	places    []place
+}
+
+// place is a request in progress that a concurrency limit counts.
+type place struct {
+	shard *shard
+	entry *entry
+}
+
+// Request implements filter.Policy.
+func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
+	if x.Resumed() {
+		return filter.Verdict{}
+	}
+	var (
+		hitBuf [typicalHits]hit
+		keyBuf [typicalKeys]byte
+	)
+	hits, keys := hitBuf[:0], keyBuf[:0]
+	for _, l := range p.limits {
+		if l.any != nil && !l.any.Matches(x.Request) {
+			continue
+		}
+		start := len(keys)
+		keys = l.appendKey(keys, x)
+		h := hit{limit: l, num: l.num, key: keys[start:len(keys):len(keys)]}
+		if l.exact != nil || l.wild != nil {
+			h.num = l.numbersFor(x, h.key)
+		}
+		h.shard = l.store.shard(h.key)
+		hits = append(hits, h)
+	}
+	if len(hits) == 0 {
+		return filter.Verdict{}
+	}
+	refusal := decide(hits, x.Now)
+	count(x, hits, refusal)
+	if refusal != nil {
+		x.Host.Annotate("ratelimit", refusal.limit.name)
+		return filter.Verdict{Reply: p.refuse(refusal)}
+	}
+	p.keep(x, hits)
+	return filter.Verdict{}
+}
+
+// decide asks every limit, and counts the request against all of them, or, if one that is enforced refuses, against
+// none. It holds the locks of all keys meanwhile, so that a refusal takes nothing from anybody, not even for a
+// moment. Returned is the refusal with the longest wait, nil if the request may pass.
+func decide(hits []hit, t time.Time) (refusal *hit) {
+	for i := range hits {
+		hits[i].shard.mu.Lock()
+	}
+	defer unlock(hits)
+	for i := range hits {
+		h := &hits[i]
+		h.now = h.shard.clock(t)
+		h.entry = h.shard.find(h.key)
+		if h.entry != nil && h.entry.num != h.num {
+			h.num.adopt(h.entry, h.now)
+		}
+		h.out = h.num.check(h.entry, h.now)
+		if h.out.ok || h.limit.shadow {
+			continue
+		}
+		if refusal == nil || h.out.reset > refusal.out.reset ||
+			h.out.reset == refusal.out.reset && h.limit.index < refusal.limit.index {
+			refusal = h
+		}
+	}
+	if refusal != nil {
+		return refusal
+	}
+	for i := range hits {
+		if h := &hits[i]; h.out.ok {
+			if h.entry == nil {
+				h.entry, h.delta, h.evicted = h.shard.add(h.key, h.num, h.now)
+			}
+			h.num.take(h.entry, h.now)
+		}
+	}
+	return nil
+}
+
+func unlock(hits []hit) {
+	for i := range hits {
+		hits[i].shard.mu.Unlock()
+	}
+}
+
+// count tells the metrics. Of a refused request only the refusals are counted: no other limit had it to decide.
+func count(x *filter.Exchange, hits []hit, refusal *hit) {
+	for i := range hits {
+		h := &hits[i]
+		l := h.limit
+		switch {
+		case h.out.ok && refusal == nil:
+			x.Host.Count(metricRequests, 1, l.name, "ok", l.scope)
+		case !h.out.ok && !l.shadow:
+			x.Host.Count(metricRequests, 1, l.name, "limited", l.scope)
+		case !h.out.ok && refusal == nil:
+			x.Host.Count(metricRequests, 1, l.name, "shadow_limited", l.scope)
+			x.Host.Annotate("ratelimit_shadow", l.name)
+		}
+		if h.delta != 0 {
+			x.Host.Count(metricKeys, h.delta, l.name)
+		}
+		if h.evicted != 0 {
+			x.Host.Count(metricEvictions, h.evicted, l.name)
+		}
+	}
+}
+
+// keep remembers what the response must tell and what the end must give back.
+func (p *Policy) keep(x *filter.Exchange, hits []hit) {
+	if !p.headers && !p.holds {
+		return
+	}
+	k := &kept{}
+	for i := range hits {
+		h := &hits[i]
+		switch {
+		case !h.out.ok:
+		case h.num.kind == kindConcurrency:
+			k.places = append(k.places, place{h.shard, h.entry})
+		case p.headers && !h.limit.shadow && k.looser(h):
+			k.tightest, k.remaining, k.reset = h.num, h.out.remaining, h.out.reset
+		}
+	}
+	if k.tightest != nil || k.places != nil {
+		x.SetState(k)
+	}
+}
+
+// looser says that h leaves the client less than what k tells, or as little for longer.
+func (k *kept) looser(h *hit) bool {
+	return k.tightest == nil || h.out.remaining < k.remaining ||
+		h.out.remaining == k.remaining && h.out.reset > k.reset
+}
