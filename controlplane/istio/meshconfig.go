@@ -1,0 +1,57 @@
+package istio
+
+import (
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	meshconfig "istio.io/api/mesh/v1alpha1"
+)
+
+// meshConfig reads ConfigMap istio of namespace istio-system; false for any other object. An unknown field is a Warning, as
+// in istiod: this text is shared with other products and outlives releases. Positions inside it are those of its lines.
+func (d *decoder) meshConfig(o *object) bool {
+	if o.kind.Name != "ConfigMap" || o.meta.Name != "istio" || o.meta.Namespace != "istio-system" {
+		return false
+	}
+	text := o.root.get("data", "mesh")
+	if text == nil || text.kind != stringNode {
+		return false
+	}
+	o.places()
+	doc := document{text: text.text, line: text.pos.Line - 1}
+	if text.block {
+		doc.line++
+	}
+	root, diags := doc.parse(o.meta.Position.File)
+	for i := range diags {
+		diags[i].Object = o.meta.Ref
+		diags[i].Path = "data.mesh"
+	}
+	o.diags = append(o.diags, diags...)
+	if o.broken() {
+		return true
+	}
+	if root == nil {
+		root = &node{kind: mapNode, pos: text.pos}
+	}
+	spec := &meshconfig.MeshConfig{}
+	c := &checker{ref: o.meta.Ref, unknown: Warning}
+	c.message(spec.ProtoReflect().Descriptor(), root, "data.mesh")
+	o.diags = append(o.diags, c.diags...)
+	places(root, "data.mesh", o.meta.Places)
+	if o.broken() {
+		return true
+	}
+	if err := (protojson.UnmarshalOptions{}).Unmarshal(root.json(), spec); err != nil {
+		o.fail(text.pos, "data.mesh", "cannot be read: "+strings.TrimPrefix(err.Error(), "proto: "), "")
+		return true
+	}
+	o.diags = append(o.diags, support("MeshConfig", &o.meta, spec.ProtoReflect())...)
+	if d.set.Mesh != nil {
+		o.add(CodeDuplicate, Error, o.meta.Position, "", "stands a second time; the first one counts", "keep one")
+	}
+	if !o.broken() {
+		d.set.Mesh = &Object[*meshconfig.MeshConfig]{Meta: o.meta, Spec: spec}
+	}
+	return true
+}

@@ -1,0 +1,22 @@
+package istio
+
+import (
+	networking "istio.io/api/networking/v1alpha3"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+// Short names of the types in Set, for the generic code over its lists.
+type (
+	vs    = *networking.VirtualService
+	dr    = *networking.DestinationRule
+	gw    = *networking.Gateway
+	se    = *networking.ServiceEntry
+	we    = *networking.WorkloadEntry
+	sc    = *networking.Sidecar
+	svc   = *corev1.Service
+	pod   = *corev1.Pod
+	eps   = *corev1.Endpoints
+	slice = *discoveryv1.EndpointSlice
+	ns    = *corev1.Namespace
+)

@@ -1,0 +1,89 @@
+package istio
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// unknownField reports f, which message desc at path does not have, with what was probably meant: a field of another
+// spelling here, or one that belongs a level higher or lower.
+func (c *checker) unknownField(desc protoreflect.MessageDescriptor, f field, path string) {
+	c.diags = append(c.diags, Diagnostic{
+		Code: c.unknownCode(), Severity: c.unknown, Object: c.ref, Position: f.pos, Path: join(path, f.key),
+		Message: fmt.Sprintf("unknown field %q in %s", f.key, place(path)),
+		Fix:     c.meant(desc, f.key),
+	})
+}
+
+func (c *checker) unknownCode() string {
+	if c.unknown == Error {
+		return CodeSchema
+	}
+	return CodeUnknownField
+}
+
+func place(path string) string {
+	if path == "" {
+		return "the document"
+	}
+	return path
+}
+
+func (c *checker) meant(desc protoreflect.MessageDescriptor, key string) string {
+	here := names(desc)
+	if n := same(key, here); n != "" {
+		return fmt.Sprintf("did you mean %q?", n)
+	}
+	for i := len(c.ancestors) - 2; i >= 0; i-- {
+		a := c.ancestors[i]
+		if n := same(key, names(a.desc)); n != "" {
+			return fmt.Sprintf("%q belongs under %s", n, place(a.path))
+		}
+	}
+	var under []string
+	for i := range desc.Fields().Len() {
+		fd := desc.Fields().Get(i)
+		if child := fd.Message(); child != nil && !fd.IsMap() && same(key, names(child)) != "" {
+			under = append(under, fd.JSONName())
+		}
+	}
+	if len(under) > 0 {
+		return fmt.Sprintf("%q belongs under %s", key, strings.Join(under, " or "))
+	}
+	if n := nearest(key, here); n != "" {
+		return fmt.Sprintf("did you mean %q?", n)
+	}
+	for i := len(c.ancestors) - 2; i >= 0; i-- {
+		a := c.ancestors[i]
+		if n := nearest(key, names(a.desc)); n != "" {
+			return fmt.Sprintf("did you mean %q, which belongs under %s?", n, place(a.path))
+		}
+	}
+	if len(here) <= 12 {
+		return "known are " + strings.Join(here, ", ")
+	}
+	return ""
+}
+
+// same finds the candidate that differs from key in case and separators only.
+func same(key string, candidates []string) string {
+	for _, c := range candidates {
+		if squash(c) == squash(key) {
+			return c
+		}
+	}
+	return ""
+}
+
+func names(desc protoreflect.MessageDescriptor) []string {
+	if strings.HasPrefix(string(desc.FullName()), "google.protobuf.") {
+		return nil
+	}
+	out := make([]string, desc.Fields().Len())
+	for i := range out {
+		out[i] = desc.Fields().Get(i).JSONName()
+	}
+	return out
+}
