@@ -125,7 +125,7 @@ func newRule(r Rule) (rule, error) {
 		}
 		seen[d.Name] = true
 		out.decisions = append(out.decisions, dec)
-		out.sides = append(out.sides, side{mix(fnv(fnvOffset, d.Name)), float64(d.Weight)})
+		out.sides = append(out.sides, newSide(d))
 		out.total += uint64(d.Weight)
 	}
 	if out.total == 0 {

@@ -26,7 +26,7 @@ func newSticky(s *Sticky, rule string) (*sticky, error) {
 	if salt == "" {
 		salt = rule
 	}
-	out := &sticky{key: key, salt: fnv(fnvOffset, salt)}
+	out := &sticky{key: key, salt: match.Salt(salt)}
 	if s.SetCookie == nil {
 		return out, nil
 	}
@@ -39,7 +39,7 @@ func newSticky(s *Sticky, rule string) (*sticky, error) {
 	return out, nil
 }
 
-func (s *sticky) hash(key string) uint64 { return mix(fnv(s.salt, key)) }
+func (s *sticky) hash(key string) uint64 { return match.Hash(s.salt, key) }
 
 // setCookie is a Set-Cookie value but for the cookie's own.
 type setCookie struct{ before, after string }

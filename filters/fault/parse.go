@@ -1,0 +1,143 @@
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/match"
+)
+
+// ParseConfig reads and validates a configuration. Unknown fields are errors.
+func ParseConfig(raw []byte) (Config, error) {
+	var c Config
+	if err := filter.ParseJSON(raw, &c); err != nil {
+		return Config{}, fmt.Errorf("fault: %w", err)
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// Validate tells what is wrong with c: which field, and what to write.
+func (c *Config) Validate() error {
+	_, err := build(*c)
+	return err
+}
+
+// New makes the policy. The number of faults in progress is kept in env, for all fault policies of the process.
+func New(c Config, env *filter.Env) (filter.Policy, error) {
+	p, err := build(c)
+	if err != nil {
+		return nil, err
+	}
+	p.active = env.Shared("fault/active", func() any { return new(atomic.Int64) }).(*atomic.Int64)
+	return p, nil
+}
+
+func build(c Config) (*policy, error) {
+	p := &policy{headers: c.AllowHeaders, max: int64(c.MaxActive)}
+	for i, r := range c.Rules {
+		built, err := newRule(r, strconv.Itoa(i), c.AllowHeaders)
+		if err != nil {
+			return nil, fmt.Errorf("fault: rules[%d].%w", i, err)
+		}
+		p.rules = append(p.rules, built)
+	}
+	return p, nil
+}
+
+// newRule compiles r; index is its name if it has none.
+func newRule(r Rule, index string, headers bool) (rule, error) {
+	out := rule{name: r.Name, from: r.From, until: r.Until}
+	if out.name == "" {
+		out.name = index
+	}
+	if strings.ContainsFunc(r.Name, func(c rune) bool { return c < ' ' || c >= 0x7f }) {
+		return out, fmt.Errorf("name: %q holds a character outside printable ASCII", r.Name)
+	}
+	switch {
+	case r.ResponseRate != nil:
+		return out, errors.New("responseRate: is not in this host: Mizzen's policies do not see bodies yet; " +
+			"leave it out, and use Envoy's own fault filter (response_rate_limit) beside this one")
+	case r.Delay == nil && r.Abort == nil:
+		return out, errors.New("delay: is missing, and abort too; write one of them or both")
+	case !r.Until.IsZero() && !r.Until.After(r.From):
+		return out, fmt.Errorf("until: %s is not after from", r.Until.Format(time.RFC3339))
+	}
+	var err error
+	if out.match, err = match.CompileAny(r.Match); err != nil {
+		return out, err
+	}
+	if r.Key != nil {
+		if out.key, err = match.CompileKey(*r.Key); err != nil {
+			return out, err
+		}
+	}
+	if out.delay, err = newDelay(r.Delay, out.name, headers); err != nil {
+		return out, fmt.Errorf("delay.%w", err)
+	}
+	if out.abort, err = newAbort(r.Abort, out.name, headers); err != nil {
+		return out, fmt.Errorf("abort.%w", err)
+	}
+	return out, nil
+}
+
+func newDelay(d *Delay, rule string, headers bool) (*delay, error) {
+	if d == nil {
+		return nil, nil
+	}
+	out := &delay{percentage: d.Percentage, salt: match.Salt("delay", rule)}
+	switch {
+	case d.Percentage > filter.Whole:
+		return nil, errors.New("percentage: is above 100")
+	case d.Fixed < 0:
+		return nil, errors.New("fixed: is negative")
+	case d.Fixed > 0 && d.Distribution != nil:
+		return nil, errors.New("distribution: is set beside fixed; write exactly one of them")
+	case d.Fixed > 0:
+		wait := time.Duration(d.Fixed)
+		out.sample = func(filter.Rand) time.Duration { return wait }
+	case d.Distribution != nil:
+		s, err := newSampler(*d.Distribution)
+		if err != nil {
+			return nil, fmt.Errorf("distribution.%w", err)
+		}
+		out.sample = s
+	case !headers:
+		return nil, errors.New("fixed: is missing, and distribution too; write exactly one of them")
+	}
+	return out, nil
+}
+
+func newAbort(a *Abort, rule string, headers bool) (*abort, error) {
+	if a == nil {
+		return nil, nil
+	}
+	out := &abort{percentage: a.Percentage, salt: match.Salt("abort", rule), after: a.AfterResponse}
+	switch {
+	case a.Percentage > filter.Whole:
+		return nil, errors.New("percentage: is above 100")
+	case a.HTTPStatus != 0 && a.GRPCStatus != nil:
+		return nil, errors.New("grpcStatus: is set beside httpStatus; write exactly one of them")
+	case a.GRPCStatus != nil:
+		if !validGRPC(*a.GRPCStatus) {
+			return nil, fmt.Errorf("grpcStatus: %d is none; write 0 to 16", *a.GRPCStatus)
+		}
+		code := *a.GRPCStatus
+		out.reply = newReply(0, &code)
+	case a.HTTPStatus != 0:
+		if !validHTTP(a.HTTPStatus) {
+			return nil, fmt.Errorf("httpStatus: %d cannot be sent; write 200 to 599", a.HTTPStatus)
+		}
+		out.reply = newReply(a.HTTPStatus, nil)
+	case !headers:
+		return nil, errors.New("httpStatus: is missing, and grpcStatus too; write exactly one of them")
+	}
+	return out, nil
+}
