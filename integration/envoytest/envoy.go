@@ -1,0 +1,260 @@
+package envoytest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Options say how Envoy is started.
+type Options struct {
+	// Config is the bootstrap, YAML or JSON. Every port_value from 10000 to 10099 in it is replaced by a free port,
+	// the same one for the same number; Addr tells which. The admin address is replaced too.
+	Config string
+	// Concurrency is the number of workers, default 1.
+	Concurrency int
+	// ModuleDir is the dynamic modules' directory, default Module(t); "-": none.
+	ModuleDir string
+	// LogLevel defaults to "warning".
+	LogLevel string
+	// Args and Env are added to the command line and the environment.
+	Args, Env []string
+	// ReadyTimeout bounds the start, default 30 s.
+	ReadyTimeout time.Duration
+}
+
+// Envoy is a running Envoy. It ends with the test.
+type Envoy struct {
+	pid    int
+	admin  string
+	ports  map[int]int
+	log    *logBuffer
+	exited chan struct{}
+	err    error // valid once exited is closed
+}
+
+var portValue = regexp.MustCompile(`(port_value"?:\s*)(100\d\d)\b`)
+
+// Ports replaces the ports 10000-10099 in a configuration by free ones.
+func Ports(t testing.TB, config string) (string, map[int]int) {
+	t.Helper()
+	ports := map[int]int{}
+	out := portValue.ReplaceAllStringFunc(config, func(m string) string {
+		sub := portValue.FindStringSubmatch(m)
+		from, _ := strconv.Atoi(sub[2])
+		if ports[from] == 0 {
+			ports[from] = FreePort(t)
+		}
+		return sub[1] + strconv.Itoa(ports[from])
+	})
+	return out, ports
+}
+
+// FreePort returns a loopback TCP port that was free a moment ago.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Start starts Envoy and waits until it is ready. It skips the test if there is no Envoy.
+func Start(t testing.TB, o Options) *Envoy {
+	t.Helper()
+	e, err := TryStart(t, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TryStart is Start for configurations that Envoy may refuse: the error then holds Envoy's log.
+func TryStart(t testing.TB, o Options) (*Envoy, error) {
+	t.Helper()
+	bin := Require(t)
+	dir := t.TempDir()
+	config, ports := Ports(t, o.Config)
+	file := filepath.Join(dir, "envoy.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	adminFile := filepath.Join(dir, "admin")
+	args := []string{"-c", file, "--use-dynamic-base-id", "--admin-address-path", adminFile,
+		"--concurrency", strconv.Itoa(max(o.Concurrency, 1)), "-l", or(o.LogLevel, "warning"),
+		"--config-yaml", "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}",
+		"--drain-time-s", "1", "--parent-shutdown-time-s", "2"}
+	cmd := exec.Command(bin, append(args, o.Args...)...)
+	cmd.Env = append(append(os.Environ(), moduleEnv(t, o.ModuleDir)...), o.Env...)
+	e := &Envoy{ports: ports, log: &logBuffer{}, exited: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = e.log, e.log
+	if err := e.run(cmd); err != nil {
+		return nil, fmt.Errorf("start Envoy: %w", err)
+	}
+	t.Cleanup(func() {
+		e.Stop()
+		if t.Failed() {
+			t.Logf("Envoy's log:\n%s", e.Log())
+		}
+	})
+	limit := o.ReadyTimeout
+	if limit == 0 {
+		limit = 30 * time.Second
+	}
+	return e, e.await(adminFile, limit)
+}
+
+func moduleEnv(t testing.TB, dir string) []string {
+	t.Helper()
+	switch dir {
+	case "-":
+		return nil
+	case "":
+		dir = Module(t)
+	}
+	return []string{"ENVOY_DYNAMIC_MODULES_SEARCH_PATH=" + dir}
+}
+
+// run starts cmd on a thread that lives as long as it: the wheel's Envoy dies with the thread that started it.
+func (e *Envoy) run(cmd *exec.Cmd) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		if err == nil {
+			e.pid = cmd.Process.Pid
+		}
+		started <- err
+		if err == nil {
+			e.err = cmd.Wait()
+			close(e.exited)
+		}
+	}()
+	return <-started
+}
+
+// await waits for the admin address, and then until Envoy says that it is ready.
+func (e *Envoy) await(adminFile string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if e.admin == "" {
+			b, err := os.ReadFile(adminFile)
+			if err == nil {
+				e.admin = string(bytes.TrimSpace(b))
+			}
+		}
+		if e.admin != "" && e.ready() {
+			return nil
+		}
+		select {
+		case <-e.exited:
+			return fmt.Errorf("Envoy ended: %w\n%s", errors.Join(e.err, errors.New("not ready")), e.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("Envoy is not ready after %v\n%s", limit, e.Log())
+		case <-tick.C:
+		}
+	}
+}
+
+func (e *Envoy) ready() bool {
+	resp, err := http.Get("http://" + e.admin + "/ready")
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// Stop ends Envoy and waits for its end. Calling it again does nothing.
+func (e *Envoy) Stop() {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		select {
+		case <-e.exited:
+			return
+		default:
+		}
+		_ = syscall.Kill(e.pid, sig) // it may have ended meanwhile
+		select {
+		case <-e.exited:
+			return
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+// Running tells whether the process lives.
+func (e *Envoy) Running() bool {
+	select {
+	case <-e.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// PID is Envoy's process id.
+func (e *Envoy) PID() int { return e.pid }
+
+// Log is what Envoy has printed so far, access logs on its standard output included.
+func (e *Envoy) Log() string { return e.log.String() }
+
+// Validate runs `envoy --mode validate` on a configuration and returns its output; err is non-nil if Envoy refuses it.
+func Validate(t testing.TB, config, moduleDir string) (string, error) {
+	t.Helper()
+	bin := Require(t)
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin, "--mode", "validate", "-c", file, "-l", "warning")
+	cmd.Env = append(os.Environ(), moduleEnv(t, moduleDir)...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// logBuffer collects a process's output.
+type logBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// String returns everything written.
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
