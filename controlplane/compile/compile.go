@@ -1,0 +1,116 @@
+// Package compile turns decoded configuration into the model: names resolved, defaults filled in, rules merged. It is
+// pure: no clock, logger, context or global. A user's mistake becomes a diagnostic and never breaks the rest.
+package compile
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// Inputs is what World is made of.
+type Inputs struct {
+	Set istio.Set
+	// RootNamespace holds mesh-wide objects; "" is MeshConfig's rootNamespace, or "istio-system".
+	RootNamespace string
+	// DomainSuffix of cluster names; "" is "cluster.local".
+	DomainSuffix string
+}
+
+// World compiles everything. The order of the input's lists does not matter. The World is never nil; an object with an
+// error is left out, or the part of it that is wrong, and a diagnostic says so.
+func World(in Inputs) (*mesh.World, istio.Diagnostics) {
+	c := &compiler{set: sorted(in.Set), world: &mesh.World{}}
+	c.world.Settings = c.settings(in)
+	c.workloads()
+	c.services()
+	c.serviceEntries()
+	c.endpoints()
+	c.index()
+	c.gateways()
+	c.sidecars()
+	c.destinationRules()
+	c.virtualServices()
+	c.rateLimits()
+	c.analyze()
+	c.diags.Sort()
+	return c.world, slices.CompactFunc(c.diags, func(a, b istio.Diagnostic) bool { return a == b })
+}
+
+// compiler holds one run of World.
+type compiler struct {
+	set   istio.Set
+	world *mesh.World
+	diags istio.Diagnostics
+
+	byHost map[string][]*mesh.Service // by Hostname, see index
+	rules  []*rule                    // world.Rules with the objects they came from
+}
+
+// index makes host lookups quick once all services stand.
+func (c *compiler) index() {
+	slices.SortFunc(c.world.Services, func(a, b *mesh.Service) int {
+		return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.Namespace, b.Namespace))
+	})
+	c.byHost = map[string][]*mesh.Service{}
+	for _, s := range c.world.Services {
+		c.byHost[s.Hostname] = append(c.byHost[s.Hostname], s)
+	}
+}
+
+// report adds a diagnostic about one place of an object.
+func (c *compiler) report(m *istio.Meta, path string, sev istio.Severity, code, message, fix string) {
+	c.diags = append(c.diags, istio.Diagnostic{
+		Code: code, Severity: sev, Object: m.Ref, Position: m.At(path), Path: path, Message: message, Fix: fix,
+	})
+}
+
+// origin names the place of an object that a part came from.
+func origin(m *istio.Meta, path string) mesh.Origin {
+	pos := m.At(path)
+	return mesh.Origin{Kind: m.Kind, Namespace: m.Namespace, Name: m.Name, File: pos.File, Line: pos.Line}
+}
+
+// originAt is origin as a diagnostic's fix or message names it: "file:line", or the object's name without a file.
+func originAt(o mesh.Origin) string {
+	if p := (istio.Position{File: o.File, Line: o.Line}).String(); p != "" {
+		return p
+	}
+	return o.Kind + " " + o.Namespace + "/" + o.Name
+}
+
+func sorted(s istio.Set) istio.Set {
+	s.VirtualServices = byPrecedence(s.VirtualServices)
+	s.DestinationRules = byPrecedence(s.DestinationRules)
+	s.Gateways = byPrecedence(s.Gateways)
+	s.ServiceEntries = byPrecedence(s.ServiceEntries)
+	s.Sidecars = byPrecedence(s.Sidecars)
+	s.WorkloadEntries = byName(s.WorkloadEntries)
+	s.RateLimits = byName(s.RateLimits)
+	s.Services = byName(s.Services)
+	s.Pods = byName(s.Pods)
+	s.Endpoints = byName(s.Endpoints)
+	s.EndpointSlices = byName(s.EndpointSlices)
+	s.Workloads = byName(s.Workloads)
+	return s
+}
+
+// byPrecedence orders as Istio does: the oldest first, then by name, then by namespace.
+func byPrecedence[T any](in []*istio.Object[T]) []*istio.Object[T] {
+	out := slices.Clone(in)
+	slices.SortFunc(out, func(a, b *istio.Object[T]) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp),
+			cmp.Compare(a.Name, b.Name), cmp.Compare(a.Namespace, b.Namespace))
+	})
+	return out
+}
+
+func byName[T any](in []*istio.Object[T]) []*istio.Object[T] {
+	out := slices.Clone(in)
+	slices.SortFunc(out, func(a, b *istio.Object[T]) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return out
+}

@@ -1,0 +1,169 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+type name struct{ namespace, name string }
+
+// endpoints finds the addresses behind every service port: EndpointSlices if the Service has any, else its Endpoints
+// object, else the workloads that its selector picks (a ServiceEntry's workloadSelector likewise).
+func (c *compiler) endpoints() {
+	slices := map[name][]*istio.Object[*discoveryv1.EndpointSlice]{}
+	for _, o := range c.set.EndpointSlices {
+		if svc := o.Labels[discoveryv1.LabelServiceName]; svc != "" {
+			k := name{o.Namespace, svc}
+			slices[k] = append(slices[k], o)
+		}
+	}
+	eps := map[name]*corev1.Endpoints{}
+	for _, o := range c.set.Endpoints {
+		eps[name{o.Namespace, o.Name}] = o.Spec
+	}
+	pods := c.workloadsByAddress()
+	for _, s := range c.world.Services {
+		k := name{s.Namespace, s.ShortName}
+		switch {
+		case s.ShortName != "" && s.Resolution == mesh.ResolutionRegistry && len(slices[k]) > 0:
+			c.fromSlices(s, slices[k], pods)
+		case s.ShortName != "" && s.Resolution == mesh.ResolutionRegistry && eps[k] != nil:
+			c.fromEndpoints(s, eps[k], pods)
+		case s.Selector != nil && s.Resolution != mesh.ResolutionNone:
+			c.fromSelector(s)
+		}
+	}
+	for k, list := range c.world.Endpoints {
+		c.world.Endpoints[k] = uniqueEndpoints(list)
+	}
+}
+
+// workloadsByAddress finds the labels of an address that an EndpointSlice lists, within a namespace.
+func (c *compiler) workloadsByAddress() map[name]*mesh.Workload {
+	out := map[name]*mesh.Workload{}
+	for _, w := range c.world.Workloads {
+		out[name{w.Namespace, w.Address}] = w
+	}
+	return out
+}
+
+func (c *compiler) addEndpoints(s *mesh.Service, port uint32, list ...*mesh.Endpoint) {
+	if c.world.Endpoints == nil {
+		c.world.Endpoints = map[mesh.EndpointKey][]*mesh.Endpoint{}
+	}
+	k := mesh.EndpointKey{Hostname: s.Hostname, Namespace: s.Namespace, Port: port}
+	c.world.Endpoints[k] = append(c.world.Endpoints[k], list...)
+}
+
+func (c *compiler) fromSelector(s *mesh.Service) {
+	for _, w := range c.world.Workloads {
+		if w.Namespace != s.Namespace || !mesh.Selects(s.Selector, w.Labels) {
+			continue
+		}
+		for _, p := range s.Ports {
+			port := targetPort(p, w)
+			if s.ShortName == "" {
+				port = cmp.Or(w.Ports[p.Name], p.TargetPort) // ServiceEntry: the entry's own port of that name wins
+			}
+			if port != 0 {
+				c.addEndpoints(s, p.Number, workloadEndpoint(w, port))
+			}
+		}
+	}
+}
+
+// targetPort resolves a service port on one workload; 0 if the workload has no port of that name.
+func targetPort(p *mesh.Port, w *mesh.Workload) uint32 {
+	if p.TargetName != "" {
+		return w.Ports[p.TargetName]
+	}
+	return p.TargetPort
+}
+
+func workloadEndpoint(w *mesh.Workload, port uint32) *mesh.Endpoint {
+	return &mesh.Endpoint{
+		Address: w.Address, Port: port, Labels: w.Labels, Weight: w.Weight, Ready: w.Ready, Locality: w.Locality,
+		Workload: w.Name + "." + w.Namespace,
+	}
+}
+
+func (c *compiler) fromSlices(s *mesh.Service, slices []*istio.Object[*discoveryv1.EndpointSlice], pods map[name]*mesh.Workload) {
+	for _, o := range slices {
+		for _, ep := range o.Spec.Endpoints {
+			for _, p := range s.Ports {
+				port := slicePort(o.Spec.Ports, p.Name, len(s.Ports) == 1)
+				for _, addr := range ep.Addresses {
+					if port == 0 {
+						continue
+					}
+					e := known(pods, s.Namespace, addr, port)
+					e.Ready = ep.Conditions.Ready == nil || *ep.Conditions.Ready
+					e.Draining = ep.Conditions.Terminating != nil && *ep.Conditions.Terminating
+					c.addEndpoints(s, p.Number, e)
+				}
+			}
+		}
+	}
+}
+
+// slicePort finds the port by name, as Kubernetes pairs them; a lone unnamed one serves a Service of one port.
+func slicePort(ports []discoveryv1.EndpointPort, name string, only bool) uint32 {
+	for _, p := range ports {
+		if p.Port == nil {
+			continue
+		}
+		if p.Name != nil && *p.Name == name || only && (p.Name == nil || *p.Name == "") {
+			return uint32(*p.Port)
+		}
+	}
+	return 0
+}
+
+func (c *compiler) fromEndpoints(s *mesh.Service, eps *corev1.Endpoints, pods map[name]*mesh.Workload) {
+	for _, sub := range eps.Subsets {
+		for _, p := range s.Ports {
+			port := uint32(0)
+			for _, sp := range sub.Ports {
+				if sp.Name == p.Name || len(s.Ports) == 1 && sp.Name == "" {
+					port = uint32(sp.Port)
+				}
+			}
+			if port == 0 {
+				continue
+			}
+			for _, a := range sub.Addresses {
+				e := known(pods, s.Namespace, a.IP, port)
+				e.Ready = true
+				c.addEndpoints(s, p.Number, e)
+			}
+			for _, a := range sub.NotReadyAddresses {
+				e := known(pods, s.Namespace, a.IP, port)
+				e.Ready = false
+				c.addEndpoints(s, p.Number, e)
+			}
+		}
+	}
+}
+
+// known takes labels from the workload at the address, if there is one.
+func known(pods map[name]*mesh.Workload, namespace, addr string, port uint32) *mesh.Endpoint {
+	if w := pods[name{namespace, addr}]; w != nil {
+		return workloadEndpoint(w, port)
+	}
+	return &mesh.Endpoint{Address: addr, Port: port}
+}
+
+func compareEndpoints(a, b *mesh.Endpoint) int {
+	return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Workload, b.Workload))
+}
+
+// uniqueEndpoints sorts and drops repeated addresses: two slices may both list an endpoint while it moves.
+func uniqueEndpoints(list []*mesh.Endpoint) []*mesh.Endpoint {
+	slices.SortStableFunc(list, compareEndpoints)
+	return slices.CompactFunc(list, func(a, b *mesh.Endpoint) bool { return a.Address == b.Address && a.Port == b.Port })
+}

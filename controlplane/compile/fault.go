@@ -1,0 +1,69 @@
+package compile
+
+import (
+	"math"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/filters/fault"
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+// fault lowers HTTPFaultInjection to one rule of Mizzen's fault policy; nil if it injects nothing.
+func (c *compiler) fault(m *istio.Meta, path string, in *networking.HTTPFaultInjection) *fault.Rule {
+	out := &fault.Rule{}
+	if d := in.GetDelay(); d != nil {
+		p, set := percent(d.GetPercentage())
+		if !set && d.GetPercent() > 0 { //nolint:staticcheck // obsolete, still Istio's meaning
+			p, set = filter.PercentOf(float64(d.GetPercent())), true //nolint:staticcheck
+		}
+		if !set {
+			c.noPercentage(m, path+".delay")
+		}
+		out.Delay = &fault.Delay{Percentage: p, Fixed: filter.Duration(duration(d.GetFixedDelay()))}
+	}
+	if a := in.GetAbort(); a != nil {
+		p, set := percent(a.GetPercentage())
+		if !set {
+			c.noPercentage(m, path+".abort")
+		}
+		out.Abort = &fault.Abort{Percentage: p, HTTPStatus: int(a.GetHttpStatus())}
+		if name := a.GetGrpcStatus(); name != "" {
+			code, ok := grpcCodes[name]
+			if !ok {
+				c.report(m, path+".abort.grpcStatus", istio.Error, "IST0106", "unknown gRPC status "+name+": the abort is left out",
+					"write a name such as UNAVAILABLE")
+				out.Abort = nil
+			} else {
+				out.Abort.GRPCStatus = &code
+			}
+		}
+	}
+	if out.Delay == nil && out.Abort == nil {
+		return nil
+	}
+	return out
+}
+
+// noPercentage: Istio's documentation lets one expect every request, its code takes none.
+func (c *compiler) noPercentage(m *istio.Meta, path string) {
+	c.report(m, path, istio.Warning, "MZ0304", "a fault without a percentage hits no request", "write percentage: {value: 100}")
+}
+
+func percent(p *networking.Percent) (v filter.Percent, set bool) {
+	if p == nil {
+		return 0, false
+	}
+	return filter.Percent(partsPerMillion(p.GetValue())), true
+}
+
+func partsPerMillion(percent float64) uint32 {
+	return uint32(math.Round(min(max(percent, 0), 100) * 10_000))
+}
+
+// grpcCodes are the names that Istio takes.
+var grpcCodes = map[string]int{
+	"OK": 0, "CANCELLED": 1, "UNKNOWN": 2, "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4, "NOT_FOUND": 5, "ALREADY_EXISTS": 6,
+	"PERMISSION_DENIED": 7, "RESOURCE_EXHAUSTED": 8, "FAILED_PRECONDITION": 9, "ABORTED": 10, "OUT_OF_RANGE": 11,
+	"UNIMPLEMENTED": 12, "INTERNAL": 13, "UNAVAILABLE": 14, "DATA_LOSS": 15, "UNAUTHENTICATED": 16,
+}

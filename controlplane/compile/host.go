@@ -1,0 +1,61 @@
+package compile
+
+import (
+	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// fqdn resolves a host as Istio does: a name without a dot is a Service of the object's own namespace; anything with a
+// dot, a wildcard or an address is taken as it stands.
+func (c *compiler) fqdn(host, namespace string) string {
+	host = strings.ToLower(host)
+	if host == "" || strings.ContainsAny(host, ".*:") {
+		return host
+	}
+	return c.serviceFQDN(host, namespace)
+}
+
+// gatewayName resolves "name", "namespace/name", "./name" and the obsolete "name.namespace" to "namespace/name".
+func gatewayName(gw, namespace string) string {
+	if gw == mesh.MeshGateway {
+		return gw
+	}
+	if ns, name, ok := strings.Cut(gw, "/"); ok {
+		if ns == "." {
+			ns = namespace
+		}
+		return ns + "/" + name
+	}
+	parts := strings.Split(gw, ".")
+	if len(parts) > 1 {
+		return parts[1] + "/" + parts[0]
+	}
+	return namespace + "/" + gw
+}
+
+// lookup returns the service that a client in namespace gets for a host: its own namespace's, then a Kubernetes one,
+// then the first; nil if it sees none. Wildcard services stand for the hosts they cover.
+func (c *compiler) lookup(host, namespace string) *mesh.Service {
+	var best *mesh.Service
+	for _, s := range c.byHost[host] {
+		if !s.Visibility.In(namespace) {
+			continue
+		}
+		if s.Namespace == namespace {
+			return s
+		}
+		if best == nil || best.ShortName == "" && s.ShortName != "" {
+			best = s
+		}
+	}
+	if best != nil {
+		return best
+	}
+	for _, s := range c.world.Services {
+		if mesh.IsWildcard(s.Hostname) && mesh.HostCovers(s.Hostname, host) && s.Visibility.In(namespace) {
+			return s
+		}
+	}
+	return nil
+}

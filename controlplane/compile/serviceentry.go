@@ -1,0 +1,109 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+// serviceEntries makes a Service of every host of every ServiceEntry. Entries of one namespace that name the same host
+// add up: the older entry's ports stand, endpoints join.
+func (c *compiler) serviceEntries() {
+	type key struct{ host, namespace string }
+	seen := map[key]*mesh.Service{}
+	for _, o := range c.set.ServiceEntries {
+		for i, host := range o.Spec.GetHosts() {
+			s := c.serviceEntry(o, i, host)
+			k := key{s.Hostname, s.Namespace}
+			if first := seen[k]; first != nil {
+				c.joinEntry(first, s, o, i)
+				s = first
+			} else {
+				seen[k] = s
+				c.world.Services = append(c.world.Services, s)
+			}
+			c.entryEndpoints(s, o)
+		}
+	}
+}
+
+func (c *compiler) serviceEntry(o *istio.Object[*networking.ServiceEntry], i int, host string) *mesh.Service {
+	spec := o.Spec
+	s := &mesh.Service{
+		Hostname:   host,
+		Namespace:  o.Namespace,
+		Addresses:  slices.Clone(spec.GetAddresses()),
+		External:   spec.GetLocation() == networking.ServiceEntry_MESH_EXTERNAL,
+		Visibility: visibility(spec.GetExportTo(), o.Namespace),
+		Origin:     origin(&o.Meta, fmt.Sprintf("spec.hosts[%d]", i)),
+	}
+	if sel := spec.GetWorkloadSelector().GetLabels(); len(sel) > 0 {
+		s.Selector = sel
+	}
+	switch spec.GetResolution() {
+	case networking.ServiceEntry_STATIC:
+		s.Resolution = mesh.ResolutionStatic
+	case networking.ServiceEntry_DNS:
+		s.Resolution = mesh.ResolutionDNS
+	case networking.ServiceEntry_DNS_ROUND_ROBIN:
+		s.Resolution = mesh.ResolutionDNSRoundRobin
+	default:
+		s.Resolution = mesh.ResolutionNone
+	}
+	for _, p := range spec.GetPorts() {
+		s.Ports = append(s.Ports, &mesh.Port{
+			Number: p.GetNumber(), Name: p.GetName(), Protocol: specProtocol(p.GetProtocol()),
+			TargetPort: cmp.Or(p.GetTargetPort(), p.GetNumber()),
+		})
+	}
+	sortPorts(s.Ports)
+	return s
+}
+
+// joinEntry adds the ports that only the younger entry names.
+func (c *compiler) joinEntry(first, s *mesh.Service, o *istio.Object[*networking.ServiceEntry], i int) {
+	for _, p := range s.Ports {
+		have := first.PortByNumber(p.Number)
+		switch {
+		case have == nil:
+			first.Ports = append(first.Ports, p)
+		case have.Protocol != p.Protocol:
+			c.report(&o.Meta, fmt.Sprintf("spec.hosts[%d]", i), istio.Warning, "IST0177",
+				fmt.Sprintf("port %d of %s is %s here and %s in %s; the older entry counts",
+					p.Number, s.Hostname, p.Protocol, have.Protocol, originAt(first.Origin)), "")
+		}
+	}
+	sortPorts(first.Ports)
+}
+
+// entryEndpoints lists where each port leads. ResolutionNone has none: the caller's address is it.
+func (c *compiler) entryEndpoints(s *mesh.Service, o *istio.Object[*networking.ServiceEntry]) {
+	spec := o.Spec
+	dns := s.Resolution == mesh.ResolutionDNS || s.Resolution == mesh.ResolutionDNSRoundRobin
+	if s.Resolution == mesh.ResolutionNone {
+		return
+	}
+	entries := spec.GetEndpoints()
+	if dns && len(entries) == 0 && s.Selector == nil {
+		entries = []*networking.WorkloadEntry{{Address: s.Hostname}}
+	}
+	for _, e := range entries {
+		if dns {
+			s.DNSEndpoints = append(s.DNSEndpoints, entryEndpoint(e, 0))
+		}
+		for _, p := range s.Ports {
+			c.addEndpoints(s, p.Number, entryEndpoint(e, cmp.Or(e.GetPorts()[p.Name], p.TargetPort)))
+		}
+	}
+	slices.SortFunc(s.DNSEndpoints, compareEndpoints)
+}
+
+func entryEndpoint(e *networking.WorkloadEntry, port uint32) *mesh.Endpoint {
+	return &mesh.Endpoint{
+		Address: e.GetAddress(), Port: port, Labels: e.GetLabels(), Weight: e.GetWeight(), Ready: true, Locality: e.GetLocality(),
+	}
+}

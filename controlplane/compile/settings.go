@@ -1,0 +1,53 @@
+package compile
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"google.golang.org/protobuf/types/known/durationpb"
+	meshconfig "istio.io/api/mesh/v1alpha1"
+)
+
+// settings reads MeshConfig; what it does not say has Istio's default.
+func (c *compiler) settings(in Inputs) mesh.Settings {
+	s := mesh.Settings{
+		DomainSuffix:   cmp.Or(in.DomainSuffix, "cluster.local"),
+		OutboundAny:    true,
+		ConnectTimeout: 10 * time.Second,
+		DefaultRetries: defaultRetries(),
+	}
+	root := in.RootNamespace
+	if m := c.set.Mesh; m != nil && m.Spec != nil {
+		c.meshConfig(&s, m)
+		root = cmp.Or(root, m.Spec.GetRootNamespace())
+	}
+	s.RootNamespace = cmp.Or(root, "istio-system")
+	return s
+}
+
+func (c *compiler) meshConfig(s *mesh.Settings, m *istio.Object[*meshconfig.MeshConfig]) {
+	spec := m.Spec
+	if p := spec.GetOutboundTrafficPolicy(); p != nil {
+		s.OutboundAny = p.GetMode() == meshconfig.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY
+	}
+	s.AccessLogFile, s.AccessLogFormat = spec.GetAccessLogFile(), spec.GetAccessLogFormat()
+	if d := duration(spec.GetConnectTimeout()); d > 0 {
+		s.ConnectTimeout = d
+	}
+	if r := spec.GetDefaultHttpRetryPolicy(); r != nil {
+		s.DefaultRetries = c.retries(&m.Meta, "defaultHttpRetryPolicy", r)
+	}
+	if t := spec.GetDefaultConfig().GetTracing(); t != nil && t.GetSampling() > 0 {
+		v := t.GetSampling()
+		s.TraceSampling = &v
+	}
+}
+
+func duration(d *durationpb.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return d.AsDuration()
+}

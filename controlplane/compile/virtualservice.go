@@ -1,0 +1,95 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/filters/canary"
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+// rule is a compiled VirtualService and the object it came from, for the analysis.
+type rule struct {
+	*mesh.HostRules
+	object *istio.Object[*networking.VirtualService]
+	// at is the path of each of HostRules.Routes.
+	at []string
+}
+
+// virtualServices lowers the http part of each VirtualService, in order of precedence. One without http routes says
+// nothing about HTTP: its hosts keep their defaults.
+func (c *compiler) virtualServices() {
+	for _, o := range c.set.VirtualServices {
+		if len(o.Spec.GetHttp()) == 0 || len(o.Spec.GetHosts()) == 0 {
+			continue
+		}
+		r := &rule{object: o, HostRules: &mesh.HostRules{
+			Namespace: o.Namespace, Name: o.Name,
+			Gateways:   c.ruleGateways(o.Spec.GetGateways(), o.Namespace),
+			Visibility: visibility(c.exportTo(o.Spec.GetExportTo()), o.Namespace),
+			Origin:     origin(&o.Meta, ""),
+		}}
+		for _, h := range o.Spec.GetHosts() {
+			if f := c.fqdn(h, o.Namespace); !slices.Contains(r.Hosts, f) {
+				r.Hosts = append(r.Hosts, f)
+			}
+		}
+		sticky := c.sticky(r)
+		for i, h := range o.Spec.GetHttp() {
+			path := fmt.Sprintf("spec.http[%d]", i)
+			if route := c.route(&o.Meta, path, h, sticky); route != nil {
+				r.Routes, r.at = append(r.Routes, route), append(r.at, path)
+			}
+		}
+		c.rules = append(c.rules, r)
+		c.world.Rules = append(c.world.Rules, r.HostRules)
+	}
+}
+
+// exportTo falls back on MeshConfig's default for VirtualServices.
+func (c *compiler) exportTo(own []string) []string {
+	if len(own) == 0 && c.set.Mesh != nil && c.set.Mesh.Spec != nil {
+		return c.set.Mesh.Spec.GetDefaultVirtualServiceExportTo()
+	}
+	return own
+}
+
+func (c *compiler) ruleGateways(gateways []string, namespace string) []string {
+	if len(gateways) == 0 {
+		return []string{mesh.MeshGateway}
+	}
+	var out []string
+	for _, g := range gateways {
+		if n := gatewayName(g, namespace); !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// sticky reads Mizzen's annotations into r.Canary and returns what each weighted route gets.
+func (c *compiler) sticky(r *rule) *canary.Sticky {
+	m := &r.object.Meta
+	var out *canary.Sticky
+	if v, ok := m.Annotations[StickyAnnotation]; ok {
+		s, err := ParseSticky(v)
+		if err != nil {
+			c.report(m, "metadata.annotations."+StickyAnnotation, istio.Error, "MZ0301", err.Error(),
+				"write header=NAME, cookie=NAME, cookie=NAME;ttl=1h;path=/, source-address or trace-id")
+		} else {
+			out = s
+			r.Canary = &canary.Config{}
+		}
+	}
+	if v := m.Annotations[DecisionAnnotation]; v != "" {
+		if !headerName(v) {
+			c.report(m, "metadata.annotations."+DecisionAnnotation, istio.Error, "MZ0301",
+				fmt.Sprintf("%q is no header name", v), "write a header name such as x-canary")
+			return out
+		}
+		r.Canary = &canary.Config{ResponseHeader: v}
+	}
+	return out
+}

@@ -1,0 +1,76 @@
+package compile
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// localityLabel is Istio's pod label for region.zone.subzone.
+const localityLabel = "istio-locality"
+
+// workloads lowers running Pods and WorkloadEntries. A pod without an address is not running yet.
+func (c *compiler) workloads() {
+	for _, o := range c.set.Pods {
+		p := o.Spec
+		if p.Status.PodIP == "" || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+			continue
+		}
+		w := &mesh.Workload{
+			Name: o.Name, Namespace: o.Namespace, Address: p.Status.PodIP, Labels: podLabels(o.Labels, p),
+			ServiceAccount: cmp.Or(p.Spec.ServiceAccountName, "default"),
+			Ready:          podReady(p),
+			Locality:       strings.ReplaceAll(p.Labels[localityLabel], ".", "/"),
+			Origin:         origin(&o.Meta, ""),
+		}
+		for _, ct := range p.Spec.Containers {
+			for _, port := range ct.Ports {
+				w.Ports = setPort(w.Ports, port.Name, uint32(port.ContainerPort))
+			}
+		}
+		c.world.Workloads = append(c.world.Workloads, w)
+	}
+	for _, o := range c.set.WorkloadEntries {
+		e := o.Spec
+		c.world.Workloads = append(c.world.Workloads, &mesh.Workload{
+			Name: o.Name, Namespace: o.Namespace, Address: e.GetAddress(), Labels: e.GetLabels(), Ports: e.GetPorts(),
+			ServiceAccount: e.GetServiceAccount(), Ready: true, Locality: e.GetLocality(), Weight: e.GetWeight(),
+			Origin: origin(&o.Meta, ""),
+		})
+	}
+	slices.SortStableFunc(c.world.Workloads, func(a, b *mesh.Workload) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Address, b.Address))
+	})
+}
+
+func podLabels(meta map[string]string, p *corev1.Pod) map[string]string {
+	if len(p.Labels) > 0 {
+		return p.Labels
+	}
+	return meta
+}
+
+func podReady(p *corev1.Pod) bool {
+	for _, cond := range p.Status.Conditions {
+		if cond.Type == corev1.PodReady {
+			return cond.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func setPort(m map[string]uint32, name string, port uint32) map[string]uint32 {
+	if name == "" || port == 0 {
+		return m
+	}
+	if m == nil {
+		m = map[string]uint32{}
+	}
+	if _, ok := m[name]; !ok {
+		m[name] = port
+	}
+	return m
+}

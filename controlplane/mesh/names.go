@@ -1,0 +1,115 @@
+package mesh
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Special clusters and virtual hosts, named as Istio names them.
+const (
+	PassthroughCluster        = "PassthroughCluster"
+	BlackHoleCluster          = "BlackHoleCluster"
+	InboundPassthroughCluster = "InboundPassthroughCluster"
+	// MeshGateway is the name that stands for all sidecars in VirtualService.gateways.
+	MeshGateway = "mesh"
+)
+
+// OutboundCluster names the cluster of a service port or of a subset of it: "outbound|9080|v1|reviews...".
+func OutboundCluster(port uint32, subset, hostname string) string {
+	return "outbound|" + strconv.FormatUint(uint64(port), 10) + "|" + subset + "|" + hostname
+}
+
+// InboundCluster names the cluster, and the route table, of a workload port: "inbound|9080||".
+func InboundCluster(port uint32) string {
+	return "inbound|" + strconv.FormatUint(uint64(port), 10) + "||"
+}
+
+// IsWildcard tells whether a host name is "*" or begins with "*.".
+func IsWildcard(host string) bool { return strings.HasPrefix(host, "*") }
+
+// HostCovers tells whether every name that host stands for is also one of pattern's. Both may be wildcards:
+// "*" covers all, "*.example.com" covers "a.example.com" and "*.b.example.com" but not "example.com".
+func HostCovers(pattern, host string) bool {
+	if !IsWildcard(pattern) {
+		return pattern == host
+	}
+	suffix := pattern[1:]
+	if !IsWildcard(host) {
+		return len(host) > len(suffix) && strings.HasSuffix(host, suffix) || suffix == ""
+	}
+	return strings.HasSuffix(host[1:], suffix)
+}
+
+// HostIntersection returns the narrower of two host patterns if one covers the other; ok is false if they are disjoint.
+func HostIntersection(a, b string) (host string, ok bool) {
+	switch {
+	case HostCovers(a, b):
+		return b, true
+	case HostCovers(b, a):
+		return a, true
+	}
+	return "", false
+}
+
+// HostLess orders host patterns from the most to the least specific: exact names, then longer wildcards.
+func HostLess(a, b string) bool {
+	wa, wb := IsWildcard(a), IsWildcard(b)
+	if wa != wb {
+		return wb
+	}
+	if wa && len(a) != len(b) {
+		return len(a) > len(b)
+	}
+	return a < b
+}
+
+// Selects tells whether labels have every key and value of selector. An empty selector selects everything; whether nil
+// means everything or nothing is the caller's to know.
+func Selects(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// PortByNumber returns the service's port of that number, nil if it has none.
+func (s *Service) PortByNumber(n uint32) *Port {
+	for _, p := range s.Ports {
+		if p.Number == n {
+			return p
+		}
+	}
+	return nil
+}
+
+// SubsetByName returns the policy's subset, nil if it has none or p is nil.
+func (p *Policy) SubsetByName(name string) *Subset {
+	if p == nil {
+		return nil
+	}
+	for _, s := range p.Subsets {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// ForPort returns what applies to one port: the port's own settings wholesale if it has any, else the rest. The result
+// has no Ports. Nil for nil.
+func (t *Traffic) ForPort(port uint32) *Traffic {
+	if t == nil {
+		return nil
+	}
+	if own, ok := t.Ports[port]; ok {
+		return own
+	}
+	if t.Ports == nil {
+		return t
+	}
+	out := *t
+	out.Ports = nil
+	return &out
+}
