@@ -1,0 +1,211 @@
+package xdsgen
+
+import (
+	"math"
+	"strings"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	dfpclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dynamic_forward_proxy/v3"
+	dfpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/dynamic_forward_proxy/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// defaultConnectTimeout is Istio's.
+const defaultConnectTimeout = 10 * time.Second
+
+// inboundSource is the address Istio's inbound connections come from, so that the interception rules let them pass.
+const inboundSource = "127.0.0.6"
+
+// clusterInput is all that a cluster is made of.
+type clusterInput struct {
+	Cluster        *mesh.Cluster
+	ConnectTimeout time.Duration // 0: Istio's
+	AppAddress     string        // of inbound clusters without hosts; "": 127.0.0.1
+}
+
+// usesEDS tells whether Envoy asks for the cluster's endpoints. PASSTHROUGH ignores them: the connection goes where
+// the caller meant it to go.
+func usesEDS(c *mesh.Cluster) bool { return c.Kind == mesh.ClusterEDS && !passthrough(c) }
+
+func passthrough(c *mesh.Cluster) bool {
+	return c.Traffic != nil && c.Traffic.LoadBalancer != nil && c.Traffic.LoadBalancer.Kind == "PASSTHROUGH"
+}
+
+// traffic is c's policy with every block present.
+func traffic(c *mesh.Cluster) mesh.Traffic {
+	var t mesh.Traffic
+	if c.Traffic != nil {
+		t = *c.Traffic
+	}
+	if t.Pool == nil {
+		t.Pool = &mesh.ConnectionPool{}
+	}
+	return t
+}
+
+func buildCluster(in clusterInput) (*Resource, error) {
+	c, t := in.Cluster, traffic(in.Cluster)
+	out := &clusterv3.Cluster{
+		Name: c.Name,
+		// Istio ends the name in statistics with ";", so that dots inside it do not cut it short.
+		AltStatName:     c.Name + ";",
+		ConnectTimeout:  durationpb.New(connectTimeout(t.Pool, in.ConnectTimeout)),
+		CircuitBreakers: circuitBreakers(t.Pool),
+		Metadata:        clusterMetadata(c),
+		// Panic (sending to unhealthy hosts when most are) is off, as Istio has it for few pods per service.
+		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{}},
+	}
+	if t.Pool.Keepalive {
+		out.UpstreamConnectionOptions = keepalive(t.Pool)
+	}
+	if !c.Inbound {
+		setOutlier(out, t.Outlier)
+	}
+	setDiscovery(out, in)
+	setLoadBalancer(out, c, t.LoadBalancer)
+	if err := setProtocol(out, c, t.Pool); err != nil {
+		return nil, err
+	}
+	r, err := resource(c.Name, out)
+	if err != nil {
+		return nil, err
+	}
+	r.Origins = c.Origins
+	return r, nil
+}
+
+func connectTimeout(p *mesh.ConnectionPool, mesh time.Duration) time.Duration {
+	switch {
+	case p.ConnectTimeout > 0:
+		return p.ConnectTimeout
+	case mesh > 0:
+		return mesh
+	}
+	return defaultConnectTimeout
+}
+
+// circuitBreakers lifts Envoy's own limits (1024 connections, 3 retries) where the user set none.
+func circuitBreakers(p *mesh.ConnectionPool) *clusterv3.CircuitBreakers {
+	limit := func(n uint32) *wrapperspb.UInt32Value {
+		if n == 0 {
+			n = math.MaxUint32
+		}
+		return wrapperspb.UInt32(n)
+	}
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+		MaxConnections: limit(p.MaxConnections), MaxPendingRequests: limit(p.MaxPendingRequests),
+		MaxRequests: limit(p.MaxRequests), MaxRetries: limit(p.MaxRetries),
+	}}}
+}
+
+func keepalive(p *mesh.ConnectionPool) *clusterv3.UpstreamConnectionOptions {
+	k := &corev3.TcpKeepalive{}
+	if p.KeepaliveProbes > 0 {
+		k.KeepaliveProbes = wrapperspb.UInt32(p.KeepaliveProbes)
+	}
+	if p.KeepaliveTime > 0 {
+		k.KeepaliveTime = wrapperspb.UInt32(uint32(p.KeepaliveTime / time.Second))
+	}
+	if p.KeepaliveInterval > 0 {
+		k.KeepaliveInterval = wrapperspb.UInt32(uint32(p.KeepaliveInterval / time.Second))
+	}
+	return &clusterv3.UpstreamConnectionOptions{TcpKeepalive: k}
+}
+
+// setDiscovery says how the hosts are found.
+func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
+	c := in.Cluster
+	kind := c.Kind
+	if passthrough(c) {
+		kind = mesh.ClusterOriginalDst
+	}
+	switch kind {
+	case mesh.ClusterEDS:
+		setType(out, clusterv3.Cluster_EDS)
+		out.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource(), ServiceName: c.Name}
+	case mesh.ClusterStrictDNS, mesh.ClusterLogicalDNS:
+		setType(out, clusterv3.Cluster_STRICT_DNS)
+		if kind == mesh.ClusterLogicalDNS {
+			setType(out, clusterv3.Cluster_LOGICAL_DNS)
+		}
+		out.DnsLookupFamily = clusterv3.Cluster_V4_ONLY
+		out.DnsRefreshRate, out.RespectDnsTtl = seconds(60), true
+		out.LoadAssignment = loadAssignment(c.Name, c.Hosts)
+	case mesh.ClusterOriginalDst:
+		setType(out, clusterv3.Cluster_ORIGINAL_DST)
+		if c.Inbound {
+			out.UpstreamBindConfig = &corev3.BindConfig{SourceAddress: socket(inboundSource, 0).GetSocketAddress()}
+		}
+	case mesh.ClusterDynamicDNS:
+		out.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
+			Name: "envoy.clusters.dynamic_forward_proxy",
+			TypedConfig: mustAny(&dfpclusterv3.ClusterConfig{
+				ClusterImplementationSpecifier: &dfpclusterv3.ClusterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache()},
+			}),
+		}}
+	case mesh.ClusterStatic:
+		setType(out, clusterv3.Cluster_STATIC)
+		out.LoadAssignment = loadAssignment(c.Name, staticHosts(in))
+	default:
+		setType(out, clusterv3.Cluster_STATIC)
+	}
+}
+
+func setType(out *clusterv3.Cluster, t clusterv3.Cluster_DiscoveryType) {
+	out.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: t}
+}
+
+// staticHosts is the application itself for an inbound cluster that lists nothing.
+func staticHosts(in clusterInput) []*mesh.Endpoint {
+	c := in.Cluster
+	if len(c.Hosts) > 0 || !c.Inbound {
+		return c.Hosts
+	}
+	app := in.AppAddress
+	if app == "" {
+		app = "127.0.0.1"
+	}
+	return []*mesh.Endpoint{{Address: app, Port: c.Port}}
+}
+
+// dnsCache must be the same in the cluster and in the filter: Envoy finds the cache by name and compares.
+func dnsCache() *dfpv3.DnsCacheConfig {
+	return &dfpv3.DnsCacheConfig{Name: "mizzen", DnsLookupFamily: clusterv3.Cluster_V4_ONLY}
+}
+
+// clusterMetadata is what istioctl and Kiali read: filter_metadata.istio.{config, default_original_port, services, subset}.
+func clusterMetadata(c *mesh.Cluster) *corev3.Metadata {
+	fields := map[string]any{}
+	for _, o := range c.Origins {
+		if o.Kind == "DestinationRule" {
+			fields["config"] = configPath(o)
+			break
+		}
+	}
+	if c.Hostname != "" {
+		fields["services"] = []any{map[string]any{
+			"host": c.Hostname, "name": serviceName(c.Hostname, c.Namespace), "namespace": c.Namespace,
+		}}
+		if c.Port > 0 && !c.Inbound {
+			fields["default_original_port"] = c.Port
+		}
+	}
+	if c.Subset != "" {
+		fields["subset"] = c.Subset
+	}
+	return metadata(fields)
+}
+
+// serviceName is the Kubernetes name of a host name, or the host name.
+func serviceName(host, namespace string) string {
+	if name, _, ok := strings.Cut(host, "."+namespace+".svc."); ok && namespace != "" {
+		return name
+	}
+	return host
+}

@@ -1,0 +1,77 @@
+package xdsgen
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// buildEndpoints makes the ClusterLoadAssignment of an EDS cluster; a group without endpoints gives an empty one, so
+// that Envoy need not wait for it.
+func buildEndpoints(g *mesh.EndpointGroup) (*Resource, error) {
+	r, err := resource(g.Cluster, loadAssignment(g.Cluster, g.Endpoints))
+	if err != nil {
+		return nil, err
+	}
+	r.Clusters = []string{g.Cluster}
+	return r, nil
+}
+
+// loadAssignment groups endpoints by locality, the group's weight being the sum of its endpoints' as Istio has it.
+func loadAssignment(cluster string, endpoints []*mesh.Endpoint) *endpointv3.ClusterLoadAssignment {
+	groups := map[string][]*mesh.Endpoint{}
+	for _, e := range endpoints {
+		groups[e.Locality] = append(groups[e.Locality], e)
+	}
+	out := &endpointv3.ClusterLoadAssignment{ClusterName: cluster}
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		l := &endpointv3.LocalityLbEndpoints{Locality: locality(name)}
+		var weight uint32
+		for _, e := range groups[name] {
+			l.LbEndpoints = append(l.LbEndpoints, lbEndpoint(e))
+			weight += max(e.Weight, 1)
+		}
+		l.LoadBalancingWeight = wrapperspb.UInt32(weight)
+		out.Endpoints = append(out.Endpoints, l)
+	}
+	return out
+}
+
+func lbEndpoint(e *mesh.Endpoint) *endpointv3.LbEndpoint {
+	out := &endpointv3.LbEndpoint{
+		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socket(e.Address, e.Port)}},
+	}
+	if e.Weight > 0 {
+		out.LoadBalancingWeight = wrapperspb.UInt32(e.Weight)
+	}
+	if e.Draining {
+		out.HealthStatus = corev3.HealthStatus_DRAINING
+	}
+	return out
+}
+
+// locality splits Istio's "region/zone/subzone"; nil for "".
+func locality(s string) *corev3.Locality {
+	if s == "" {
+		return nil
+	}
+	p := strings.SplitN(s, "/", 3)
+	p = append(p, "", "")
+	return &corev3.Locality{Region: p[0], Zone: p[1], SubZone: p[2]}
+}
+
+// socket is a TCP address; an empty one is every IPv4 address.
+func socket(address string, port uint32) *corev3.Address {
+	if address == "" {
+		address = "0.0.0.0"
+	}
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
+	}}}
+}

@@ -1,0 +1,68 @@
+package xdsgen
+
+import (
+	"encoding/json"
+	"fmt"
+
+	dynmodv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/dynamic_modules/v3"
+	dynmodhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_modules/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/mizzen-mesh/mizzen/filters/canary"
+	"github.com/mizzen-mesh/mizzen/filters/fault"
+	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
+	"github.com/mizzen-mesh/mizzen/filters/tracing"
+)
+
+// FilterName is the name of Mizzen's filter in the chain, of its module (libmizzen.so) and of the filter inside it.
+const FilterName = "mizzen"
+
+// policies is the chain's configuration at one level (listener, virtual host or route). A policy left out is
+// inherited from the listener.
+type policies struct {
+	Tracing   *tracing.Config   `json:"tracing,omitempty"`
+	Canary    *canary.Config    `json:"canary,omitempty"`
+	RateLimit *ratelimit.Config `json:"ratelimit,omitempty"`
+	Fault     *fault.Config     `json:"fault,omitempty"`
+}
+
+func (p policies) empty() bool { return p == policies{} }
+
+// module loads libmizzen.so once for the whole process: a Go runtime cannot be unloaded, hence do_not_close.
+func module() *dynmodv3.DynamicModuleConfig {
+	return &dynmodv3.DynamicModuleConfig{Name: FilterName, DoNotClose: true}
+}
+
+// configAny packs p as the module reads it: JSON inside a StringValue, which Envoy hands over raw.
+func configAny(p policies) (*anypb.Any, error) {
+	raw, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encode filter configuration: %w", err)
+	}
+	return toAny(wrapperspb.String(string(raw)))
+}
+
+// moduleFilter is the chain in the HTTP connection manager, with the listener's base configuration.
+func moduleFilter(base policies) (*hcmv3.HttpFilter, error) {
+	config, err := configAny(base)
+	if err != nil {
+		return nil, err
+	}
+	return httpFilter(FilterName, &dynmodhttpv3.DynamicModuleFilter{
+		DynamicModuleConfig: module(), FilterName: FilterName, FilterConfig: config,
+	})
+}
+
+// moduleConfig is what a virtual host or route gives the filter. Envoy shows the filter the most specific level only,
+// so p must be complete.
+func moduleConfig(p policies) (*anypb.Any, error) {
+	config, err := configAny(p)
+	if err != nil {
+		return nil, err
+	}
+	return toAny(&dynmodhttpv3.DynamicModuleFilterPerRoute{
+		DynamicModuleConfig: module(), FilterName: FilterName, FilterConfig: config,
+	})
+}

@@ -1,0 +1,205 @@
+package xdsgen
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// bufferLimit bounds what Envoy keeps of one connection in memory, bytes. It also bounds the bodies that can be
+// retried or mirrored, so it is Envoy's default rather than less.
+const bufferLimit = 1 << 20
+
+// listenerInput is all that a listener is made of.
+type listenerInput struct {
+	Listener        *mesh.Listener
+	Gateway         bool
+	Intercepts      bool
+	Module          bool
+	DynamicDNS      bool // the proxy has a ClusterDynamicDNS
+	AccessLogFile   string
+	AccessLogFormat string
+	TCPIdleTimeout  time.Duration // of Listener.Cluster; 0: Envoy's hour
+}
+
+func buildListener(in listenerInput) (*Resource, error) {
+	l := in.Listener
+	out := &listenerv3.Listener{
+		Name: l.Name, Address: socket(l.Address, l.Port),
+		TrafficDirection:              corev3.TrafficDirection_OUTBOUND,
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		// Outbound connections are the application's own: only a change of the listener ends them, not the
+		// proxy's failing health.
+		DrainType: listenerv3.Listener_MODIFY_ONLY,
+	}
+	tables, err := setChains(out, in)
+	if err != nil {
+		return nil, fmt.Errorf("listener %s: %w", l.Name, err)
+	}
+	if l.Kind == mesh.ListenVirtualInbound || l.Kind == mesh.ListenInbound || l.Kind == mesh.ListenGateway {
+		out.DrainType = listenerv3.Listener_DEFAULT
+	}
+	r, err := resource(l.Name, out)
+	if err != nil {
+		return nil, err
+	}
+	clusters := []string{l.Cluster}
+	for _, i := range l.Inbound {
+		clusters = append(clusters, i.Cluster)
+	}
+	r.Clusters, r.Table, r.Origins = sortedSet(clusters), strings.Join(sortedSet(tables), ","), l.Origins
+	return r, nil
+}
+
+// setChains sets filter chains and what differs by kind; it returns the route tables named.
+func setChains(out *listenerv3.Listener, in listenerInput) ([]string, error) {
+	l := in.Listener
+	switch l.Kind {
+	case mesh.ListenHTTPProxy, mesh.ListenOutboundHTTP, mesh.ListenGateway:
+		if l.Kind == mesh.ListenOutboundHTTP {
+			out.BindToPort = wrapperspb.Bool(false)
+		}
+		chain, err := httpChain(in, httpRole{Table: l.Table, Stat: fmt.Sprintf("outbound_%s_%d;", bindName(l.Address), l.Port)})
+		out.FilterChains = []*listenerv3.FilterChain{chain}
+		return []string{l.Table}, err
+	case mesh.ListenOutboundTCP:
+		if in.Intercepts {
+			out.BindToPort = wrapperspb.Bool(false)
+		}
+		chain, err := tcpChain(in, "", l.Cluster)
+		out.FilterChains = []*listenerv3.FilterChain{chain}
+		return nil, err
+	case mesh.ListenVirtualOutbound:
+		return nil, virtualOutbound(out, in)
+	case mesh.ListenVirtualInbound:
+		return virtualInbound(out, in)
+	case mesh.ListenInbound:
+		out.TrafficDirection = corev3.TrafficDirection_INBOUND
+		return inboundChains(out, in, false)
+	}
+	return nil, fmt.Errorf("unknown kind %d", l.Kind)
+}
+
+// bindName is the address as it stands in Istio's names.
+func bindName(address string) string {
+	if address == "" {
+		return "0.0.0.0"
+	}
+	return address
+}
+
+// virtualOutbound catches every intercepted connection and hands it to the listener of its own destination; what no
+// listener takes goes to l.Cluster. Connections to the port itself would go round for ever: they end.
+func virtualOutbound(out *listenerv3.Listener, in listenerInput) error {
+	out.UseOriginalDst = wrapperspb.Bool(true)
+	trap, err := tcpChain(in, "virtualOutbound-blackhole", blackHole)
+	if err != nil {
+		return err
+	}
+	trap.FilterChainMatch = &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(in.Listener.Port)}
+	rest, err := tcpChain(in, "virtualOutbound-catchall-tcp", in.Listener.Cluster)
+	if err != nil {
+		return err
+	}
+	out.FilterChains = []*listenerv3.FilterChain{trap}
+	out.DefaultFilterChain = rest
+	return nil
+}
+
+// virtualInbound takes every intercepted inbound connection, a chain for each port, the rest to l.Cluster if there is one.
+func virtualInbound(out *listenerv3.Listener, in listenerInput) ([]string, error) {
+	out.TrafficDirection = corev3.TrafficDirection_INBOUND
+	out.ListenerFilters = []*listenerv3.ListenerFilter{{
+		Name:       "envoy.filters.listener.original_dst",
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: mustAny(&originaldstv3.OriginalDst{})},
+	}}
+	trap, err := tcpChain(in, "virtualInbound-blackhole", blackHole)
+	if err != nil {
+		return nil, err
+	}
+	trap.FilterChainMatch = &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(in.Listener.Port)}
+	out.FilterChains = []*listenerv3.FilterChain{trap}
+	tables, err := inboundChains(out, in, true)
+	if err != nil || in.Listener.Cluster == "" {
+		return tables, err
+	}
+	out.DefaultFilterChain, err = tcpChain(in, "virtualInbound-catchall-tcp", in.Listener.Cluster)
+	return tables, err
+}
+
+// inboundChains adds a chain per inbound port; byPort selects among them by the destination's port.
+func inboundChains(out *listenerv3.Listener, in listenerInput, byPort bool) ([]string, error) {
+	var tables []string
+	for _, i := range in.Listener.Inbound {
+		name := fmt.Sprintf("%s_%d", bindName(in.Listener.Address), i.Port)
+		var chain *listenerv3.FilterChain
+		var err error
+		if i.Table == "" {
+			chain, err = tcpChain(in, name, i.Cluster)
+		} else {
+			chain, err = httpChain(in, httpRole{Table: i.Table, Stat: "inbound_" + name + ";", Name: name})
+			tables = append(tables, i.Table)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if byPort {
+			chain.FilterChainMatch = &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(i.Port)}
+		}
+		out.FilterChains = append(out.FilterChains, chain)
+	}
+	return tables, nil
+}
+
+func tcpChain(in listenerInput, name, cluster string) (*listenerv3.FilterChain, error) {
+	stat := cluster
+	if strings.HasPrefix(name, "virtual") || stat == "" {
+		stat = name
+	}
+	proxy := &tcpproxyv3.TcpProxy{
+		StatPrefix: stat, ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
+		IdleTimeout: optional(in.TCPIdleTimeout),
+	}
+	log, err := accessLog(in)
+	if err != nil {
+		return nil, err
+	}
+	proxy.AccessLog = log
+	return filterChain(name, "envoy.filters.network.tcp_proxy", proxy)
+}
+
+func httpChain(in listenerInput, role httpRole) (*listenerv3.FilterChain, error) {
+	m, err := connectionManager(in, role)
+	if err != nil {
+		return nil, err
+	}
+	return filterChain(role.Name, "envoy.filters.network.http_connection_manager", m)
+}
+
+func filterChain(name, filter string, config proto.Message) (*listenerv3.FilterChain, error) {
+	packed, err := toAny(config)
+	if err != nil {
+		return nil, err
+	}
+	return &listenerv3.FilterChain{Name: name, Filters: []*listenerv3.Filter{{
+		Name: filter, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: packed},
+	}}}, nil
+}
+
+func httpFilter(name string, config proto.Message) (*hcmv3.HttpFilter, error) {
+	packed, err := toAny(config)
+	if err != nil {
+		return nil, err
+	}
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: packed}}, nil
+}

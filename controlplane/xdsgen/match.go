@@ -1,0 +1,191 @@
+package xdsgen
+
+import (
+	"fmt"
+	"regexp"
+	"sort"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/filters/canary"
+	"github.com/mizzen-mesh/mizzen/filters/match"
+)
+
+// routeMatch translates one bound route's match. A route chosen by the canary policy matches its path and the choice
+// only: headers, cookies and query have been judged by the policy already, and the path is what rewrites need.
+func routeMatch(r *mesh.BoundRoute) (*routev3.RouteMatch, error) {
+	var q match.Request
+	if r.Match != nil {
+		q = r.Match.Request
+	}
+	out := &routev3.RouteMatch{}
+	if err := setPath(out, q.Path, q.IgnorePathCase); err != nil {
+		return nil, err
+	}
+	if r.Connect {
+		out.PathSpecifier = &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}
+	}
+	if r.Choice != "" {
+		exact := match.String{Exact: &r.Choice}
+		h, err := headerMatcher(canary.RouteHeader, exact)
+		out.Headers = append(out.Headers, h)
+		return out, err
+	}
+	var err error
+	if out.Headers, err = headerMatchers(&q); err != nil {
+		return nil, err
+	}
+	if out.QueryParameters, err = queryMatchers(q.Query); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// setPath sets the path specifier; nil matches every path. Prefixes are plain string prefixes, as Istio's are.
+func setPath(out *routev3.RouteMatch, p *match.String, ignoreCase bool) error {
+	out.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: "/"}
+	if p == nil || p.Present {
+		return nil
+	}
+	switch {
+	case p.Invert || p.Absent:
+		return fmt.Errorf("match path: inverted matches of a path have no counterpart in Envoy's routes")
+	case p.Exact != nil:
+		out.PathSpecifier = &routev3.RouteMatch_Path{Path: *p.Exact}
+	case p.Prefix != nil:
+		out.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: *p.Prefix}
+	case p.Regex != nil:
+		out.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: regex(*p.Regex)}
+	case p.Suffix != nil:
+		out.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: regex(".*" + regexp.QuoteMeta(*p.Suffix))}
+	}
+	if ignoreCase && p.Regex == nil {
+		out.CaseSensitive = wrapperspb.Bool(false)
+	}
+	return nil
+}
+
+// regex is RE2 over the whole value, which is what Envoy's safe_regex means too.
+func regex(r string) *matcherv3.RegexMatcher { return &matcherv3.RegexMatcher{Regex: r} }
+
+// headerMatchers translates everything that is a header to Envoy, sorted by name as Istio sorts them.
+func headerMatchers(q *match.Request) ([]*routev3.HeaderMatcher, error) {
+	named := append([]match.Named(nil), q.Headers...)
+	sort.SliceStable(named, func(i, j int) bool { return named[i].Name < named[j].Name })
+	for _, p := range []struct {
+		name string
+		s    *match.String
+	}{{":method", q.Method}, {":authority", q.Authority}, {":scheme", q.Scheme}} {
+		if p.s != nil {
+			named = append(named, match.Named{Name: p.name, String: *p.s})
+		}
+	}
+	var out []*routev3.HeaderMatcher
+	for _, n := range named {
+		h, err := headerMatcher(n.Name, n.String)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, h)
+	}
+	for _, n := range q.Cookies {
+		h, err := cookieMatcher(n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, h)
+	}
+	return out, nil
+}
+
+// headerMatcher translates one condition. Envoy cannot combine presence with treat_missing_header_as_empty, and needs
+// not: presence has no value.
+func headerMatcher(name string, s match.String) (*routev3.HeaderMatcher, error) {
+	out := &routev3.HeaderMatcher{Name: name, InvertMatch: s.Invert}
+	if s.Present || s.Absent {
+		out.HeaderMatchSpecifier = &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}
+		out.InvertMatch = s.Invert != s.Absent
+		return out, nil
+	}
+	m, err := stringMatcher(s)
+	if err != nil {
+		return nil, fmt.Errorf("match header %s: %w", name, err)
+	}
+	out.HeaderMatchSpecifier = &routev3.HeaderMatcher_StringMatch{StringMatch: m}
+	out.TreatMissingHeaderAsEmpty = s.AbsentAsEmpty
+	return out, nil
+}
+
+// cookieMatcher matches one cookie by a regular expression over the cookie header. Envoy has a cookie matcher of its
+// own only in versions later than those we support.
+func cookieMatcher(n match.Named) (*routev3.HeaderMatcher, error) {
+	value := ""
+	switch s := n.String; {
+	case s.Present || s.Absent:
+		value = "[^;]*"
+	case s.Exact != nil:
+		value = regexp.QuoteMeta(*s.Exact)
+	case s.Prefix != nil:
+		value = regexp.QuoteMeta(*s.Prefix) + "[^;]*"
+	case s.Suffix != nil:
+		value = "[^;]*" + regexp.QuoteMeta(*s.Suffix)
+	case s.Regex != nil:
+		value = "(?:" + *s.Regex + ")"
+	default:
+		return nil, fmt.Errorf("match cookie %s: empty condition", n.Name)
+	}
+	return &routev3.HeaderMatcher{
+		Name:        "cookie",
+		InvertMatch: n.Invert != n.Absent,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regex(`(?:.*;\s*)?` + regexp.QuoteMeta(n.Name) + `="?` + value + `"?\s*(?:;.*)?`)},
+		}},
+		TreatMissingHeaderAsEmpty: n.Invert || n.Absent,
+	}, nil
+}
+
+func queryMatchers(in []match.Named) ([]*routev3.QueryParameterMatcher, error) {
+	named := append([]match.Named(nil), in...)
+	sort.SliceStable(named, func(i, j int) bool { return named[i].Name < named[j].Name })
+	var out []*routev3.QueryParameterMatcher
+	for _, n := range named {
+		m := &routev3.QueryParameterMatcher{Name: n.Name}
+		switch {
+		case n.Invert:
+			return nil, fmt.Errorf("match query parameter %s: inverted matches have no counterpart in Envoy", n.Name)
+		case n.Present || n.Absent:
+			m.QueryParameterMatchSpecifier = &routev3.QueryParameterMatcher_PresentMatch{PresentMatch: n.Present}
+		default:
+			s, err := stringMatcher(n.String)
+			if err != nil {
+				return nil, fmt.Errorf("match query parameter %s: %w", n.Name, err)
+			}
+			m.QueryParameterMatchSpecifier = &routev3.QueryParameterMatcher_StringMatch{StringMatch: s}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// stringMatcher translates a condition on a value. Envoy refuses empty prefixes and suffixes; they match everything.
+func stringMatcher(s match.String) (*matcherv3.StringMatcher, error) {
+	out := &matcherv3.StringMatcher{}
+	switch {
+	case s.Exact != nil:
+		out.MatchPattern = &matcherv3.StringMatcher_Exact{Exact: *s.Exact}
+	case s.Prefix != nil && *s.Prefix != "":
+		out.MatchPattern = &matcherv3.StringMatcher_Prefix{Prefix: *s.Prefix}
+	case s.Suffix != nil && *s.Suffix != "":
+		out.MatchPattern = &matcherv3.StringMatcher_Suffix{Suffix: *s.Suffix}
+	case s.Regex != nil:
+		out.MatchPattern = &matcherv3.StringMatcher_SafeRegex{SafeRegex: regex(*s.Regex)}
+	case s.Prefix != nil || s.Suffix != nil:
+		out.MatchPattern = &matcherv3.StringMatcher_SafeRegex{SafeRegex: regex(".*")}
+	default:
+		return nil, fmt.Errorf("empty condition")
+	}
+	return out, nil
+}

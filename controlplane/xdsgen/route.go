@@ -1,0 +1,224 @@
+package xdsgen
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/filters/canary"
+)
+
+// maxDirectBody is Istio's limit on the body of a direct response, in bytes.
+const maxDirectBody = 1 << 20
+
+// tableInput is all that a route table is made of.
+type tableInput struct {
+	Table   *mesh.RouteTable
+	Module  bool          // the proxy runs Mizzen's filter
+	Retries *mesh.Retries // of routes that say nothing
+}
+
+// hostInput is all that a virtual host travelling alone is made of.
+type hostInput struct {
+	Host  *mesh.VirtualHost
+	Scope scope
+}
+
+// scope is what a virtual host takes from its table.
+type scope struct {
+	Table   string
+	Inbound bool
+	Module  bool
+	Retries *mesh.Retries
+}
+
+func newScope(in tableInput) scope {
+	return scope{Table: in.Table.Name, Inbound: in.Table.Inbound, Module: in.Module, Retries: in.Retries}
+}
+
+// splits tells whether the table's virtual hosts travel one by one. Inbound tables hold one virtual host, and a table
+// without any would keep Envoy waiting for hosts that never come.
+func splits(t *mesh.RouteTable) bool { return !t.Inbound && len(t.VirtualHosts) > 0 }
+
+// routeTable is the part that both forms share. The internal headers never leave the proxy.
+func routeTable(t *mesh.RouteTable) *routev3.RouteConfiguration {
+	return &routev3.RouteConfiguration{
+		Name:                           t.Name,
+		ValidateClusters:               wrapperspb.Bool(false),
+		MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(maxDirectBody),
+		IgnorePortInHostMatching:       t.Gateway || t.Inbound,
+		RequestHeadersToRemove:         []string{canary.RouteHeader, canary.ClusterHeader},
+	}
+}
+
+// buildInlineTable makes the RouteConfiguration with every virtual host inside.
+func buildInlineTable(in tableInput) (*Resource, error) {
+	return finishTable(in, routeTable(in.Table), in.Table.VirtualHosts)
+}
+
+// buildFrame makes the RouteConfiguration whose virtual hosts follow one by one.
+func buildFrame(in tableInput) (*Resource, error) {
+	out := routeTable(in.Table)
+	out.Vhds = &routev3.Vhds{ConfigSource: adsSource()}
+	return finishTable(in, out, nil)
+}
+
+func finishTable(in tableInput, out *routev3.RouteConfiguration, hosts []*mesh.VirtualHost) (*Resource, error) {
+	if in.Table.CatchAll != nil {
+		hosts = append(append([]*mesh.VirtualHost(nil), hosts...), in.Table.CatchAll)
+	}
+	var clusters []string
+	var origins []mesh.Origin
+	for _, h := range hosts {
+		v, used, err := virtualHost(h, newScope(in))
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", in.Table.Name, err)
+		}
+		out.VirtualHosts = append(out.VirtualHosts, v)
+		clusters, origins = append(clusters, used...), append(origins, h.Origins...)
+	}
+	r, err := resource(in.Table.Name, out)
+	if err != nil {
+		return nil, err
+	}
+	r.Clusters, r.Origins = sortedSet(clusters), origins
+	return r, nil
+}
+
+// buildVirtualHost makes a virtual host that travels alone. Envoy takes the table from the name.
+func buildVirtualHost(in hostInput) (*Resource, error) {
+	v, clusters, err := virtualHost(in.Host, in.Scope)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", in.Scope.Table, err)
+	}
+	v.Name = in.Scope.Table + "/" + in.Host.Name
+	r, err := resource(v.Name, v)
+	if err != nil {
+		return nil, err
+	}
+	r.Table, r.Clusters, r.Origins = in.Scope.Table, sortedSet(clusters), in.Host.Origins
+	return r, nil
+}
+
+// virtualHost translates one virtual host and lists the clusters that must exist for it.
+func virtualHost(h *mesh.VirtualHost, s scope) (*routev3.VirtualHost, []string, error) {
+	out := &routev3.VirtualHost{
+		Name: h.Name, Domains: h.Domains,
+		// As Istio: the upstream learns from x-envoy-attempt-count which attempt it sees.
+		IncludeRequestAttemptCount: !s.Inbound,
+	}
+	if h.RequireTLS {
+		out.RequireTls = routev3.VirtualHost_ALL
+	}
+	if p := (policies{Canary: h.Canary, RateLimit: h.RateLimit}); s.Module && !p.empty() {
+		config, err := moduleConfig(p)
+		if err != nil {
+			return nil, nil, fmt.Errorf("virtual host %s: %w", h.Name, err)
+		}
+		out.TypedPerFilterConfig = map[string]*anypb.Any{FilterName: config}
+	}
+	var clusters []string
+	for i, r := range h.Routes {
+		if r.Choice != "" && !s.Module {
+			continue // nothing would ever choose it
+		}
+		route, err := buildRoute(h, r, s)
+		if err != nil {
+			return nil, nil, fmt.Errorf("virtual host %s: route %d %s: %w", h.Name, i, r.Name, err)
+		}
+		out.Routes = append(out.Routes, route)
+		clusters = append(clusters, routeClusters(r)...)
+	}
+	return out, clusters, nil
+}
+
+// buildRoute translates one bound route.
+func buildRoute(h *mesh.VirtualHost, r *mesh.BoundRoute, s scope) (*routev3.Route, error) {
+	m, err := routeMatch(r)
+	if err != nil {
+		return nil, err
+	}
+	out := &routev3.Route{Name: r.Name, Match: m}
+	if r.Match != nil {
+		out.StatPrefix = r.Match.StatPrefix
+	}
+	if r.Route != nil {
+		out.Metadata = istioMetadata(r.Route.Origin)
+	}
+	if err := setAction(out, h, r, s); err != nil {
+		return nil, err
+	}
+	if err := setFilterConfigs(out, h, r, s); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// setFilterConfigs attaches the route's own filter configurations. The most specific level alone reaches Mizzen's
+// filter, so a route with a fault repeats its host's rate limit. The fallback routes of a host with a canary get
+// none: they are what the filter sees before it has chosen, and there the host's canary must be seen.
+func setFilterConfigs(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRoute, s scope) error {
+	configs := map[string]*anypb.Any{}
+	if fallback := h.Canary != nil && r.Choice == ""; s.Module && r.Fault != nil && !fallback {
+		config, err := moduleConfig(policies{Fault: r.Fault, RateLimit: h.RateLimit})
+		if err != nil {
+			return err
+		}
+		configs[FilterName] = config
+	}
+	if r.Route != nil && r.Route.CORS != nil {
+		config, err := corsConfig(r.Route.CORS)
+		if err != nil {
+			return err
+		}
+		configs[corsFilter] = config
+	}
+	if len(configs) > 0 {
+		out.TypedPerFilterConfig = configs
+	}
+	return nil
+}
+
+// routeClusters lists the clusters that must exist before the route may be sent.
+func routeClusters(r *mesh.BoundRoute) []string {
+	var out []string
+	for _, c := range r.Clusters {
+		if !c.Missing {
+			out = append(out, c.Cluster)
+		}
+	}
+	for _, m := range r.Mirrors {
+		out = append(out, m.Cluster)
+	}
+	return out
+}
+
+// requestPort is the port that a virtual host was asked on: its own name ends in it ("reviews:9080", and so a table
+// of all ports can tell), or else the table's does ("9080", "http.80"). 0 if neither does.
+func requestPort(host, table string) uint32 {
+	for _, name := range []string{host, table} {
+		if i := strings.LastIndexAny(name, ":."); i >= 0 {
+			name = name[i+1:]
+		}
+		if p, err := strconv.ParseUint(name, 10, 16); err == nil {
+			return uint32(p)
+		}
+	}
+	return 0
+}
+
+// adsSource is configuration over the ADS stream. No fetch timeout: a proxy that starts while the control plane is
+// away waits, as Istio's do, rather than serve 404.
+func adsSource() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		InitialFetchTimeout:   seconds(0),
+	}
+}
