@@ -10,13 +10,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mizzen-mesh/mizzen/filters/canary"
+	"github.com/mizzen-mesh/mizzen/filters/fault"
 	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
 )
 
 // Kinds returns the policies in chain order. To add a policy, add a line; the order is the order of execution on
 // requests, the reverse of it on responses.
 func Kinds() []filter.Kind {
-	return []filter.Kind{}
+	return []filter.Kind{
+		canary.Kind(),    // chooses the route: before everything that is keyed on the route
+		ratelimit.Kind(), // refuses before a delay is paid
+		fault.Kind(),     // stands in for the upstream: last
+	}
 }
 
 // Parse reads the JSON of a Config into a Program with one slot for each of Kinds. It is strict: unknown fields are

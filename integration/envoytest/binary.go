@@ -42,11 +42,7 @@ func find() (string, error) {
 	if path := os.Getenv("ENVOY_BIN"); path != "" {
 		return path, nil
 	}
-	root, err := Root()
-	if err != nil {
-		return "", err
-	}
-	installed, err := filepath.Glob(filepath.Join(root, ".cache", "envoy", "*", "envoy"))
+	installed, err := filepath.Glob(filepath.Join(Root(), ".cache", "envoy", "*", "envoy"))
 	if err == nil && len(installed) > 0 {
 		slices.Sort(installed)
 		return installed[0], nil
@@ -61,8 +57,8 @@ func find() (string, error) {
 // found remembers Binary's answer for the process.
 var found = sync.OnceValues(Binary)
 
-// Require returns the Envoy to use, or skips the test (fails it, with MIZZEN_REQUIRE=1).
-func Require(t testing.TB) string {
+// Find returns the path of the Envoy to use, or skips the test (fails it, with MIZZEN_REQUIRE=1).
+func Find(t testing.TB) string {
 	t.Helper()
 	path, err := found()
 	if err != nil {
@@ -79,47 +75,43 @@ func missing(t testing.TB, err error) {
 	t.Skip(err)
 }
 
-// Root is the directory of the project's go.mod.
-func Root() (string, error) {
+// Root is the directory of the project's go.mod, above the working directory.
+func Root() string {
 	dir, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("find the project's root: %w", err)
+		panic(fmt.Errorf("find the project's root: %w", err))
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
+			return dir
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			return "", errors.New("find the project's root: no go.mod above the working directory")
+			panic("find the project's root: no go.mod above the working directory")
 		}
 		dir = up
 	}
 }
 
-// Module returns the directory that holds libmizzen.so, built if it is missing or older than its sources.
+// Module returns the path of libmizzen.so, built if it is missing or older than its sources.
 // MIZZEN_MODULE names a ready-made one.
 func Module(t testing.TB) string {
 	t.Helper()
 	if so := os.Getenv("MIZZEN_MODULE"); so != "" {
-		return filepath.Dir(so)
+		return so
 	}
 	return BuildModule(t, "filters/cmd/mizzen", "mizzen")
 }
 
 // BuildModule builds the c-shared main in the folder pkg, relative to the root, into build/lib<name>.so, unless that
-// is newer than every source, and returns the directory. Test processes take turns.
+// is newer than every source, and returns its path. Test processes take turns.
 func BuildModule(t testing.TB, pkg, name string) string {
 	t.Helper()
-	root, err := Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(root, "build")
-	if err := build(root, dir, pkg, name); err != nil {
+	dir := filepath.Join(Root(), "build")
+	if err := build(Root(), dir, pkg, name); err != nil {
 		t.Fatalf("build the dynamic module: %v", err)
 	}
-	return dir
+	return filepath.Join(dir, "lib"+name+".so")
 }
 
 func build(root, dir, pkg, name string) error {

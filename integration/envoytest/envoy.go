@@ -27,8 +27,8 @@ type Options struct {
 	Config string
 	// Concurrency is the number of workers, default 1.
 	Concurrency int
-	// ModuleDir is the dynamic modules' directory, default Module(t); "-": none.
-	ModuleDir string
+	// Module is the path of the dynamic module, default Module(t); "-": none.
+	Module string
 	// LogLevel defaults to "warning".
 	LogLevel string
 	// Args and Env are added to the command line and the environment.
@@ -88,7 +88,7 @@ func Start(t testing.TB, o Options) *Envoy {
 // TryStart is Start for configurations that Envoy may refuse: the error then holds Envoy's log.
 func TryStart(t testing.TB, o Options) (*Envoy, error) {
 	t.Helper()
-	bin := Require(t)
+	bin := Find(t)
 	dir := t.TempDir()
 	config, ports := Ports(t, o.Config)
 	file := filepath.Join(dir, "envoy.yaml")
@@ -101,7 +101,7 @@ func TryStart(t testing.TB, o Options) (*Envoy, error) {
 		"--config-yaml", "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}",
 		"--drain-time-s", "1", "--parent-shutdown-time-s", "2"}
 	cmd := exec.Command(bin, append(args, o.Args...)...)
-	cmd.Env = append(append(os.Environ(), moduleEnv(t, o.ModuleDir)...), o.Env...)
+	cmd.Env = append(append(os.Environ(), moduleEnv(t, o.Module)...), o.Env...)
 	e := &Envoy{ports: ports, log: &logBuffer{}, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = e.log, e.log
 	if err := e.run(cmd); err != nil {
@@ -120,15 +120,15 @@ func TryStart(t testing.TB, o Options) (*Envoy, error) {
 	return e, e.await(adminFile, limit)
 }
 
-func moduleEnv(t testing.TB, dir string) []string {
+func moduleEnv(t testing.TB, so string) []string {
 	t.Helper()
-	switch dir {
+	switch so {
 	case "-":
 		return nil
 	case "":
-		dir = Module(t)
+		so = Module(t)
 	}
-	return []string{"ENVOY_DYNAMIC_MODULES_SEARCH_PATH=" + dir}
+	return []string{"ENVOY_DYNAMIC_MODULES_SEARCH_PATH=" + filepath.Dir(so)}
 }
 
 // run starts cmd on a thread that lives as long as it: the wheel's Envoy dies with the thread that started it.
@@ -218,16 +218,17 @@ func (e *Envoy) PID() int { return e.pid }
 // Log is what Envoy has printed so far, access logs on its standard output included.
 func (e *Envoy) Log() string { return e.log.String() }
 
-// Validate runs `envoy --mode validate` on a configuration and returns its output; err is non-nil if Envoy refuses it.
-func Validate(t testing.TB, config, moduleDir string) (string, error) {
+// Validate runs `envoy --mode validate` on a configuration and returns its output; err is non-nil if
+// Envoy refuses it. module is as in Options.
+func Validate(t testing.TB, config, module string) (string, error) {
 	t.Helper()
-	bin := Require(t)
+	bin := Find(t)
 	file := filepath.Join(t.TempDir(), "envoy.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(bin, "--mode", "validate", "-c", file, "-l", "warning")
-	cmd.Env = append(os.Environ(), moduleEnv(t, moduleDir)...)
+	cmd.Env = append(os.Environ(), moduleEnv(t, module)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

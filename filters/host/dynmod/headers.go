@@ -48,24 +48,19 @@ func snapshot(into []filter.Header, m shared.HeaderMap) []filter.Header {
 	return into
 }
 
-// write replays edits on one of Envoy's header maps.
+// write replays edits on one of Envoy's header maps. The ABI takes an empty value for removal, so a header cannot be
+// set to "": it is removed instead.
 func write(m shared.HeaderMap, edits []filter.Edit) {
 	for i := range edits {
-		e := &edits[i]
-		switch {
-		case e.Op == filter.EditAdd:
-			m.Add(e.Name, e.Value)
-		case e.Op == filter.EditRemove:
-			m.Remove(e.Name)
-		case e.Value == "":
-			// The ABI takes a null value for removal, and Go's empty string may be one.
-			m.Remove(e.Name)
-			m.Add(e.Name, empty)
-		default:
+		switch e := &edits[i]; e.Op {
+		case filter.EditSet:
 			m.Set(e.Name, e.Value)
+		case filter.EditAdd:
+			if e.Value != "" {
+				m.Add(e.Name, e.Value)
+			}
+		case filter.EditRemove:
+			m.Remove(e.Name)
 		}
 	}
 }
-
-// empty is an empty string whose data pointer is not null.
-var empty = unsafe.String(unsafe.StringData("-"), 0)
