@@ -40,5 +40,6 @@ func shorten(b []byte, start int) []byte {
 		return b
 	}
 	sum := sha256.Sum256(b[start:])
-	return append(b[:start], sum[:]...)
+	b = append(b[:start], 0x80, 0) // no length is written so: never equal to a short key
+	return append(b, sum[:]...)
 }

@@ -1,0 +1,174 @@
+// Package tracing reads the trace context of a request in whatever format it came, makes a span for this hop, and
+// writes the context in every configured format, so that all of them say the same. See README.md.
+package tracing
+
+import (
+	"strings"
+
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+)
+
+// Metrics of the policy.
+var (
+	metricContexts = &filter.Metric{
+		Name: "trace_contexts_total", Labels: []string{"source", "sampled"},
+		Help: "Requests by the format that their trace came in (new: it began here) and by whether it is sampled.",
+	}
+	metricInvalid = &filter.Metric{
+		Name: "trace_context_invalid_total", Labels: []string{"format"},
+		Help: "Malformed trace contexts; they were ignored and replaced.",
+	}
+	metricBaggage = &filter.Metric{
+		Name: "trace_baggage_dropped_total", Labels: nil,
+		Help: "Baggage members left out because they are not allowed or too long.",
+	}
+)
+
+// Kind describes the policy to the registry.
+func Kind() filter.Kind {
+	return filter.Kind{
+		Name:   "tracing",
+		Reason: "first, so that what others refuse is traced too, and keys may name the trace",
+		New: func(raw []byte, env *filter.Env) (filter.Policy, error) {
+			c, err := ParseConfig(raw)
+			if err != nil {
+				return nil, err
+			}
+			return New(c, env)
+		},
+		Metrics: []*filter.Metric{metricContexts, metricInvalid, metricBaggage},
+	}
+}
+
+// Policy is the compiled configuration. Immutable.
+type Policy struct {
+	extract   []code
+	inject    uint8 // bit by code
+	sampler   sampler
+	force     string // header, lower case; "" for none
+	requestID bool
+	baggage   bool // bound it
+	allow     []string
+	maxBytes  int
+}
+
+// New makes the policy.
+func New(c Config, env *filter.Env) (filter.Policy, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	p := &Policy{requestID: !c.KeepRequestID, force: strings.ToLower(c.Sampling.Header)}
+	extract, inject := c.Extract, c.Inject
+	if len(extract) == 0 {
+		extract = formats()
+	}
+	if len(inject) == 0 {
+		inject = []Format{W3C, B3Multi}
+	}
+	p.extract = codesOf(extract)
+	for _, code := range codesOf(inject) {
+		p.inject |= 1 << code
+	}
+	percentage := filter.Whole
+	if c.Sampling.Percentage != nil {
+		percentage = *c.Sampling.Percentage
+	}
+	p.sampler = sampler{threshold: thresholdOf(percentage), ignoreParent: c.Sampling.IgnoreParent}
+	p.sampler.setBudget(c.Sampling.PerSecond, env)
+	if b := c.Baggage; b != nil {
+		p.baggage, p.maxBytes = true, b.MaxBytes
+		if p.maxBytes == 0 {
+			p.maxBytes = DefaultBaggageBytes
+		}
+		if len(b.Allow) > 0 {
+			p.allow = b.Allow
+		}
+	}
+	return p, nil
+}
+
+func codesOf(fs []Format) []code {
+	out := make([]code, 0, len(fs))
+	for _, f := range fs {
+		for c := range codes {
+			if c.format() == f {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+// Request implements filter.Policy.
+func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
+	if x.Resumed() {
+		return filter.Verdict{}
+	}
+	var in seen
+	in.read(x.Request.All(), p.force)
+	sp, source := p.extractSpan(x, &in)
+	if !sp.hasIDs() {
+		sp.hi, sp.lo, sp.id = x.Rand.Uint64(), nonZero(x.Rand), 0
+	}
+	sp.decision = p.sampler.decide(&sp, in.forced, x.Now)
+	sp.parent, sp.id = sp.id, nonZero(x.Rand)
+	p.write(x, &in, &sp)
+	if p.baggage && in.is(fBaggage) {
+		p.trim(x, &in)
+	}
+	sampled := "false"
+	if sp.decision >= sample {
+		sampled = "true"
+	}
+	x.Host.Count(metricContexts, 1, source, sampled)
+	return filter.Verdict{}
+}
+
+// Response implements filter.Policy.
+func (p *Policy) Response(*filter.Exchange) filter.Verdict { return filter.Verdict{} }
+
+// extractSpan returns the first context with identifiers, in the order of extract. Where there is none, the first
+// decision that came alone (b3: 0) holds for the trace that begins here.
+func (p *Policy) extractSpan(x *filter.Exchange, in *seen) (sp span, source string) {
+	var alone decision
+	for _, c := range p.extract {
+		got, present, ok := in.context(c)
+		switch {
+		case !present:
+		case !ok:
+			x.Host.Count(metricInvalid, 1, string(c.format()))
+		case got.hasIDs():
+			return got, string(c.format())
+		case alone == undecided:
+			alone = got.decision
+		}
+	}
+	return span{decision: alone}, "new"
+}
+
+func (p *Policy) trim(x *filter.Exchange, in *seen) {
+	v := in.value[fBaggage]
+	many := in.many>>fBaggage&1 != 0
+	if many {
+		v, _ = x.Request.Joined(baggage)
+	}
+	v, dropped := trimBaggage(v, p.allow, p.maxBytes)
+	if dropped == 0 {
+		return
+	}
+	x.Host.Count(metricBaggage, int64(dropped))
+	if v == "" {
+		x.Request.Remove(baggage)
+		return
+	}
+	x.Request.Set(baggage, v)
+}
+
+func nonZero(r filter.Rand) uint64 {
+	for range 8 {
+		if v := r.Uint64(); v != 0 {
+			return v
+		}
+	}
+	return 1
+}
