@@ -37,6 +37,9 @@ func (p *Percent) UnmarshalJSON(b []byte) error {
 	if err != nil || math.IsNaN(v) || v < 0 || v > 100 {
 		return fmt.Errorf("percentage %s: want a number from 0 to 100", b)
 	}
+	if math.Abs(v*10_000-math.Round(v*10_000)) > 1e-6 {
+		return fmt.Errorf("percentage %s: write four decimals at most", b)
+	}
 	*p = PercentOf(v)
 	return nil
 }
