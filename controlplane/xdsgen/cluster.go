@@ -134,8 +134,9 @@ func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
 		if kind == mesh.ClusterLogicalDNS {
 			setType(out, clusterv3.Cluster_LOGICAL_DNS)
 		}
+		// Envoy refreshes every 5 s; its resolver (c-ares) answers from its cache until the name's TTL ends. The
+		// fields by which Istio sets the rate are deprecated: each would be a warning in Envoy's log.
 		out.DnsLookupFamily = clusterv3.Cluster_V4_ONLY
-		out.DnsRefreshRate, out.RespectDnsTtl = seconds(60), true
 		out.LoadAssignment = loadAssignment(c.Name, c.Hosts)
 	case mesh.ClusterOriginalDst:
 		setType(out, clusterv3.Cluster_ORIGINAL_DST)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/filters/canary"
+	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
 
 const corsFilter = "envoy.filters.http.cors"
@@ -68,7 +69,7 @@ func stripInternal() []*corev3.TypedExtensionConfig {
 func httpFilters(in listenerInput) ([]*hcmv3.HttpFilter, error) {
 	var out []*hcmv3.HttpFilter
 	if in.Module {
-		f, err := moduleFilter(policies{Tracing: in.Listener.Tracing})
+		f, err := moduleFilter(registry.Config{Tracing: in.Listener.Tracing})
 		if err != nil {
 			return nil, err
 		}

@@ -10,25 +10,11 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/mizzen-mesh/mizzen/filters/canary"
-	"github.com/mizzen-mesh/mizzen/filters/fault"
-	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
-	"github.com/mizzen-mesh/mizzen/filters/tracing"
+	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
 
 // FilterName is the name of Mizzen's filter in the chain, of its module (libmizzen.so) and of the filter inside it.
 const FilterName = "mizzen"
-
-// policies is the chain's configuration at one level (listener, virtual host or route). A policy left out is
-// inherited from the listener.
-type policies struct {
-	Tracing   *tracing.Config   `json:"tracing,omitempty"`
-	Canary    *canary.Config    `json:"canary,omitempty"`
-	RateLimit *ratelimit.Config `json:"ratelimit,omitempty"`
-	Fault     *fault.Config     `json:"fault,omitempty"`
-}
-
-func (p policies) empty() bool { return p == policies{} }
 
 // module loads libmizzen.so once for the whole process: a Go runtime cannot be unloaded, hence do_not_close.
 func module() *dynmodv3.DynamicModuleConfig {
@@ -36,7 +22,7 @@ func module() *dynmodv3.DynamicModuleConfig {
 }
 
 // configAny packs p as the module reads it: JSON inside a StringValue, which Envoy hands over raw.
-func configAny(p policies) (*anypb.Any, error) {
+func configAny(p registry.Config) (*anypb.Any, error) {
 	raw, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("encode filter configuration: %w", err)
@@ -45,7 +31,7 @@ func configAny(p policies) (*anypb.Any, error) {
 }
 
 // moduleFilter is the chain in the HTTP connection manager, with the listener's base configuration.
-func moduleFilter(base policies) (*hcmv3.HttpFilter, error) {
+func moduleFilter(base registry.Config) (*hcmv3.HttpFilter, error) {
 	config, err := configAny(base)
 	if err != nil {
 		return nil, err
@@ -57,7 +43,7 @@ func moduleFilter(base policies) (*hcmv3.HttpFilter, error) {
 
 // moduleConfig is what a virtual host or route gives the filter. Envoy shows the filter the most specific level only,
 // so p must be complete.
-func moduleConfig(p policies) (*anypb.Any, error) {
+func moduleConfig(p registry.Config) (*anypb.Any, error) {
 	config, err := configAny(p)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/filters/canary"
+	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
 
 // maxDirectBody is Istio's limit on the body of a direct response, in bytes.
@@ -116,7 +117,7 @@ func virtualHost(h *mesh.VirtualHost, s scope) (*routev3.VirtualHost, []string, 
 	if h.RequireTLS {
 		out.RequireTls = routev3.VirtualHost_ALL
 	}
-	if p := (policies{Canary: h.Canary, RateLimit: h.RateLimit}); s.Module && !p.empty() {
+	if p := (registry.Config{Canary: h.Canary, RateLimit: h.RateLimit}); s.Module && !p.IsZero() {
 		config, err := moduleConfig(p)
 		if err != nil {
 			return nil, nil, fmt.Errorf("virtual host %s: %w", h.Name, err)
@@ -166,7 +167,7 @@ func buildRoute(h *mesh.VirtualHost, r *mesh.BoundRoute, s scope) (*routev3.Rout
 func setFilterConfigs(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRoute, s scope) error {
 	configs := map[string]*anypb.Any{}
 	if fallback := h.Canary != nil && r.Choice == ""; s.Module && r.Fault != nil && !fallback {
-		config, err := moduleConfig(policies{Fault: r.Fault, RateLimit: h.RateLimit})
+		config, err := moduleConfig(registry.Config{Fault: r.Fault, RateLimit: h.RateLimit})
 		if err != nil {
 			return err
 		}
