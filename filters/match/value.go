@@ -8,8 +8,10 @@ import (
 
 // trimQuery cuts the query string and a fragment off a path.
 func trimQuery(path string) string {
-	if i := strings.IndexAny(path, "?#"); i >= 0 {
-		return path[:i]
+	for i := range len(path) {
+		if path[i] == '?' || path[i] == '#' {
+			return path[:i]
+		}
 	}
 	return path
 }
