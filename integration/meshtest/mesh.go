@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -20,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
 // Ready is the ready file of `mizzen up`.
@@ -74,7 +75,7 @@ func start(t testing.TB, manifests string, o Options) (*Mesh, error) {
 		return nil, fmt.Errorf("copy manifests: %w", err)
 	}
 	m.readyFile = filepath.Join(t.TempDir(), "ready.json")
-	args := append([]string{"up", "-f", m.Dir, "--envoy", envoy, "--gateway-port", fmt.Sprint(FreePort(t)), "--ready-file", m.readyFile}, o.Args...)
+	args := append([]string{"up", "-f", m.Dir, "--envoy", envoy, "--gateway-port", fmt.Sprint(envoytest.FreePort(t)), "--ready-file", m.readyFile}, o.Args...)
 	m.cmd = exec.Command(bin, args...)
 	m.cmd.Stdout, m.cmd.Stderr = m.out, m.out
 	m.cmd.Env = append(os.Environ(), "NO_COLOR=1", "MIZZEN_MODULE="+Module(t))
@@ -334,17 +335,6 @@ func (c *Client) Tally(t testing.TB, n int, classify func(Answer) string, rawURL
 	close(work)
 	wg.Wait()
 	return counts
-}
-
-// FreePort returns a TCP port of 127.0.0.1 that nobody listens on now.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Alive tells whether a process still runs.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
 // Shared is one mesh for all tests of a package, started by the first that asks and stopped by Main.
@@ -80,10 +82,5 @@ func (s *scope) end(failed bool) (ok bool) {
 // Eventually polls until ok, and fails the test after 15 s.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	t.Fatalf("%s: never within 15 s", what)
+	envoytest.Await(t, 15*time.Second, what, ok)
 }
