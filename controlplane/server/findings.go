@@ -1,0 +1,134 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
+)
+
+// Codes of the diagnostics that come from proxies.
+const (
+	// CodeRejected: Envoy refused a resource. The proxy keeps the last good one.
+	CodeRejected = "MZ0501"
+	// CodeSilent: a proxy does not acknowledge; the order of updates no longer waits for it.
+	CodeSilent = "MZ0502"
+	// CodeNoModule: a proxy cannot load the dynamic module; the Go policies do not act there.
+	CodeNoModule = "MZ0503"
+	// CodeBuild: a proxy's configuration could not be built.
+	CodeBuild = "MZ0504"
+)
+
+// finding is a diagnostic of one proxy; those that differ in the proxy alone are told once.
+type finding struct {
+	proxy string
+	what  istio.Diagnostic
+}
+
+// findings are what this stream has to complain of.
+func (c *conn) findings() []finding {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []finding
+	add := func(d istio.Diagnostic) { out = append(out, finding{proxyName(c.node), d}) }
+	if c.noModule != "" {
+		add(istio.Diagnostic{
+			Code: CodeNoModule, Severity: istio.Warning,
+			Message: "cannot load the dynamic module, so routes work but Mizzen's policies do not act there: " + c.noModule,
+			Fix:     "start Envoy with the module's folder in ENVOY_DYNAMIC_MODULES_SEARCH_PATH",
+		})
+	}
+	if c.failure != "" {
+		add(istio.Diagnostic{Code: CodeBuild, Severity: istio.Error, Message: "its configuration could not be built: " + c.failure})
+	}
+	for _, ch := range c.state.ch {
+		for _, ref := range ch.refused {
+			add(rejection(ch.kind, ref))
+		}
+		for _, r := range ch.flight {
+			if r.overdue {
+				add(istio.Diagnostic{Code: CodeSilent, Severity: istio.Warning, Message: fmt.Sprintf(
+					"did not acknowledge %s within %s; updates go on without it", ch.kind.short(), c.state.limits.ack)})
+			}
+		}
+		for name := range ch.released {
+			add(unordered(ch, name))
+		}
+	}
+	return out
+}
+
+// rejection names the YAML behind a rejected resource.
+func rejection(k kind, ref refusal) istio.Diagnostic {
+	d := istio.Diagnostic{
+		Code: CodeRejected, Severity: istio.Error,
+		Message: fmt.Sprintf("Envoy rejected %s %q, the last good one stays: %s", k.noun(), ref.res.Name, ref.text),
+	}
+	d.Object, d.Position = place(ref.res.Origins)
+	if len(ref.res.Origins) > 1 {
+		var also []string
+		for _, o := range ref.res.Origins[1:] {
+			ref, pos := place([]mesh.Origin{o})
+			also = append(also, strings.TrimSpace(ref.String()+" "+pos.String()))
+		}
+		d.Message += " (also made from " + strings.Join(also, ", ") + ")"
+	}
+	return d
+}
+
+// unordered tells that a resource went out before what it needs was acknowledged.
+func unordered(ch *channel, name string) istio.Diagnostic {
+	d := istio.Diagnostic{Code: CodeSilent, Severity: istio.Warning, Message: fmt.Sprintf(
+		"%s %q was sent although the clusters that it names were not acknowledged in time", ch.kind.noun(), name)}
+	if h := ch.sent[name]; h.res != nil {
+		d.Object, d.Position = place(h.res.Origins)
+	}
+	return d
+}
+
+func place(origins []mesh.Origin) (istio.Ref, istio.Position) {
+	if len(origins) == 0 {
+		return istio.Ref{}, istio.Position{}
+	}
+	o := origins[0]
+	return istio.Ref{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name}, istio.Position{File: o.File, Line: o.Line}
+}
+
+// proxyName is how Istio's tables name a proxy: "pod.namespace".
+func proxyName(n mesh.Node) string { return n.Name + "." + n.Namespace }
+
+// merge tells each diagnostic once, with the proxies that it concerns.
+func merge(found []finding) istio.Diagnostics {
+	by := map[istio.Diagnostic][]string{}
+	for _, f := range found {
+		if !slices.Contains(by[f.what], f.proxy) {
+			by[f.what] = append(by[f.what], f.proxy)
+		}
+	}
+	out := make(istio.Diagnostics, 0, len(by))
+	for d, proxies := range by {
+		slices.Sort(proxies)
+		who := "proxy " + proxies[0]
+		if n := len(proxies) - 1; n > 0 {
+			who = fmt.Sprintf("proxy %s and %d more", proxies[0], n)
+		}
+		d.Message = who + ": " + d.Message
+		out = append(out, d)
+	}
+	slices.SortFunc(out, func(a, b istio.Diagnostic) int { return strings.Compare(a.Message, b.Message) })
+	out.Sort()
+	return out
+}
+
+// originsOf is used by pages: the objects behind a resource, as text.
+func originsOf(r *xdsgen.Resource) []string {
+	var out []string
+	for _, o := range r.Origins {
+		ref, pos := place([]mesh.Origin{o})
+		out = append(out, strings.TrimSpace(ref.String()+" "+pos.String()))
+	}
+	return out
+}

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// moduleFilters is the value of metadata MIZZEN_FILTERS by which a proxy says that it can load the dynamic module.
+const moduleFilters = "dynamic-module"
+
+// ParseNode reads an xDS node in Istio's form, `sidecar~IP~pod.namespace~namespace.svc.cluster.local` with metadata
+// NAMESPACE, NAME, LABELS, INTERCEPTION_MODE and Mizzen's MIZZEN_*. Whatever is missing is made up from the rest: an
+// unknown proxy is a sidecar with the labels and the namespace that it says it has.
+func ParseNode(n *corev3.Node) mesh.Node {
+	out := mesh.Node{ID: n.GetId(), Intercepts: true}
+	parts := strings.Split(n.GetId(), "~")
+	if len(parts) == 4 {
+		out.Gateway = parts[0] == "router"
+		out.IP, out.Domain = parts[1], parts[3]
+		out.Name, out.Namespace = splitLast(parts[2])
+	} else {
+		out.Name = n.GetId()
+	}
+	md := n.GetMetadata().GetFields()
+	if v := text(md["NAME"]); v != "" {
+		out.Name = v
+	}
+	if v := text(md["NAMESPACE"]); v != "" {
+		out.Namespace = v
+	}
+	if out.Namespace == "" {
+		out.Namespace = "default"
+		if first, _, ok := strings.Cut(out.Domain, "."); ok && first != "" {
+			out.Namespace = first
+		}
+	}
+	if out.Domain == "" {
+		out.Domain = out.Namespace + ".svc.cluster.local"
+	}
+	out.Labels = labels(md["LABELS"])
+	out.Intercepts = text(md["INTERCEPTION_MODE"]) != "NONE"
+	out.HTTPProxyPort = port(md["HTTP_PROXY_PORT"])
+	out.AppAddress = text(md["MIZZEN_APP_ADDRESS"])
+	out.BindAddress = text(md["MIZZEN_BIND_ADDRESS"])
+	out.Ports = ports(md["MIZZEN_PORTS"])
+	out.Module = text(md["MIZZEN_FILTERS"]) == moduleFilters
+	return out
+}
+
+// splitLast cuts "pod.namespace" at the last dot: pod names may hold dots, namespaces may not.
+func splitLast(s string) (name, namespace string) {
+	if i := strings.LastIndexByte(s, '.'); i >= 0 {
+		return s[:i], s[i+1:]
+	}
+	return s, ""
+}
+
+// text reads a string; numbers are written out, as bootstraps made from environment variables mix the two.
+func text(v *structpb.Value) string {
+	switch x := v.GetKind().(type) {
+	case *structpb.Value_StringValue:
+		return x.StringValue
+	case *structpb.Value_NumberValue:
+		return strconv.FormatFloat(x.NumberValue, 'f', -1, 64)
+	}
+	return ""
+}
+
+func port(v *structpb.Value) uint32 { return parsePort(text(v)) }
+
+func parsePort(s string) uint32 {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
+}
+
+func labels(v *structpb.Value) map[string]string {
+	out := map[string]string{}
+	for k, x := range object(v) {
+		out[k] = text(x)
+	}
+	return out
+}
+
+// ports reads {"80": 8080}; nil if there are none.
+func ports(v *structpb.Value) map[uint32]uint32 {
+	var out map[uint32]uint32
+	for k, x := range object(v) {
+		from, to := parsePort(k), port(x)
+		if from == 0 || to == 0 {
+			continue
+		}
+		if out == nil {
+			out = map[uint32]uint32{}
+		}
+		out[from] = to
+	}
+	return out
+}
+
+// object reads a structure, or a string that holds one as JSON.
+func object(v *structpb.Value) map[string]*structpb.Value {
+	if s := v.GetStructValue(); s != nil {
+		return s.GetFields()
+	}
+	raw := v.GetStringValue()
+	if raw == "" {
+		return nil
+	}
+	var m map[string]any
+	if json.Unmarshal([]byte(raw), &m) != nil {
+		return nil
+	}
+	s, err := structpb.NewStruct(m)
+	if err != nil {
+		return nil
+	}
+	return s.GetFields()
+}

@@ -1,0 +1,320 @@
+package server
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
+)
+
+// deltaWindow is how many responses of one type may be unacknowledged. Envoy delays its acknowledgement of clusters while
+// one of them warms; the next change need not wait for that.
+const deltaWindow = 4
+
+// next gives what may be sent now, in the order in which it must be.
+func (s *session) next(now time.Time) []*response {
+	if s.want == nil {
+		return nil
+	}
+	s.expire(now)
+	var out []*response
+	for _, c := range s.ch {
+		if r := s.plan(c, now); r != nil {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// plan makes the next response of a type; nil if there is nothing to say or it must wait.
+func (s *session) plan(c *channel, now time.Time) *response {
+	if !c.open || c.settled {
+		return nil
+	}
+	window := 1
+	if s.delta {
+		window = deltaWindow
+	}
+	if c.inFlight() >= window {
+		c.behind = 1
+		return nil
+	}
+	set, waiting := s.additions(c, now)
+	gone, staying := s.removals(c, now)
+	c.behind = waiting
+	c.settled = waiting == 0 && staying == 0
+	if len(set) == 0 && len(gone) == 0 && (!c.answer || waiting > 0) {
+		return nil
+	}
+	r := &response{kind: c.kind, set: set, gone: gone, at: now}
+	if !s.fill(c, r) {
+		return nil
+	}
+	r.nonce = s.number()
+	c.nonce, c.version, c.answer = r.nonce, r.version, false
+	c.flight = append(c.flight, r)
+	return r
+}
+
+// fill records a response as sent and decides what travels. False: nothing need travel.
+func (s *session) fill(c *channel, r *response) bool {
+	for _, x := range r.set {
+		if old := c.sent[x.Name]; c.kind == clusters && old.version != "" {
+			// Envoy warms a changed cluster anew and waits for its endpoints, even if they are as before.
+			s.repeatEndpoints(x.Name)
+		}
+		c.sent[x.Name] = held{x.Version, x}
+		delete(c.again, x.Name)
+		delete(c.since, x.Name)
+	}
+	for _, name := range r.gone {
+		delete(c.since, name)
+		delete(c.again, name)
+		if c.names[name] {
+			c.sent[name] = held{}
+		} else {
+			delete(c.sent, name)
+		}
+	}
+	r.body = r.set
+	if s.delta {
+		return true
+	}
+	r.version = hashOf(c.sent)
+	if c.kind == clusters || c.kind == listeners {
+		r.body = everything(c.sent)
+		return true
+	}
+	if len(r.set) > 0 || c.answer {
+		return true
+	}
+	// That a named resource is gone cannot be said in this protocol.
+	for _, name := range r.gone {
+		c.gone(name)
+	}
+	c.version = r.version
+	return false
+}
+
+func (s *session) repeatEndpoints(cluster string) {
+	e := s.ch[endpoints]
+	if e.wants(cluster) && find(s.want.Endpoints, cluster) != nil {
+		e.again[cluster] = true
+		e.settled = false
+	}
+}
+
+// additions are the new and changed resources that may go now; waiting counts those that may not yet.
+func (s *session) additions(c *channel, now time.Time) (set []*xdsgen.Resource, waiting int) {
+	visit := func(r *xdsgen.Resource) {
+		if h, ok := c.sent[r.Name]; ok && h.version == r.Version && !c.again[r.Name] {
+			delete(c.since, r.Name)
+			return
+		}
+		if ref, ok := c.refused[r.Name]; ok && ref.res.Version == r.Version {
+			delete(c.since, r.Name)
+			return
+		}
+		if c.kind == hosts && !s.ch[routes].wants(r.Table) {
+			return
+		}
+		if !s.allowed(c, r, now) {
+			waiting++
+			return
+		}
+		set = append(set, r)
+	}
+	want := s.list(c.kind)
+	if c.wildcard {
+		for _, r := range want {
+			visit(r)
+		}
+		return set, waiting
+	}
+	for name := range c.names {
+		if r := find(want, name); r != nil {
+			visit(r)
+		}
+	}
+	byName(set)
+	return set, waiting
+}
+
+// allowed tells whether a resource may be sent: the clusters that it names are acknowledged, and a virtual host's table is.
+func (s *session) allowed(c *channel, r *xdsgen.Resource, now time.Time) bool {
+	if !c.kind.routing() {
+		return true
+	}
+	if c.kind == hosts && !s.ch[routes].has(r.Table) {
+		return false
+	}
+	ok, hopeless := true, false
+	for _, name := range r.Clusters {
+		ready, refused := s.ready(name)
+		ok = ok && ready
+		hopeless = hopeless || refused
+	}
+	switch {
+	case ok:
+		return true
+	case hopeless:
+		// Waits for a better version of the cluster, however long that takes.
+		delete(c.since, r.Name)
+		return false
+	case c.since[r.Name].IsZero():
+		c.since[r.Name] = now
+		return false
+	case now.Sub(c.since[r.Name]) >= s.limits.ack:
+		c.released[r.Name] = true
+		return true
+	}
+	return false
+}
+
+// ready tells whether a route may name a cluster; refused, that it may not because the proxy rejected it.
+func (s *session) ready(cluster string) (ok, refused bool) {
+	c := s.ch[clusters]
+	w := find(s.want.Clusters, cluster)
+	if w == nil || !c.open || !c.wants(cluster) {
+		return true, false
+	}
+	ref, refused := c.refused[cluster]
+	refused = refused && ref.res.Version == w.Version
+	if !c.has(cluster) {
+		return false, refused
+	}
+	if c.acked[cluster].version != w.Version && !refused {
+		return false, false
+	}
+	if find(s.want.Endpoints, cluster) == nil {
+		return true, false
+	}
+	_, refused = s.ch[endpoints].refused[cluster]
+	return s.ch[endpoints].has(cluster), refused && !s.ch[endpoints].has(cluster)
+}
+
+// removals are the names that are to go now; staying counts those that must stay a while.
+func (s *session) removals(c *channel, now time.Time) (gone []string, staying int) {
+	want := s.list(c.kind)
+	var used map[string]bool
+	for name, h := range c.sent {
+		if h.version == "" || find(want, name) != nil {
+			continue
+		}
+		if c.kind == clusters && used == nil {
+			used = s.used()
+		}
+		if s.removable(c, name, used, now) {
+			gone = append(gone, name)
+		} else {
+			staying++
+		}
+	}
+	for name := range c.names {
+		if _, told := c.sent[name]; !told && find(want, name) == nil {
+			gone = append(gone, name)
+		}
+	}
+	slices.Sort(gone)
+	return gone, staying
+}
+
+// removable tells whether a resource that is no longer wanted may be withdrawn.
+func (s *session) removable(c *channel, name string, used map[string]bool, now time.Time) bool {
+	switch c.kind {
+	case clusters:
+		if used == nil || used["*"] || used[name] {
+			delete(c.since, name)
+			return false
+		}
+		if c.since[name].IsZero() {
+			c.since[name] = now
+		}
+		return now.Sub(c.since[name]) >= s.limits.linger
+	case endpoints:
+		return s.ch[clusters].sent[name].version == ""
+	case routes:
+		return !s.tableUsed(name)
+	case hosts:
+		// With its table gone the virtual host still serves the listener that drains.
+		h := c.sent[name]
+		return h.res == nil || find(s.list(routes), h.res.Table) != nil
+	}
+	return true
+}
+
+// used are the clusters named by anything that the proxy has or is about to have. "*" stands for content that is not known:
+// what a reconnected proxy brought along and has not replaced yet.
+func (s *session) used() map[string]bool {
+	out := map[string]bool{}
+	for k := listeners; k < kinds; k++ {
+		c := s.ch[k]
+		for _, m := range []map[string]held{c.sent, c.acked} {
+			for name, h := range m {
+				if h.res == nil {
+					if h.version != "" && !c.orphan(s, name) {
+						out["*"] = true
+					}
+					continue
+				}
+				for _, cl := range h.res.Clusters {
+					out[cl] = true
+				}
+			}
+		}
+	}
+	return out
+}
+
+// orphan tells whether a virtual host of unknown content belongs to a table that the proxy does not have.
+func (c *channel) orphan(s *session, name string) bool {
+	if c.kind != hosts {
+		return false
+	}
+	for table := range s.ch[routes].names {
+		if hasPrefix(name, table) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *session) tableUsed(table string) bool {
+	c := s.ch[listeners]
+	for _, m := range []map[string]held{c.sent, c.acked} {
+		for _, h := range m {
+			if h.version != "" && (h.res == nil || slices.Contains(tables(h.res), table)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hashOf is the version of a list: a hash over the names and versions in it.
+func hashOf(m map[string]held) string {
+	sum := sha256.New()
+	for _, r := range everything(m) {
+		sum.Write([]byte(r.Name + "\x00" + r.Version + "\x00"))
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+// everything lists what is there, sorted by name.
+func everything(m map[string]held) []*xdsgen.Resource {
+	out := make([]*xdsgen.Resource, 0, len(m))
+	for _, h := range m {
+		if h.res != nil {
+			out = append(out, h.res)
+		}
+	}
+	byName(out)
+	return out
+}
+
+func byName(rs []*xdsgen.Resource) {
+	slices.SortFunc(rs, func(a, b *xdsgen.Resource) int { return cmp.Compare(a.Name, b.Name) })
+}

@@ -1,0 +1,336 @@
+package server
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
+)
+
+// held is what a proxy has under one name.
+type held struct {
+	version string           // "": it was told that there is no such resource
+	res     *xdsgen.Resource // nil: absent, or left over from an earlier stream and unlike what is wanted
+}
+
+// refusal is a resource version that the proxy rejected.
+type refusal struct {
+	res  *xdsgen.Resource
+	text string // Envoy's message
+}
+
+// response is one message to a proxy, and what it changes there.
+type response struct {
+	kind    kind
+	nonce   string
+	version string // state of the world: the hash of the list
+	set     []*xdsgen.Resource
+	gone    []string           // removed, or asked for and not there
+	body    []*xdsgen.Resource // what travels: set, or for a state-of-the-world list all of it
+	at      time.Time
+	overdue bool            // not acknowledged in time; taken as accepted
+	prior   map[string]held // what was acknowledged before that
+}
+
+// channel is the state of one resource type on one stream.
+type channel struct {
+	kind     kind
+	open     bool // the proxy asked for this type
+	wildcard bool
+	names    map[string]bool
+	sent     map[string]held // last sent under each name
+	acked    map[string]held // last acknowledged
+	flight   []*response     // not yet acknowledged, oldest first
+	refused  map[string]refusal
+	again    map[string]bool      // send even if the version is the same
+	since    map[string]time.Time // held back since; a cluster: free to go since
+	released map[string]bool      // sent although what it waits for is not acknowledged
+	answer   bool                 // the proxy waits for an answer, even an empty one
+	behind   int                  // changes that wait for something
+	settled  bool                 // nothing to do until something changes
+	nonce    string               // last sent
+	version  string               // state of the world: last sent or, after a reconnect, what the proxy said
+}
+
+// limits are the times that a session keeps.
+type limits struct {
+	ack    time.Duration // for an acknowledgement, and for being held back
+	linger time.Duration // of a cluster that nothing names any more
+}
+
+// session is what one stream knows of its proxy: a state machine without clock, lock or connection. Requests and wanted
+// resources go in, responses come out of next.
+type session struct {
+	delta  bool
+	limits limits
+	want   *xdsgen.Resources
+	ch     [kinds]*channel
+	serial uint64
+}
+
+func newSession(delta bool, l limits) *session {
+	s := &session{delta: delta, limits: l}
+	for k := range kinds {
+		s.ch[k] = &channel{
+			kind: k, names: map[string]bool{}, sent: map[string]held{}, acked: map[string]held{},
+			refused: map[string]refusal{}, again: map[string]bool{}, since: map[string]time.Time{}, released: map[string]bool{},
+		}
+	}
+	return s
+}
+
+// setWant replaces what the proxy is to have.
+func (s *session) setWant(r *xdsgen.Resources) {
+	s.want = r
+	for k := range kinds {
+		c := s.ch[k]
+		c.settled = false
+		s.recognise(c)
+		for name, ref := range c.refused {
+			if w := find(s.list(k), name); w == nil || w.Version != ref.res.Version {
+				delete(c.refused, name)
+			}
+		}
+	}
+}
+
+// list is what the proxy is to have of a kind.
+func (s *session) list(k kind) []*xdsgen.Resource { return list(s.want, k, s.delta) }
+
+// recognise finds the content of what a reconnected proxy says it has.
+func (s *session) recognise(c *channel) {
+	if s.want == nil {
+		return
+	}
+	for _, m := range []map[string]held{c.sent, c.acked} {
+		for name, h := range m {
+			if h.version == "" || h.res != nil {
+				continue
+			}
+			if r := find(s.list(c.kind), name); r != nil && r.Version == h.version {
+				m[name] = held{h.version, r}
+			}
+		}
+	}
+	if !s.delta && c.version != "" && len(c.sent) == 0 {
+		s.recogniseList(c)
+	}
+}
+
+// recogniseList takes the whole wanted list as acknowledged if the version that the proxy named is its hash.
+func (s *session) recogniseList(c *channel) {
+	whole := map[string]held{}
+	for _, r := range s.list(c.kind) {
+		if c.wants(r.Name) {
+			whole[r.Name] = held{r.Version, r}
+		}
+	}
+	if hashOf(whole) != c.version {
+		return
+	}
+	for name, h := range whole {
+		c.sent[name], c.acked[name] = h, h
+	}
+	c.answer = false
+}
+
+// wants tells whether the proxy asked for a name.
+func (c *channel) wants(name string) bool { return c.wildcard || c.names[name] }
+
+// forget drops all that is known of a name, as if it had never been sent.
+func (c *channel) forget(name string) {
+	delete(c.sent, name)
+	delete(c.acked, name)
+	delete(c.refused, name)
+	delete(c.again, name)
+	delete(c.since, name)
+	delete(c.released, name)
+}
+
+// has tells whether the proxy acknowledged some version of a name.
+func (c *channel) has(name string) bool {
+	h, ok := c.acked[name]
+	return ok && h.version != ""
+}
+
+// touch makes every channel look again at what it may send.
+func (s *session) touch() {
+	for _, c := range s.ch {
+		c.settled = false
+	}
+}
+
+// ack takes the acknowledgement of a response. A nonce that is not in flight is stale and ignored.
+func (s *session) ack(c *channel, nonce string) bool {
+	r := c.land(nonce)
+	if r == nil {
+		return false
+	}
+	c.accept(r)
+	if !s.delta {
+		c.flight = nil // a list stands for all lists before it
+	}
+	s.touch()
+	return true
+}
+
+// land takes a response out of flight.
+func (c *channel) land(nonce string) *response {
+	for i, r := range c.flight {
+		if r.nonce == nonce {
+			c.flight = append(c.flight[:i:i], c.flight[i+1:]...)
+			return r
+		}
+	}
+	return nil
+}
+
+// accept records that the proxy has what a response carried.
+func (c *channel) accept(r *response) {
+	for _, x := range r.set {
+		if !c.wants(x.Name) {
+			continue
+		}
+		c.acked[x.Name] = held{x.Version, x}
+		delete(c.refused, x.Name)
+		delete(c.released, x.Name)
+	}
+	for _, name := range r.gone {
+		c.gone(name)
+	}
+}
+
+// gone records that the proxy has nothing under a name. Names asked for are remembered as answered.
+func (c *channel) gone(name string) {
+	if c.names[name] {
+		c.acked[name] = held{}
+		return
+	}
+	delete(c.acked, name)
+	if h, ok := c.sent[name]; ok && h.version == "" {
+		delete(c.sent, name)
+	}
+	delete(c.refused, name)
+	delete(c.since, name)
+}
+
+// nack takes a rejection: the last good versions stay, the guilty ones are not sent again, the rest is.
+func (s *session) nack(c *channel, nonce, text string) []refusal {
+	r := c.land(nonce)
+	if r == nil {
+		return nil
+	}
+	if !s.delta {
+		c.flight = nil
+	}
+	s.touch()
+	guilty := blame(r.set, text)
+	var out []refusal
+	for _, x := range r.set {
+		if p, ok := r.prior[x.Name]; ok && r.overdue {
+			c.restore(x.Name, p)
+		}
+		if h, ok := c.sent[x.Name]; ok && h.version == x.Version {
+			c.restoreSent(x.Name)
+		}
+		if guilty[x.Name] {
+			c.refused[x.Name] = refusal{x, text}
+			out = append(out, c.refused[x.Name])
+		}
+	}
+	for _, name := range r.gone {
+		c.gone(name)
+	}
+	return out
+}
+
+// restore brings back what was acknowledged before an overdue response was taken as accepted.
+func (c *channel) restore(name string, p held) {
+	if p == (held{}) {
+		delete(c.acked, name)
+		return
+	}
+	c.acked[name] = p
+}
+
+// restoreSent makes the last acknowledged version the last sent one.
+func (c *channel) restoreSent(name string) {
+	if h, ok := c.acked[name]; ok {
+		c.sent[name] = h
+		return
+	}
+	delete(c.sent, name)
+}
+
+// expire takes responses that stay unacknowledged for too long as accepted, so that one silent type does not block the rest.
+func (s *session) expire(now time.Time) {
+	for _, c := range s.ch {
+		for _, r := range c.flight {
+			if r.overdue || now.Sub(r.at) < s.limits.ack {
+				continue
+			}
+			r.overdue, r.prior = true, map[string]held{}
+			for _, x := range r.set {
+				r.prior[x.Name] = c.acked[x.Name]
+			}
+			c.accept(r)
+			s.touch()
+		}
+		if len(c.flight) > maxOverdue && c.flight[0].overdue {
+			c.flight = c.flight[1:]
+		}
+	}
+}
+
+// inFlight counts the responses that block further ones.
+func (c *channel) inFlight() int {
+	n := 0
+	for _, r := range c.flight {
+		if !r.overdue {
+			n++
+		}
+	}
+	return n
+}
+
+// deadline is when next has something to do without an event. ok is false if never.
+func (s *session) deadline() (at time.Time, ok bool) {
+	earliest := func(t time.Time) {
+		if !ok || t.Before(at) {
+			at, ok = t, true
+		}
+	}
+	for _, c := range s.ch {
+		for _, r := range c.flight {
+			if !r.overdue {
+				earliest(r.at.Add(s.limits.ack))
+			}
+		}
+		for _, t := range c.since {
+			if c.kind == clusters {
+				earliest(t.Add(s.limits.linger))
+			} else {
+				earliest(t.Add(s.limits.ack))
+			}
+		}
+	}
+	return at, ok
+}
+
+// maxOverdue bounds what is remembered of a proxy that never acknowledges.
+const maxOverdue = 16
+
+// number makes the next nonce.
+func (s *session) number() string {
+	s.serial++
+	return strconv.FormatUint(s.serial, 10)
+}
+
+// tables are the route tables that a listener names.
+func tables(r *xdsgen.Resource) []string {
+	if r == nil || r.Table == "" {
+		return nil
+	}
+	return strings.Split(r.Table, ",")
+}

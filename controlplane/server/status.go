@@ -1,0 +1,150 @@
+package server
+
+import "time"
+
+// Sync states of a type, as `istioctl proxy-status` prints them.
+const (
+	StateSynced  = "SYNCED"
+	StateStale   = "STALE"    // sent and not acknowledged, or waiting for something before it may be sent
+	StateNotSent = "NOT SENT" // the proxy did not ask, or there was nothing to send
+	StateError   = "ERROR"    // something was rejected; the last good version is in force
+)
+
+// ProxyStatus is one connected proxy: an element of the list at /debug/syncz.
+type ProxyStatus struct {
+	Proxy     string `json:"proxy"` // "reviews-v1-0.default"
+	ID        string `json:"id"`    // the xDS node's
+	Namespace string `json:"namespace"`
+	Gateway   bool   `json:"gateway"`
+	Envoy     string `json:"envoy,omitempty"` // its version
+	Protocol  string `json:"protocol"`        // delta or sotw
+	// Synced tells that the proxy has asked for and acknowledged everything that it is to have of Generation: clusters and
+	// their endpoints, listeners, their route tables, and the tables' virtual hosts. Traffic flows by then.
+	Synced bool `json:"synced"`
+	// Acknowledged is the same as Synced.
+	Acknowledged bool `json:"acknowledged"`
+	// Generation counts the worlds published since the control plane started; this proxy is at this one.
+	Generation uint64               `json:"generation"`
+	Module     bool                 `json:"module"` // the Go policies act in this proxy
+	Connected  time.Time            `json:"connected"`
+	Types      map[string]TypeState `json:"types"` // by cds, eds, lds, rds, vhds
+}
+
+// TypeState is one resource type of one proxy.
+type TypeState struct {
+	State     string `json:"state"`     // one of the State constants
+	Resources int    `json:"resources"` // acknowledged
+	Waiting   int    `json:"waiting"`   // held back until something else is acknowledged
+	Nonce     string `json:"nonce,omitempty"`
+	Version   string `json:"version,omitempty"` // state-of-the-world only
+	Error     string `json:"error,omitempty"`   // Envoy's message
+}
+
+// Status lists the connected proxies, sorted by node id.
+func (s *Server) Status() []ProxyStatus {
+	_, generation, _ := s.current()
+	out := []ProxyStatus{}
+	for _, c := range s.connections() {
+		out = append(out, c.status(generation))
+	}
+	return out
+}
+
+func (c *conn) status(generation uint64) ProxyStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := ProxyStatus{
+		Proxy: proxyName(c.node), ID: c.id, Namespace: c.node.Namespace, Gateway: c.node.Gateway, Envoy: c.version,
+		Protocol: "sotw", Generation: c.generation, Module: c.node.Module, Connected: c.since, Types: map[string]TypeState{},
+	}
+	if c.state.delta {
+		p.Protocol = "delta"
+	}
+	p.Synced = generation > 0 && c.generation == generation && c.failure == "" && c.state.acknowledged()
+	p.Acknowledged = p.Synced
+	for _, ch := range c.state.ch {
+		if ch.kind != hosts || c.state.delta {
+			p.Types[ch.kind.short()] = c.state.typeState(ch)
+		}
+	}
+	return p
+}
+
+func (s *session) typeState(c *channel) TypeState {
+	t := TypeState{State: StateSynced, Waiting: c.behind, Nonce: c.nonce}
+	if !s.delta {
+		t.Version = c.version
+	}
+	for _, h := range c.acked {
+		if h.version != "" {
+			t.Resources++
+		}
+	}
+	name := ""
+	for n, r := range c.refused {
+		if name == "" || n < name {
+			name, t.Error = n, r.text
+		}
+	}
+	switch {
+	case t.Error != "":
+		t.State = StateError
+	case !c.open || len(c.sent) == 0 && c.nonce == "":
+		t.State = StateNotSent
+	case s.want == nil || len(c.flight) > 0 || c.behind > 0:
+		t.State = StateStale
+	}
+	return t
+}
+
+// quiet tells that nothing is under way.
+func (s *session) quiet() bool {
+	for _, c := range s.ch {
+		if len(c.flight) > 0 || c.behind > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// acknowledged tells whether the proxy has everything that it is to have. A cluster that lingers does not count.
+func (s *session) acknowledged() bool {
+	if s.want == nil || !s.ch[clusters].open || !s.ch[listeners].open {
+		return false
+	}
+	for _, c := range s.ch {
+		if len(c.refused) > 0 || c.behind > 0 || len(c.flight) > 0 {
+			return false
+		}
+	}
+	for _, k := range []kind{clusters, listeners} {
+		for _, r := range s.list(k) {
+			if s.ch[k].wants(r.Name) && s.ch[k].acked[r.Name].version != r.Version {
+				return false
+			}
+		}
+	}
+	for _, e := range s.want.Endpoints {
+		if s.ch[clusters].has(e.Name) && s.ch[endpoints].acked[e.Name].version != e.Version {
+			return false
+		}
+	}
+	return s.routed()
+}
+
+// routed tells whether the tables of every listener are there, with all of their virtual hosts.
+func (s *session) routed() bool {
+	for _, l := range s.want.Listeners {
+		for _, t := range tables(l) {
+			if w := find(s.list(routes), t); w != nil && s.ch[routes].acked[t].version != w.Version {
+				return false
+			}
+		}
+	}
+	for _, v := range s.list(hosts) {
+		if s.ch[routes].has(v.Table) && s.ch[hosts].acked[v.Name].version != v.Version {
+			return false
+		}
+	}
+	return true
+}
