@@ -1,0 +1,111 @@
+package view
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// buildClusters makes a cluster of every port of every service within reach, and of every subset of it.
+func (s *scope) buildClusters() {
+	for _, host := range slices.Sorted(maps.Keys(s.reach)) {
+		svc := s.reach[host]
+		p := s.policy(svc)
+		for _, port := range svc.Ports {
+			s.addCluster(svc, port, p, nil)
+			if p == nil {
+				continue
+			}
+			for _, sub := range p.Subsets {
+				s.addCluster(svc, port, p, sub)
+			}
+		}
+	}
+	s.clusters = append(s.clusters, &mesh.Cluster{Name: mesh.BlackHoleCluster, Kind: mesh.ClusterBlackHole, Protocol: mesh.TCP})
+	if !s.node.Gateway {
+		s.clusters = append(s.clusters, &mesh.Cluster{Name: mesh.PassthroughCluster, Kind: s.callerChooses(), Protocol: mesh.TCP})
+	}
+}
+
+// callerChooses is how the address that the caller asked for is found: by interception, or by resolving the name that
+// an explicit proxy was given.
+func (s *scope) callerChooses() mesh.ClusterKind {
+	if s.node.Intercepts && !s.node.Gateway {
+		return mesh.ClusterOriginalDst
+	}
+	return mesh.ClusterDynamicDNS
+}
+
+func (s *scope) addCluster(svc *mesh.Service, port *mesh.Port, p *mesh.Policy, sub *mesh.Subset) {
+	k := clusterKey{host: svc.Hostname, namespace: svc.Namespace, port: port.Number, policy: p}
+	var traffic *mesh.Traffic
+	if p != nil {
+		traffic = p.Traffic.ForPort(port.Number)
+	}
+	if sub != nil {
+		k.subset = sub.Name
+		if sub.Traffic != nil {
+			traffic = sub.Traffic.ForPort(port.Number)
+		}
+	}
+	k.kind = s.clusterKind(svc, traffic)
+	cl := s.cache.clusters[k]
+	if cl == nil {
+		cl = s.cache.cluster(k, svc, port, sub, traffic)
+		s.cache.clusters[k] = cl
+		if k.kind == mesh.ClusterEDS {
+			s.cache.groups[k] = &mesh.EndpointGroup{Cluster: cl.Name, Endpoints: s.cache.endpoints(k, sub)}
+		}
+	}
+	s.clusters = append(s.clusters, cl)
+	s.named[cl.Name] = cl
+	if g := s.cache.groups[k]; g != nil {
+		s.endpoints = append(s.endpoints, g)
+	}
+}
+
+func (s *scope) clusterKind(svc *mesh.Service, t *mesh.Traffic) mesh.ClusterKind {
+	if t != nil && t.LoadBalancer != nil && t.LoadBalancer.Kind == "PASSTHROUGH" {
+		return s.callerChooses()
+	}
+	switch svc.Resolution {
+	case mesh.ResolutionDNS:
+		return mesh.ClusterStrictDNS
+	case mesh.ResolutionDNSRoundRobin:
+		return mesh.ClusterLogicalDNS
+	case mesh.ResolutionNone:
+		return s.callerChooses()
+	}
+	return mesh.ClusterEDS
+}
+
+func (c *Cache) cluster(k clusterKey, svc *mesh.Service, port *mesh.Port, sub *mesh.Subset, t *mesh.Traffic) *mesh.Cluster {
+	cl := &mesh.Cluster{
+		Name: mesh.OutboundCluster(k.port, k.subset, k.host), Kind: k.kind, Protocol: port.Protocol, Traffic: t,
+		Hostname: k.host, Namespace: k.namespace, Subset: k.subset, Port: k.port,
+		Origins: []mesh.Origin{svc.Origin},
+	}
+	switch {
+	case sub != nil:
+		cl.Origins = append(cl.Origins, sub.Origin)
+	case k.policy != nil:
+		cl.Origins = append(cl.Origins, k.policy.Origin)
+	}
+	if k.kind == mesh.ClusterStrictDNS || k.kind == mesh.ClusterLogicalDNS {
+		cl.Hosts = c.endpoints(k, sub)
+	}
+	return cl
+}
+
+// endpoints returns the usable addresses of a port, those of a subset if it is one, sorted as the World has them.
+func (c *Cache) endpoints(k clusterKey, sub *mesh.Subset) []*mesh.Endpoint {
+	var out []*mesh.Endpoint
+	for _, e := range c.world.Endpoints[mesh.EndpointKey{Hostname: k.host, Namespace: k.namespace, Port: k.port}] {
+		if !e.Ready && !e.Draining || sub != nil && !mesh.Selects(sub.Labels, e.Labels) {
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}

@@ -1,0 +1,161 @@
+package view
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// bind is one server of one Gateway on a port.
+type bind struct {
+	gateway *mesh.Gateway
+	server  *mesh.Server
+}
+
+func (b bind) name() string { return b.gateway.Namespace + "/" + b.gateway.Name }
+
+// gateway adds a listener and a table for each HTTP port of the Gateways that select the node. Without any there is
+// no listener; without a rule the table has no host and every request gets 404.
+func (s *scope) gateway(v *mesh.View, n mesh.Node) {
+	v.Clusters = append(v.Clusters, s.clusters...)
+	v.Endpoints = append(v.Endpoints, s.endpoints...)
+	byPort := map[uint32][]bind{}
+	for _, g := range s.cache.world.Gateways {
+		if !mesh.Selects(g.Selector, n.Labels) {
+			continue
+		}
+		for _, srv := range g.Servers {
+			if srv.Protocol.IsHTTP() {
+				byPort[srv.Port] = append(byPort[srv.Port], bind{g, srv})
+			}
+		}
+	}
+	for _, port := range slices.Sorted(maps.Keys(byPort)) {
+		bound := port
+		if p, ok := n.Ports[port]; ok {
+			bound = p
+		}
+		t := s.gatewayTable(n, port, bound, byPort[port])
+		address := cmp.Or(n.BindAddress, byPort[port][0].server.Bind, "0.0.0.0")
+		l := &mesh.Listener{
+			Name: address + "_" + portString(bound), Kind: mesh.ListenGateway, Address: address, Port: bound,
+			Table: t.Name, Tracing: tracer(v),
+		}
+		for _, b := range byPort[port] {
+			l.Origins = append(l.Origins, b.server.Origin)
+		}
+		v.Tables = append(v.Tables, t)
+		v.Listeners = append(v.Listeners, l)
+	}
+}
+
+// gatewayHost collects what several rules and servers say about one host.
+type gatewayHost struct {
+	entries []entry
+	last    []entry // routes that match everything: after all others
+	tls     bool
+	names   []string
+	origins []mesh.Origin
+}
+
+func (s *scope) gatewayTable(n mesh.Node, port, bound uint32, binds []bind) *mesh.RouteTable {
+	hosts := map[string]*gatewayHost{}
+	at := func(h string) *gatewayHost {
+		if hosts[h] == nil {
+			hosts[h] = &gatewayHost{}
+		}
+		return hosts[h]
+	}
+	for _, r := range s.rules {
+		for _, b := range binds {
+			if slices.Contains(r.Gateways, b.name()) {
+				s.bindRule(r, b, place{gateways: []string{b.name()}, port: port}, at)
+			}
+		}
+	}
+	for _, b := range binds {
+		for _, h := range b.server.Hosts {
+			if b.server.HTTPSRedirect {
+				g := at(h.Host)
+				g.tls, g.origins = true, append(g.origins, b.server.Origin)
+			}
+		}
+	}
+	t := &mesh.RouteTable{Name: "http." + portString(port), Gateway: true}
+	var out []*mesh.VirtualHost
+	for _, h := range slices.SortedFunc(maps.Keys(hosts), func(a, b string) int {
+		if mesh.HostLess(a, b) {
+			return -1
+		}
+		return 1
+	}) {
+		out = append(out, s.gatewayVirtualHost(n, h, hosts[h], place{port: port}, bound))
+	}
+	t.VirtualHosts = distinct(out)
+	return t
+}
+
+// bindRule adds a rule's routes to each host that both it and the server name.
+func (s *scope) bindRule(r *mesh.HostRules, b bind, at place, host func(string) *gatewayHost) {
+	entries := s.entries(r, at)
+	if len(entries) == 0 {
+		return
+	}
+	for _, rh := range r.Hosts {
+		for _, sh := range b.server.Hosts {
+			if sh.Namespace != "" && sh.Namespace != "*" && sh.Namespace != r.Namespace {
+				continue
+			}
+			h, ok := mesh.HostIntersection(sh.Host, rh)
+			if !ok {
+				continue
+			}
+			g := host(h)
+			g.tls = g.tls || b.server.HTTPSRedirect
+			if slices.ContainsFunc(append(g.entries, g.last...), func(e entry) bool { return e.rule == r }) {
+				continue // two servers on the port name the host
+			}
+			g.names = append(g.names, b.name())
+			for _, e := range entries {
+				if e.catchAll() {
+					g.last = append(g.last, e)
+				} else {
+					g.entries = append(g.entries, e)
+				}
+			}
+		}
+	}
+}
+
+func (s *scope) gatewayVirtualHost(n mesh.Node, host string, g *gatewayHost, at place, bound uint32) *mesh.VirtualHost {
+	vh := &mesh.VirtualHost{
+		Name: host + ":" + portString(at.port), Domains: gatewayDomains(host, at.port, bound), RequireTLS: g.tls, Origins: g.origins,
+	}
+	entries := append(slices.Clone(g.entries), g.last...)
+	if i := slices.IndexFunc(entries, func(e entry) bool { return len(e.matches) == 0 || catchAll(e.matches[0]) }); i >= 0 {
+		entries = entries[:i+1] // the oldest rule's; others cannot be reached
+	}
+	s.fill(vh, entries, at)
+	var from []mesh.Origin
+	vh.RateLimit, from = s.cache.limits(n, func(l *mesh.LimitPolicy) bool {
+		return slices.ContainsFunc(l.Gateways, func(name string) bool { return slices.Contains(g.names, name) })
+	})
+	vh.Origins = append(vh.Origins, from...)
+	return vh
+}
+
+// gatewayDomains lets a host be named with any port; a wildcard only with the ports in use, as Envoy takes one star.
+func gatewayDomains(host string, port, bound uint32) []string {
+	switch {
+	case host == "*":
+		return []string{"*"}
+	case !strings.HasPrefix(host, "*"):
+		return []string{host, host + ":*"}
+	case port == bound:
+		return []string{host, host + ":" + portString(port)}
+	}
+	return []string{host, host + ":" + portString(port), host + ":" + portString(bound)}
+}

@@ -1,0 +1,155 @@
+package view
+
+import (
+	"cmp"
+	"net"
+	"slices"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/tracing"
+)
+
+// Ports of Istio's own listeners, captured by its iptables rules.
+const (
+	outboundPort = 15001
+	inboundPort  = 15006
+)
+
+// sidecarOutbound adds the scope's shared parts and the listeners before them.
+func (s *scope) sidecarOutbound(v *mesh.View, n mesh.Node) {
+	v.Tables = append(v.Tables, s.tables...)
+	v.Clusters = append(v.Clusters, s.clusters...)
+	v.Endpoints = append(v.Endpoints, s.endpoints...)
+	tr := tracer(v)
+	if n.HTTPProxyPort != 0 {
+		v.Listeners = append(v.Listeners, &mesh.Listener{
+			Name: n.IP + "_" + portString(n.HTTPProxyPort), Kind: mesh.ListenHTTPProxy,
+			Address: n.IP, Port: n.HTTPProxyPort, Table: ProxyTable, Tracing: tr,
+		})
+	}
+	taken := map[string]bool{}
+	if n.Intercepts {
+		for _, t := range s.tables {
+			if t.Proxy {
+				continue
+			}
+			l := &mesh.Listener{
+				Name: "0.0.0.0_" + t.Name, Kind: mesh.ListenOutboundHTTP, Address: "0.0.0.0", Table: t.Name, Tracing: tr,
+				Port: tablePort(t.Name),
+			}
+			taken[l.Name] = true
+			v.Listeners = append(v.Listeners, l)
+		}
+		v.Listeners = append(v.Listeners, s.virtualOutbound())
+	}
+	s.tcpListeners(v, n, taken)
+}
+
+func (s *scope) virtualOutbound() *mesh.Listener {
+	l := &mesh.Listener{
+		Name: "virtualOutbound", Kind: mesh.ListenVirtualOutbound, Address: "0.0.0.0", Port: outboundPort,
+		Cluster: mesh.BlackHoleCluster,
+	}
+	if s.outboundAny() {
+		l.Cluster = mesh.PassthroughCluster
+	}
+	return l
+}
+
+// tcpListeners gives each port that is not HTTP a listener of its own: on its virtual addresses, or on any address if
+// it has none and no other took the port. Without interception it is bound on the proxy's own address, for plain TCP.
+func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
+	for _, t := range s.tcp {
+		if n.Intercepts {
+			addresses := single(t.service.Addresses)
+			if len(addresses) == 0 {
+				addresses = []string{"0.0.0.0"}
+			}
+			for _, a := range addresses {
+				addTCP(v, t, a, taken)
+			}
+		} else if t.port.Protocol == mesh.TCP && !ownPort(n, s.cache.ports(n), t.port.Number) {
+			addTCP(v, t, n.IP, taken)
+		}
+	}
+}
+
+func addTCP(v *mesh.View, t tcpPort, address string, taken map[string]bool) {
+	l := &mesh.Listener{
+		Name: address + "_" + portString(t.port.Number), Kind: mesh.ListenOutboundTCP, Address: address, Port: t.port.Number,
+		Cluster: mesh.OutboundCluster(t.port.Number, "", t.service.Hostname), Origins: []mesh.Origin{t.service.Origin},
+	}
+	if !taken[l.Name] {
+		taken[l.Name] = true
+		v.Listeners = append(v.Listeners, l)
+	}
+}
+
+// ownPort tells whether a port on the proxy's address is spoken for: by the workload, or by the proxy itself.
+func ownPort(n mesh.Node, ports []*mesh.Inbound, port uint32) bool {
+	return port == n.HTTPProxyPort || port >= 15000 && port < 15100 ||
+		slices.ContainsFunc(ports, func(in *mesh.Inbound) bool { return in.Port == port })
+}
+
+// single leaves out address ranges.
+func single(addresses []string) []string {
+	var out []string
+	for _, a := range addresses {
+		if net.ParseIP(a) != nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// tracer is the listeners' tracing; nil if the proxy cannot run it.
+func tracer(v *mesh.View) *tracing.Config {
+	if !v.Node.Module {
+		return nil
+	}
+	c := &tracing.Config{}
+	if p := v.Settings.TraceSampling; p != nil {
+		share := filter.PercentOf(*p)
+		c.Sampling.Percentage = &share
+	}
+	return c
+}
+
+// inbound adds what stands before the workload itself.
+func (c *Cache) inbound(v *mesh.View, n mesh.Node) {
+	ports := c.ports(n)
+	tr := tracer(v)
+	for _, in := range ports {
+		v.Clusters = append(v.Clusters, c.inboundCluster(n, in))
+		if in.Table != "" {
+			v.Tables = append(v.Tables, c.inboundTable(n, in))
+		}
+		if n.Intercepts {
+			continue
+		}
+		v.Listeners = append(v.Listeners, &mesh.Listener{
+			Name: bindAddress(n) + "_" + portString(in.Port), Kind: mesh.ListenInbound, Address: bindAddress(n), Port: in.Port,
+			Table: in.Table, Inbound: []*mesh.Inbound{in}, Tracing: tr,
+		})
+	}
+	if n.Intercepts {
+		v.Clusters = append(v.Clusters, &mesh.Cluster{
+			Name: mesh.InboundPassthroughCluster, Kind: mesh.ClusterOriginalDst, Protocol: mesh.TCP, Inbound: true,
+		})
+		v.Listeners = append(v.Listeners, &mesh.Listener{
+			Name: "virtualInbound", Kind: mesh.ListenVirtualInbound, Address: "0.0.0.0", Port: inboundPort,
+			Cluster: mesh.InboundPassthroughCluster, Inbound: ports, Tracing: tr,
+		})
+	}
+}
+
+func bindAddress(n mesh.Node) string { return cmp.Or(n.BindAddress, n.IP, "0.0.0.0") }
+
+func tablePort(name string) uint32 {
+	p := uint32(0)
+	for _, r := range name {
+		p = p*10 + uint32(r-'0')
+	}
+	return p
+}
