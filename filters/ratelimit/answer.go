@@ -60,7 +60,10 @@ func (p *Policy) End(x *filter.Exchange) {
 	for _, held := range k.places {
 		held.release()
 	}
-	k.places = nil
+	clear(k.places)
+	*k = kept{places: k.places[:0]}
+	x.SetState(nil)
+	p.pool.Put(k)
 }
 
 // release may find its entry evicted: then nobody counts by it any more.

@@ -25,7 +25,8 @@ var (
 // hit is one limit that bears on the request being decided.
 type hit struct {
 	limit   *limit
-	key     []byte
+	from    int // the key is keys[from:to], so that hits hold no pointer to the buffer and it stays off the heap
+	to      int
 	num     *numbers
 	shard   *shard
 	entry   *entry // nil: the key is not known
@@ -38,7 +39,7 @@ type hit struct {
 // typicalHits and typicalKeys are how much a decision holds without the heap.
 const (
 	typicalHits = 4
-	typicalKeys = 192
+	typicalKeys = 128
 )
 
 // kept is what an exchange keeps from its request to its end.
@@ -69,19 +70,19 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 		if l.any != nil && !l.any.Matches(x.Request) {
 			continue
 		}
-		start := len(keys)
+		from := len(keys)
 		keys = l.appendKey(keys, x)
-		h := hit{limit: l, num: l.num, key: keys[start:len(keys):len(keys)]}
+		h := hit{limit: l, num: l.num, from: from, to: len(keys)}
 		if l.exact != nil || l.wild != nil {
-			h.num = l.numbersFor(x, h.key)
+			h.num = l.numbersFor(x, keys[from:])
 		}
-		h.shard = l.store.shard(h.key)
+		h.shard = l.store.shard(keys[from:])
 		hits = append(hits, h)
 	}
 	if len(hits) == 0 {
 		return filter.Verdict{}
 	}
-	refusal := decide(hits, x.Now)
+	refusal := decide(hits, keys, x.Now)
 	count(x, hits, refusal)
 	if refusal != nil {
 		x.Host.Annotate("ratelimit", refusal.limit.name)
@@ -94,7 +95,7 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 // decide asks every limit, and counts the request against all of them, or, if one that is enforced refuses, against
 // none. It holds the locks of all keys meanwhile, so that a refusal takes nothing from anybody, not even for a
 // moment. Returned is the refusal with the longest wait, nil if the request may pass.
-func decide(hits []hit, t time.Time) (refusal *hit) {
+func decide(hits []hit, keys []byte, t time.Time) (refusal *hit) {
 	for i := range hits {
 		hits[i].shard.mu.Lock()
 	}
@@ -102,7 +103,7 @@ func decide(hits []hit, t time.Time) (refusal *hit) {
 	for i := range hits {
 		h := &hits[i]
 		h.now = h.shard.clock(t)
-		h.entry = h.shard.find(h.key)
+		h.entry = h.shard.find(keys[h.from:h.to])
 		if h.entry != nil && h.entry.num != h.num {
 			h.num.adopt(h.entry, h.now)
 		}
@@ -121,7 +122,7 @@ func decide(hits []hit, t time.Time) (refusal *hit) {
 	for i := range hits {
 		if h := &hits[i]; h.out.ok {
 			if h.entry == nil {
-				h.entry, h.delta, h.evicted = h.shard.add(h.key, h.num, h.now)
+				h.entry, h.delta, h.evicted = h.shard.add(keys[h.from:h.to], h.num, h.now)
 			}
 			h.num.take(h.entry, h.now)
 		}
@@ -142,18 +143,18 @@ func count(x *filter.Exchange, hits []hit, refusal *hit) {
 		l := h.limit
 		switch {
 		case h.out.ok && refusal == nil:
-			x.Host.Count(metricRequests, 1, l.name, "ok", l.scope)
+			x.Host.Count(metricRequests, 1, l.ok...)
 		case !h.out.ok && !l.shadow:
-			x.Host.Count(metricRequests, 1, l.name, "limited", l.scope)
+			x.Host.Count(metricRequests, 1, l.limited...)
 		case !h.out.ok && refusal == nil:
-			x.Host.Count(metricRequests, 1, l.name, "shadow_limited", l.scope)
+			x.Host.Count(metricRequests, 1, l.shadowed...)
 			x.Host.Annotate("ratelimit_shadow", l.name)
 		}
 		if h.delta != 0 {
-			x.Host.Count(metricKeys, h.delta, l.name)
+			x.Host.Count(metricKeys, h.delta, l.ok[:1]...)
 		}
 		if h.evicted != 0 {
-			x.Host.Count(metricEvictions, h.evicted, l.name)
+			x.Host.Count(metricEvictions, h.evicted, l.ok[:1]...)
 		}
 	}
 }
@@ -163,7 +164,7 @@ func (p *Policy) keep(x *filter.Exchange, hits []hit) {
 	if !p.headers && !p.holds {
 		return
 	}
-	k := &kept{}
+	k := p.pool.Get().(*kept)
 	for i := range hits {
 		h := &hits[i]
 		switch {
@@ -174,9 +175,7 @@ func (p *Policy) keep(x *filter.Exchange, hits []hit) {
 			k.tightest, k.remaining, k.reset = h.num, h.out.remaining, h.out.reset
 		}
 	}
-	if k.tightest != nil || k.places != nil {
-		x.SetState(k)
-	}
+	x.SetState(k)
 }
 
 // looser says that h leaves the client less than what k tells, or as little for longer.

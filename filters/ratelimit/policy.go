@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
@@ -30,16 +31,16 @@ func Kind() filter.Kind {
 	}
 }
 
-// Policy is the compiled configuration. Immutable; the stores guard their own state.
+// Policy is the compiled configuration. Immutable but for the pool; the stores guard their own state.
 type Policy struct {
 	limits  []*limit // sorted by store id: the order in which locks are taken
 	headers bool
 	holds   bool // some limit counts requests in progress
+	pool    sync.Pool
 }
 
 type limit struct {
 	name   string
-	scope  string // label value
 	any    *match.Any
 	key    []*match.CompiledKey
 	num    *numbers
@@ -49,6 +50,8 @@ type limit struct {
 	status int
 	index  int // place in the configuration
 	store  *store
+	// The labels of metricRequests, made once: a variadic call would make them each time.
+	ok, limited, shadowed []string
 }
 
 type override struct {
@@ -66,6 +69,7 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 		maxKeys = DefaultMaxKeys
 	}
 	p := &Policy{headers: c.Headers != HeadersOff}
+	p.pool.New = func() any { return new(kept) }
 	for i := range c.Limits {
 		l, err := compile(&c.Limits[i])
 		if err != nil {
@@ -83,10 +87,14 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 }
 
 func compile(c *Limit) (*limit, error) {
-	l := &limit{name: c.Name, scope: ScopeLocal, shadow: c.Action == ActionShadow, status: c.Status}
+	l := &limit{name: c.Name, shadow: c.Action == ActionShadow, status: c.Status}
+	scope := ScopeLocal
 	if c.Scope == ScopeGlobal {
-		l.scope = "global-local"
+		scope = "global-local"
 	}
+	l.ok = []string{c.Name, "ok", scope}
+	l.limited = []string{c.Name, "limited", scope}
+	l.shadowed = []string{c.Name, "shadow_limited", scope}
 	if l.status == 0 {
 		l.status = DefaultStatus
 	}

@@ -50,6 +50,7 @@ type Policy struct {
 	baggage   bool // bound it
 	allow     []string
 	maxBytes  int
+	labels    [codes + 1][2][]string // of metricContexts, by source and sampled; made once
 }
 
 // New makes the policy.
@@ -75,6 +76,10 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 	}
 	p.sampler = sampler{threshold: thresholdOf(percentage), ignoreParent: c.Sampling.IgnoreParent}
 	p.sampler.setBudget(c.Sampling.PerSecond, env)
+	for c := range codes {
+		p.labels[c] = labelsOf(string(c.format()))
+	}
+	p.labels[codes] = labelsOf("new")
 	if b := c.Baggage; b != nil {
 		p.baggage, p.maxBytes = true, b.MaxBytes
 		if p.maxBytes == 0 {
@@ -85,6 +90,11 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 		}
 	}
 	return p, nil
+}
+
+// labelsOf are the label values of metricContexts for a source: not sampled, sampled.
+func labelsOf(source string) [2][]string {
+	return [2][]string{{source, "false"}, {source, "true"}}
 }
 
 func codesOf(fs []Format) []code {
@@ -116,11 +126,11 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 	if p.baggage && in.is(fBaggage) {
 		p.trim(x, &in)
 	}
-	sampled := "false"
+	sampled := 0
 	if sp.decision >= sample {
-		sampled = "true"
+		sampled = 1
 	}
-	x.Host.Count(metricContexts, 1, source, sampled)
+	x.Host.Count(metricContexts, 1, p.labels[source][sampled]...)
 	return filter.Verdict{}
 }
 
@@ -128,8 +138,8 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 func (p *Policy) Response(*filter.Exchange) filter.Verdict { return filter.Verdict{} }
 
 // extractSpan returns the first context with identifiers, in the order of extract. Where there is none, the first
-// decision that came alone (b3: 0) holds for the trace that begins here.
-func (p *Policy) extractSpan(x *filter.Exchange, in *seen) (sp span, source string) {
+// decision that came alone (b3: 0) holds for the trace that begins here, and the source is codes.
+func (p *Policy) extractSpan(x *filter.Exchange, in *seen) (sp span, source code) {
 	var alone decision
 	for _, c := range p.extract {
 		got, present, ok := in.context(c)
@@ -138,12 +148,12 @@ func (p *Policy) extractSpan(x *filter.Exchange, in *seen) (sp span, source stri
 		case !ok:
 			x.Host.Count(metricInvalid, 1, string(c.format()))
 		case got.hasIDs():
-			return got, string(c.format())
+			return got, c
 		case alone == undecided:
 			alone = got.decision
 		}
 	}
-	return span{decision: alone}, "new"
+	return span{decision: alone}, codes
 }
 
 func (p *Policy) trim(x *filter.Exchange, in *seen) {

@@ -10,27 +10,25 @@ const (
 	maxMembers     = 32
 )
 
-// parseTraceparent reads a traceparent header. A higher version than 00 is read as far as it looks like 00.
+// parseTraceparent reads a traceparent header. A higher version than 00 is read as far as it looks like 00. Capital
+// letters are not allowed.
 func parseTraceparent(v string) (s span, ok bool) {
-	if len(v) < traceparentLen || v[2] != '-' || v[35] != '-' || v[52] != '-' || !lowerHex(v[:traceparentLen]) {
+	if len(v) < traceparentLen || v[2] != '-' || v[35] != '-' || v[52] != '-' {
 		return span{}, false
 	}
-	version, ok := parseHex(v[:2])
-	if !ok || version == 0xff || version == 0 && len(v) != traceparentLen ||
+	version, ok1 := parseLowerByte(v[:2])
+	if !ok1 || version == 0xff || version == 0 && len(v) != traceparentLen ||
 		len(v) > traceparentLen && v[traceparentLen] != '-' {
 		return span{}, false
 	}
-	if s.hi, s.lo, ok = parseTraceID(v[3:35]); !ok {
+	hi, ok1 := parseLower16(v[3:19])
+	lo, ok2 := parseLower16(v[19:35])
+	id, ok3 := parseLower16(v[36:52])
+	flags, ok4 := parseLowerByte(v[53:55])
+	if !ok1 || !ok2 || !ok3 || !ok4 || hi|lo == 0 || id == 0 {
 		return span{}, false
 	}
-	if s.id, ok = parseHex(v[36:52]); !ok || s.id == 0 {
-		return span{}, false
-	}
-	flags, ok := parseHex(v[53:55])
-	if !ok {
-		return span{}, false
-	}
-	s.decision = drop
+	s = span{hi: hi, lo: lo, id: id, decision: drop}
 	if flags&1 != 0 {
 		s.decision = sample
 	}

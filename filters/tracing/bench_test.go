@@ -1,0 +1,60 @@
+package tracing
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/filtertest"
+)
+
+// quietHost costs nothing, so that a benchmark measures the policy.
+type quietHost struct{}
+
+func (quietHost) RouteName() string                      { return "" }
+func (quietHost) SourceAddress() string                  { return "10.0.0.1" }
+func (quietHost) Count(*filter.Metric, int64, ...string) {}
+func (quietHost) Annotate(string, string)                {}
+func (quietHost) Flag(string)                            {}
+
+func browser(more ...filter.Header) []filter.Header {
+	return append([]filter.Header{
+		{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "shop.test"},
+		{Name: ":path", Value: "/a"}, {Name: "accept", Value: "*/*"}, {Name: "accept-encoding", Value: "gzip"},
+		{Name: "user-agent", Value: "bench"}, {Name: "cookie", Value: "a=b"}, {Name: "x-forwarded-for", Value: "10.0.0.1"},
+		{Name: "x-forwarded-proto", Value: "http"}, {Name: "x-envoy-internal", Value: "true"},
+		{Name: "x-request-id", Value: "3b6f9c3e-2c3f-4d3c-9a39-0f4d2b9e9c11"},
+	}, more...)
+}
+
+func BenchmarkRequest(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		inject  []Format
+		headers []filter.Header
+	}{
+		{"new", nil, browser()},
+		{"w3c and b3multi", nil, browser(
+			filter.Header{Name: "traceparent", Value: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+			filter.Header{Name: "x-b3-traceid", Value: "4bf92f3577b34da6a3ce929d0e0e4736"},
+			filter.Header{Name: "x-b3-spanid", Value: "00f067aa0ba902b7"},
+			filter.Header{Name: "x-b3-sampled", Value: "1"})},
+		{"all formats", formats(), browser(
+			filter.Header{Name: "traceparent", Value: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			p, err := New(Config{Inject: c.inject}, filtertest.Env())
+			if err != nil {
+				b.Fatal(err)
+			}
+			entries := make([]filter.Header, len(c.headers), len(c.headers)+16)
+			x := &filter.Exchange{Request: filter.NewHeaders(nil), Now: time.Unix(1, 0), Rand: filtertest.Rand(1), Host: quietHost{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(entries, c.headers)
+				x.Request.Reset(entries)
+				p.Request(x)
+			}
+		})
+	}
+}
