@@ -14,12 +14,14 @@ import (
 	"github.com/mizzen-mesh/mizzen/filters/fault"
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
+	"github.com/mizzen-mesh/mizzen/filters/tracing"
 )
 
 // Kinds returns the policies in chain order. To add a policy, add a line; the order is the order of execution on
 // requests, the reverse of it on responses.
 func Kinds() []filter.Kind {
 	return []filter.Kind{
+		tracing.Kind(),   // first: what the others refuse is traced too
 		canary.Kind(),    // chooses the route: before everything that is keyed on the route
 		ratelimit.Kind(), // refuses before a delay is paid
 		fault.Kind(),     // stands in for the upstream: last
