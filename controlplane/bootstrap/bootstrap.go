@@ -1,0 +1,183 @@
+// Package bootstrap makes the first configuration of a sidecar or gateway Envoy: who it is, where its control plane
+// is, and its administration page. Everything else comes over ADS. Used by the local mesh, the injector and tests.
+package bootstrap
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// Options say what differs between proxies.
+type Options struct {
+	// NodeID is Istio's form: "sidecar~IP~pod.namespace~namespace.svc.cluster.local", or "router~...". Required.
+	NodeID string
+	// Cluster is the node's cluster, by Istio's convention "app.namespace"; "" takes the namespace of NodeID.
+	Cluster string
+	// Metadata is the node's, Istio's names: NAMESPACE, LABELS, INTERCEPTION_MODE..., and Mizzen's (MIZZEN_FILTERS...).
+	// Values as encoding/json knows them.
+	Metadata map[string]any
+	// Locality is "region/zone/subzone"; "" for none.
+	Locality string
+	// XDSAddress is host:port of the control plane. Required.
+	XDSAddress string
+	// StateOfTheWorld asks for whole lists on every change instead of the differences (delta, the default).
+	StateOfTheWorld bool
+	// AdminAddress is an IP address, "" 127.0.0.1. AdminPort 0 lets the system choose (--admin-address-path tells).
+	AdminAddress string
+	AdminPort    uint32
+	// StatsTags adds tags to those of Istio that Config knows; the first group of each expression is removed from the
+	// name, the second is the value.
+	StatsTags []StatsTag
+}
+
+// StatsTag takes a label out of a statistic's name by an ECMAScript-like regular expression.
+type StatsTag struct{ Name, Regex string }
+
+// Config is the bootstrap as JSON, the same for the same options.
+func Config(o Options) ([]byte, error) {
+	b, err := build(o)
+	if err != nil {
+		return nil, fmt.Errorf("make bootstrap of %q: %w", o.NodeID, err)
+	}
+	if err := b.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("make bootstrap of %q: %w", o.NodeID, err)
+	}
+	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("encode bootstrap of %q: %w", o.NodeID, err)
+	}
+	return stable(raw)
+}
+
+// stable rewrites protojson's output, which varies its white space on purpose, with sorted keys and indentation.
+func stable(raw []byte) ([]byte, error) {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return nil, fmt.Errorf("format bootstrap: %w", err)
+	}
+	return json.MarshalIndent(v, "", "  ")
+}
+
+func build(o Options) (*bootstrapv3.Bootstrap, error) {
+	n, err := node(o)
+	if err != nil {
+		return nil, err
+	}
+	xds, err := xdsCluster(o.XDSAddress)
+	if err != nil {
+		return nil, err
+	}
+	admin := o.AdminAddress
+	if admin == "" {
+		admin = "127.0.0.1"
+	}
+	return &bootstrapv3.Bootstrap{
+		Node:            n,
+		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xds}},
+		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
+			AdsConfig: ads(o.StateOfTheWorld), LdsConfig: overADS(), CdsConfig: overADS(),
+		},
+		Admin: &bootstrapv3.Admin{Address: address(admin, o.AdminPort)},
+		LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{
+			{Name: "mizzen", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtimeValues()}},
+			{Name: "admin", LayerSpecifier: &bootstrapv3.RuntimeLayer_AdminLayer_{AdminLayer: &bootstrapv3.RuntimeLayer_AdminLayer{}}},
+		}},
+		StatsConfig: statsConfig(o.StatsTags),
+		// Nothing reads statistics but the administration page, so they are merged when it is asked, not every 5 s.
+		StatsFlush: &bootstrapv3.Bootstrap_StatsFlushOnAdmin{StatsFlushOnAdmin: true},
+		// Statistics of a cluster are made when it first carries traffic.
+		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
+	}, nil
+}
+
+// node says who the proxy is.
+func node(o Options) (*corev3.Node, error) {
+	if o.NodeID == "" {
+		return nil, errors.New("no node id")
+	}
+	metadata, err := toStruct(o.Metadata)
+	if err != nil {
+		return nil, fmt.Errorf("node metadata: %w", err)
+	}
+	out := &corev3.Node{Id: o.NodeID, Cluster: o.Cluster, Metadata: metadata}
+	if out.Cluster == "" {
+		out.Cluster = clusterOf(o.NodeID)
+	}
+	if o.Locality != "" {
+		p := append(strings.SplitN(o.Locality, "/", 3), "", "")
+		out.Locality = &corev3.Locality{Region: p[0], Zone: p[1], SubZone: p[2]}
+	}
+	return out, nil
+}
+
+// clusterOf is the namespace in a node id, or the whole id: Envoy refuses an empty cluster.
+func clusterOf(id string) string {
+	if p := strings.Split(id, "~"); len(p) == 4 {
+		if namespace, _, _ := strings.Cut(p[3], "."); namespace != "" {
+			return namespace
+		}
+	}
+	return id
+}
+
+// toStruct goes through JSON, so that every Go value that encodes (map[string]string, []uint32...) may be given.
+func toStruct(m map[string]any) (*structpb.Struct, error) {
+	if len(m) == 0 {
+		return nil, nil
+	}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	out := &structpb.Struct{}
+	return out, protojson.Unmarshal(raw, out)
+}
+
+// runtimeValues are Istio's own, as far as they mean something to stock Envoy.
+func runtimeValues() *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{
+		// Regular expressions of a VirtualService may be up to 1024 characters long.
+		"re2.max_program_size.error_level": structpb.NewNumberValue(32768),
+		// A sidecar has no limit of its own on connections; saying so stops a warning.
+		"overload.global_downstream_max_connections": structpb.NewStringValue("2147483647"),
+	}}
+}
+
+// overADS takes a resource type from the ADS stream. No fetch timeout: without its control plane a new proxy waits.
+func overADS() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		InitialFetchTimeout:   &durationpb.Duration{},
+	}
+}
+
+func address(host string, port uint32) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
+	}}}
+}
+
+// split parses host:port.
+func split(hostport string) (host string, port uint32, err error) {
+	host, p, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return "", 0, fmt.Errorf("control plane address: %w", err)
+	}
+	n, err := strconv.ParseUint(p, 10, 16)
+	if err != nil || n == 0 || host == "" {
+		return "", 0, fmt.Errorf("control plane address %q: want host:port", hostport)
+	}
+	return host, uint32(n), nil
+}
