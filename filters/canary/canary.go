@@ -55,12 +55,27 @@ type rule struct {
 
 // decision is all that is needed once a destination is chosen, made beforehand.
 type decision struct {
-	rule, destination string
-	text              string // rule/destination
-	lane              string // destination, encoded for baggage
-	header            string
-	values            []string // of header, one per match entry
+	text   string // rule/destination
+	lane   string // destination, encoded for baggage
+	header string
+	values []string // of header, one per match entry
+	labels [ways][]string
 }
+
+// way is how a decision came about.
+type way uint8
+
+const (
+	byChance way = iota
+	byKey
+	byNewKey
+	byMissing
+	byLane
+	ways
+)
+
+// wayLabels are the values of the label "sticky".
+var wayLabels = [ways]string{"off", "key", "new", "missing", "lane"}
 
 // New makes the policy. It keeps nothing in env.
 func New(c Config, _ *filter.Env) (filter.Policy, error) {
@@ -135,7 +150,10 @@ func newRule(r Rule) (rule, error) {
 }
 
 func newDecision(r Rule, d Destination) (decision, error) {
-	out := decision{rule: r.Name, destination: d.Name, text: r.Name + "/" + d.Name, lane: encodeMember(d.Name)}
+	out := decision{text: r.Name + "/" + d.Name, lane: encodeMember(d.Name)}
+	for w, label := range wayLabels {
+		out.labels[w] = []string{r.Name, d.Name, label}
+	}
 	if err := checkText("name", d.Name); err != nil {
 		return out, err
 	}
@@ -190,13 +208,15 @@ func (p *policy) Request(x *filter.Exchange) filter.Verdict {
 
 // strip removes what only we may set, and tells whether anybody else had: the route was then chosen by the client.
 func strip(x *filter.Exchange) (forged bool) {
-	for _, name := range [...]string{RouteHeader, ClusterHeader} {
-		if _, ok := x.Request.Get(name); ok {
-			x.Request.Remove(name)
+	for _, h := range x.Request.All() {
+		if h.Name == RouteHeader || h.Name == ClusterHeader {
 			forged = true
+			break
 		}
 	}
 	if forged {
+		x.Request.Remove(RouteHeader)
+		x.Request.Remove(ClusterHeader)
 		x.Host.Count(MetricForged, 1)
 	}
 	return forged
@@ -208,7 +228,7 @@ func (p *policy) decide(x *filter.Exchange, r *rule, at int, member string) {
 	x.Request.Set(d.header, d.values[at])
 	p.lane.write(x, d)
 	x.Host.Annotate("canary", d.text)
-	x.Host.Count(MetricDecisions, 1, d.rule, d.destination, how)
+	x.Host.Count(MetricDecisions, 1, d.labels[how]...)
 	switch {
 	case cookie != "":
 		x.SetState(&kept{d, cookie})
@@ -218,26 +238,26 @@ func (p *policy) decide(x *filter.Exchange, r *rule, at int, member string) {
 }
 
 // pick chooses a destination: by lane, by key, or by chance. cookie is what the response must set, "" for nothing.
-func (r *rule) pick(x *filter.Exchange, member string) (i int, how, cookie string) {
+func (r *rule) pick(x *filter.Exchange, member string) (i int, how way, cookie string) {
 	if member != "" {
 		for i := range r.decisions {
 			if r.decisions[i].lane == member {
-				return i, "lane", ""
+				return i, byLane, ""
 			}
 		}
 	}
 	s := r.sticky
 	if s == nil {
-		return r.draw(x.Rand), "off", ""
+		return r.draw(x.Rand), byChance, ""
 	}
 	if key, ok := s.key.Value(x); ok {
-		return rendezvous(s.hash(key), r.sides), "key", ""
+		return rendezvous(s.hash(key), r.sides), byKey, ""
 	}
 	if s.cookie == nil {
-		return r.draw(x.Rand), "missing", ""
+		return r.draw(x.Rand), byMissing, ""
 	}
 	key := newKey(x.Rand)
-	return rendezvous(s.hash(key), r.sides), "new", s.cookie.value(key)
+	return rendezvous(s.hash(key), r.sides), byNewKey, s.cookie.value(key)
 }
 
 // draw chooses by weight and chance.

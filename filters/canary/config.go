@@ -65,10 +65,12 @@ type Cookie struct {
 	HTTPOnly bool            `json:"httpOnly,omitempty"`
 }
 
-// Lane makes a whole chain use its canaries together: the decision travels in a W3C baggage member.
+// Lane makes a whole chain use its canaries together: the decision travels in a W3C baggage member, as the name of the
+// destination. A rule that has a destination of that name sends the request there, whatever the weights (also 0).
 type Lane struct {
 	// Key is the baggage member's name, default "mizzen-lane".
 	Key string `json:"key,omitempty"`
-	// Start writes the member after a decision; without it the policy only follows one that came in.
+	// Start writes the member after a decision. It is for the edge: a member that comes in is the client's word there,
+	// so it is not followed but removed. Without Start the policy only follows a member that came in.
 	Start bool `json:"start,omitempty"`
 }

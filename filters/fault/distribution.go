@@ -16,7 +16,7 @@ type sampler func(r filter.Rand) time.Duration
 const longest = time.Hour
 
 // uniform draws from the open interval (0,1).
-func uniform(r filter.Rand) float64 { return (float64(r.Uint64()>>11) + 0.5) * 0x1p-53 }
+func uniform(r filter.Rand) float64 { return (float64(r.Uint64()>>12) + 0.5) * 0x1p-52 }
 
 // bounded makes a sampler of a draw in seconds.
 func bounded(limit filter.Duration, draw func(r filter.Rand) float64) sampler {
