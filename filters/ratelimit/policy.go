@@ -76,7 +76,7 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 			return nil, fmt.Errorf("ratelimit: limit %q: %w", c.Limits[i].Name, err)
 		}
 		l.index = i
-		id, count := identity(&c.Limits[i], l.num, maxKeys), shardCount(maxKeys)
+		id, count := identity(&c.Limits[i], l.num), shardCount(maxKeys)
 		l.store = env.Shared(id, func() any { return newStore(id, count) }).(*store)
 		l.store.setCap(maxKeys)
 		p.holds = p.holds || l.num.kind == kindConcurrency
@@ -147,12 +147,12 @@ func kindOf(c *Limit) kind {
 
 // identity names the state of a limit in the process: two configurations with the same identity share it. Numbers
 // are not part of it: a key keeps what it has used when they change (numbers.adopt).
-func identity(c *Limit, n *numbers, maxKeys int) string {
+func identity(c *Limit, n *numbers) string {
 	key, err := json.Marshal(c.Key)
 	if err != nil { // strings and booleans always marshal
 		key = nil
 	}
-	return fmt.Sprintf("ratelimit/%s/%d/%d/%s", c.Name, n.kind, shardCount(maxKeys), key)
+	return fmt.Sprintf("ratelimit/%s/%d/%s", c.Name, n.kind, key)
 }
 
 // numbersFor picks the numbers of a key: an exact override, else the first wildcard that fits, else the limit's own.

@@ -51,7 +51,7 @@ func newStore(id string, count int) *store {
 	return s
 }
 
-// shardCount is how many shards a cap of maxKeys is divided among.
+// shardCount is how many shards a store for maxKeys gets. It keeps them when the cap changes later.
 func shardCount(maxKeys int) int {
 	if maxKeys < minSharded {
 		return 1
