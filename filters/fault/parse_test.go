@@ -1,0 +1,72 @@
+package fault_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/mizzen-mesh/mizzen/filters/fault"
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/filtertest"
+)
+
+func TestConfigErrors(t *testing.T) {
+	rule := func(s string) string { return `{"rules":[{` + s + `}]}` }
+	dist := func(s string) string {
+		return rule(`"delay":{"percentage":1,"distribution":{` + s + `}}`)
+	}
+	for _, c := range []struct{ config, want string }{
+		{`{"rule":[]}`, "rule"},
+		{rule(``), "rules[0].delay: is missing, and abort too"},
+		{rule(`"delay":{"percentage":1}`), "delay.fixed: is missing"},
+		{rule(`"delay":{"percentage":101,"fixed":"1s"}`), "percentage 101"},
+		{rule(`"delay":{"percentage":1,"fixed":"1s","distribution":{"kind":"exponential","mean":"1s"}}`), "exactly one"},
+		{rule(`"delay":{"percentage":1,"fixed":"-1s"}`), "-1s"},
+		{rule(`"abort":{"percentage":1}`), "abort.httpStatus: is missing"},
+		{rule(`"abort":{"percentage":1,"httpStatus":199}`), "write 200 to 599"},
+		{rule(`"abort":{"percentage":1,"httpStatus":600}`), "write 200 to 599"},
+		{rule(`"abort":{"percentage":1,"grpcStatus":17}`), "write 0 to 16"},
+		{rule(`"abort":{"percentage":1,"grpcStatus":1,"httpStatus":500}`), "exactly one"},
+		{rule(`"responseRate":{"percentage":1,"kibPerSecond":10}`), "responseRate: is not in this host"},
+		{rule(`"name":"a\tb","abort":{"percentage":1,"httpStatus":500}`), "printable"},
+		{rule(`"key":{},"abort":{"percentage":1,"httpStatus":500}`), "key: is empty"},
+		{rule(`"match":[{"path":{}}],"abort":{"percentage":1,"httpStatus":500}`), "match[0].path: has no condition"},
+		{rule(`"from":"2026-01-02T00:00:00Z","until":"2026-01-01T00:00:00Z","abort":{"percentage":1,"httpStatus":500}`), "is not after from"},
+		{dist(`"kind":"gaussian"`), "kind: \"gaussian\" is unknown; write uniform"},
+		{dist(`"kind":"uniform","min":"2s","max":"1s"`), "not below min"},
+		{dist(`"kind":"uniform"`), "max: must be above 0"},
+		{dist(`"kind":"normal","stdDev":"1s"`), "mean: is needed"},
+		{dist(`"kind":"exponential"`), "mean: is needed"},
+		{dist(`"kind":"exponential","mean":"1s","shape":2`), "shape: has no meaning for kind exponential"},
+		{dist(`"kind":"pareto","min":"1s"`), "min and shape: are needed"},
+		{dist(`"kind":"histogram"`), "percentiles: is empty"},
+		{dist(`"kind":"histogram","percentiles":[{"p":50,"value":"2s"},{"p":50,"value":"3s"}]`), "percentiles[1]: p must rise"},
+		{dist(`"kind":"histogram","percentiles":[{"p":50,"value":"2s"},{"p":90,"value":"1s"}]`), "percentiles[1]:"},
+		{dist(`"kind":"histogram","percentiles":[{"p":101,"value":"2s"}]`), "percentiles[0]:"},
+	} {
+		if _, err := fault.ParseConfig([]byte(c.config)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s:\n got %v\nwant %q in it", c.config, err, c.want)
+		}
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	f.Add([]byte(`{"allowHeaders":true,"maxActive":1,"rules":[{"name":"r","delay":{"percentage":100},"abort":{"percentage":100}}]}`), "5", "500")
+	f.Add([]byte(`{"rules":[{"key":{"header":"x-h"},"delay":{"percentage":100,"distribution":{"kind":"pareto","min":"1ms","shape":0.1}},"abort":{"percentage":50,"grpcStatus":3,"afterResponse":true}}]}`), "", "")
+	f.Add([]byte(`{"rules":[{"from":"2026-01-01T00:00:00Z","delay":{"percentage":100,"distribution":{"kind":"histogram","percentiles":[{"p":0,"value":"1ms"},{"p":100,"value":"1s"}]}}}]}`), "1e9", "NaN")
+	f.Fuzz(func(t *testing.T, raw []byte, delay, percentage string) {
+		c, err := fault.ParseConfig(raw)
+		if err != nil {
+			return
+		}
+		p, err := fault.New(c, filtertest.Env())
+		if err != nil {
+			t.Fatalf("a valid configuration is refused: %v", err)
+		}
+		r := &filtertest.Runner{Base: filtertest.Single("fault", p)}
+		res := r.Do("x-envoy-fault-delay-request: "+delay, "x-envoy-fault-delay-request-percentage: "+percentage,
+			"x-envoy-fault-abort-request: "+delay, "x-h: "+percentage)
+		if res.Host.Counted(filter.MetricPanics, "fault") != 0 || res.Host.Counted(fault.MetricActive) != 0 || res.Waited < 0 {
+			t.Fatalf("waited %v, %v, %v", res.Waited, res.Host.Annotations, res.Host.Series())
+		}
+	})
+}
