@@ -6,6 +6,7 @@ const (
 	CodeDeprecated   = "IST0002" // an obsolete field or value; it is read as its author meant it
 	CodeSchema       = "IST0106" // the object does not fit its schema, or breaks one of its rules
 	CodeUnreachable  = "IST0130" // a rule that no request can reach
+	CodeIneffective  = "IST0131" // a match of a rule that adds nothing
 	CodeSyntax       = "MZ0001"  // the document is not YAML
 	CodeDuplicateKey = "MZ0002"  // one key twice in one mapping
 	CodeNoKind       = "MZ0003"  // a document without kind, apiVersion or name

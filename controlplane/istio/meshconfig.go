@@ -46,7 +46,7 @@ func (d *decoder) meshConfig(o *object) bool {
 		o.fail(text.pos, "data.mesh", "cannot be read: "+strings.TrimPrefix(err.Error(), "proto: "), "")
 		return true
 	}
-	o.diags = append(o.diags, support("MeshConfig", &o.meta, spec.ProtoReflect())...)
+	o.support("MeshConfig", spec.ProtoReflect().Descriptor(), root, "data.mesh")
 	if d.set.Mesh != nil {
 		o.add(CodeDuplicate, Error, o.meta.Position, "", "stands a second time; the first one counts", "keep one")
 	}

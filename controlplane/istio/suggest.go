@@ -42,15 +42,11 @@ func (c *checker) meant(desc protoreflect.MessageDescriptor, key string) string 
 			return fmt.Sprintf("%q belongs under %s", n, place(a.path))
 		}
 	}
-	var under []string
-	for i := range desc.Fields().Len() {
-		fd := desc.Fields().Get(i)
-		if child := fd.Message(); child != nil && !fd.IsMap() && same(key, names(child)) != "" {
-			under = append(under, fd.JSONName())
-		}
-	}
-	if len(under) > 0 {
+	if under := below(desc, key, "", 2); len(under) > 0 {
 		return fmt.Sprintf("%q belongs under %s", key, strings.Join(under, " or "))
+	}
+	if now := former(key); now != "" {
+		return now
 	}
 	if n := nearest(key, here); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
@@ -86,4 +82,27 @@ func names(desc protoreflect.MessageDescriptor) []string {
 		out[i] = desc.Fields().Get(i).JSONName()
 	}
 	return out
+}
+
+// below finds the fields up to depth levels down that are called key, nearest level first, and returns where they belong.
+func below(desc protoreflect.MessageDescriptor, key, path string, depth int) []string {
+	var found, deeper []string
+	for i := range desc.Fields().Len() {
+		fd := desc.Fields().Get(i)
+		child := messageOf(fd)
+		if child == nil || fd.IsMap() {
+			continue
+		}
+		p := join(path, fd.JSONName())
+		if fd.IsList() {
+			p += "[]"
+		}
+		if same(key, names(child)) != "" {
+			found = append(found, p)
+		} else if depth > 1 {
+			deeper = append(deeper, below(child, key, p, depth-1)...)
+		}
+	}
+	found = append(found, deeper...)
+	return found[:min(len(found), 3)]
 }

@@ -44,7 +44,7 @@ func (d *decoder) typed(o *object) {
 	case "Gateway":
 		decodeProto(o, &networking.Gateway{}, &s.Gateways, nil, validateGateway)
 	case "ServiceEntry":
-		decodeProto(o, &networking.ServiceEntry{}, &s.ServiceEntries, nil, validateServiceEntry)
+		decodeProto(o, &networking.ServiceEntry{}, &s.ServiceEntries, rewriteServiceEntry, validateServiceEntry)
 	case "WorkloadEntry":
 		decodeProto(o, &networking.WorkloadEntry{}, &s.WorkloadEntries, nil, validateWorkloadEntry)
 	case "Sidecar":
@@ -131,7 +131,7 @@ func decodeProto[T proto.Message](o *object, spec T, list *[]*Object[T], rewrite
 		return
 	}
 	out := &Object[T]{Meta: o.meta, Spec: spec}
-	o.diags = append(o.diags, support(o.kind.Name, &o.meta, spec.ProtoReflect())...)
+	o.support(o.kind.Name, desc, n, "spec")
 	o.diags = append(o.diags, validate(out)...)
 	if !o.broken() {
 		*list = append(*list, out)

@@ -1,0 +1,139 @@
+package istio
+
+// supportRule is one line of the support table: fields of one message of Istio's API, wherever that message stands.
+type supportRule struct {
+	message string // without its package
+	fields  string // JSON names, separated by blanks; "*": the others
+	status  Status
+	reason  string
+	values  string // if set, the rule is about these enum values of the fields only
+}
+
+const (
+	notYet    = "not in this version: "
+	needsTLS  = notYet + "TLS comes with identities; here every connection is plaintext"
+	needsL4   = notYet + "only HTTP is routed"
+	needsZone = notYet + "localities are not weighed"
+	noNetwork = "Mizzen has one network: every address is reached directly"
+)
+
+// supportRules is THE support table. A field of the API that it does not name fails a test, and so does a name that the API
+// does not have. To support a field, change its line here; architecture.md says what else.
+func supportRules() []supportRule {
+	yes := func(message, fields string) supportRule { return supportRule{message: message, fields: fields} }
+	no := func(message, fields, reason string) supportRule {
+		return supportRule{message: message, fields: fields, status: Rejected, reason: reason}
+	}
+	idle := func(message, fields, reason string) supportRule {
+		return supportRule{message: message, fields: fields, status: Ignored, reason: reason}
+	}
+	word := func(message, fields string) supportRule {
+		return supportRule{message: message, fields: fields, status: Descriptive, reason: "for people; nothing depends on it"}
+	}
+	old := func(message, fields, now string) supportRule {
+		return supportRule{message: message, fields: fields, status: Obsolete, reason: "read as " + now}
+	}
+	refuse := func(message, field, values, reason string) supportRule {
+		return supportRule{message: message, fields: field, values: values, reason: reason}
+	}
+	return []supportRule{
+		yes("VirtualService", "hosts gateways http exportTo"),
+		no("VirtualService", "tls tcp", needsL4),
+		yes("HTTPRoute", "name match route redirect directResponse rewrite timeout retries fault mirror mirrors mirrorPercentage corsPolicy headers"),
+		no("HTTPRoute", "delegate", notYet+"write the delegate's routes here"),
+		old("HTTPRoute", "mirrorPercent", "mirrorPercentage"),
+		yes("HTTPMatchRequest", "name uri scheme method authority headers port sourceLabels gateways queryParams ignoreUriCase withoutHeaders sourceNamespace statPrefix"),
+		yes("StringMatch", "exact prefix regex"),
+		yes("HTTPRouteDestination", "destination weight headers"),
+		yes("Destination", "host subset port"),
+		yes("PortSelector", "number"),
+		yes("Headers", "request response"),
+		yes("Headers.HeaderOperations", "set add remove"),
+		yes("HTTPRedirect", "uri authority port derivePort scheme redirectCode prefixRewrite"),
+		yes("HTTPDirectResponse", "status body"),
+		yes("HTTPBody", "string bytes"),
+		yes("HTTPRewrite", "uri authority uriRegexRewrite"),
+		yes("RegexRewrite", "match rewrite"),
+		yes("HTTPRetry", "attempts perTryTimeout retryOn retryRemoteLocalities retryIgnorePreviousHosts backoff"),
+		yes("HTTPFaultInjection", "delay abort"),
+		yes("HTTPFaultInjection.Delay", "fixedDelay percentage"),
+		no("HTTPFaultInjection.Delay", "exponentialDelay", "Istio never gave it a meaning: write fixedDelay"),
+		old("HTTPFaultInjection.Delay", "percent", "percentage"),
+		yes("HTTPFaultInjection.Abort", "httpStatus grpcStatus percentage"),
+		no("HTTPFaultInjection.Abort", "http2Error", "Istio never gave it a meaning: write httpStatus or grpcStatus"),
+		yes("Percent", "value"),
+		yes("HTTPMirrorPolicy", "destination percentage"),
+		yes("CorsPolicy", "allowOrigins allowMethods allowHeaders exposeHeaders maxAge allowCredentials unmatchedPreflights"),
+		old("CorsPolicy", "allowOrigin", "allowOrigins with exact"),
+
+		yes("DestinationRule", "host trafficPolicy subsets exportTo workloadSelector"),
+		yes("type.WorkloadSelector", "matchLabels"),
+		yes("Subset", "name labels trafficPolicy"),
+		yes("TrafficPolicy", "loadBalancer connectionPool outlierDetection tls portLevelSettings"),
+		no("TrafficPolicy", "tunnel", needsL4),
+		no("TrafficPolicy", "proxyProtocol", notYet+"connections are sent without a PROXY header"),
+		no("TrafficPolicy", "retryBudget", notYet+"maxRetries bounds retries"),
+		yes("TrafficPolicy.PortTrafficPolicy", "port loadBalancer connectionPool outlierDetection tls"),
+		yes("LoadBalancerSettings", "simple consistentHash warmup"),
+		idle("LoadBalancerSettings", "localityLbSetting zoneAwareLbSetting", needsZone),
+		old("LoadBalancerSettings", "warmupDurationSecs", "warmup.duration"),
+		yes("LoadBalancerSettings.ConsistentHashLB", "httpHeaderName httpCookie useSourceIp httpQueryParameterName ringHash maglev"),
+		old("LoadBalancerSettings.ConsistentHashLB", "minimumRingSize", "ringHash.minimumRingSize"),
+		yes("LoadBalancerSettings.ConsistentHashLB.HTTPCookie", "name path ttl"),
+		idle("LoadBalancerSettings.ConsistentHashLB.HTTPCookie", "attributes", notYet+"the cookie is set without them"),
+		yes("LoadBalancerSettings.ConsistentHashLB.RingHash", "minimumRingSize"),
+		yes("LoadBalancerSettings.ConsistentHashLB.MagLev", "tableSize"),
+		yes("WarmupConfiguration", "duration"),
+		idle("WarmupConfiguration", "minimumPercent aggression", notYet+"Envoy's defaults hold, 10 and 1"),
+		yes("ConnectionPoolSettings", "tcp http"),
+		yes("ConnectionPoolSettings.TCPSettings", "maxConnections connectTimeout tcpKeepalive maxConnectionDuration idleTimeout"),
+		yes("ConnectionPoolSettings.TCPSettings.TcpKeepalive", "probes time interval"),
+		yes("ConnectionPoolSettings.HTTPSettings", "http1MaxPendingRequests http2MaxRequests maxRequestsPerConnection maxRetries idleTimeout h2UpgradePolicy useClientProtocol maxConcurrentStreams"),
+		idle("ConnectionPoolSettings.HTTPSettings", "http2KeepAlive", notYet+"HTTP/2 connections are not pinged"),
+		yes("OutlierDetection", "splitExternalLocalOriginErrors consecutiveLocalOriginFailures consecutiveGatewayErrors consecutive5xxErrors interval baseEjectionTime maxEjectionPercent minHealthPercent"),
+		old("OutlierDetection", "consecutiveErrors", "consecutive5xxErrors"),
+		no("OutlierDetection", "outlierDetectionHttpErrorCodes", notYet+"consecutive5xxErrors and consecutiveGatewayErrors count"),
+		yes("ClientTLSSettings", "mode"),
+		refuse("ClientTLSSettings", "mode", "SIMPLE MUTUAL ISTIO_MUTUAL", needsTLS),
+		idle("ClientTLSSettings", "clientCertificate privateKey caCertificates credentialName subjectAltNames sni insecureSkipVerify caCrl", "there is no TLS with mode DISABLE"),
+
+		yes("Gateway", "servers selector"),
+		yes("Server", "port bind hosts tls"),
+		word("Server", "name"),
+		idle("Server", "defaultEndpoint", "as in Istio, it is never used"),
+		yes("Port", "number protocol name"),
+		no("Port", "targetPort", "it never had an effect: the gateway listens on number"),
+		refuse("Port", "protocol", "HTTPS TLS", needsTLS),
+		refuse("Port", "protocol", "TCP MONGO MYSQL REDIS UDP", needsL4),
+		yes("ServerTLSSettings", "httpsRedirect"),
+		no("ServerTLSSettings", "*", needsTLS),
+
+		yes("ServiceEntry", "hosts addresses ports location resolution endpoints workloadSelector exportTo"),
+		refuse("ServiceEntry", "resolution", "DYNAMIC_DNS", notYet+"write DNS and name the hosts"),
+		idle("ServiceEntry", "subjectAltNames", "certificates are not checked: "+needsTLS),
+		yes("ServicePort", "number protocol name targetPort"),
+		yes("WorkloadSelector", "labels"),
+		yes("WorkloadEntry", "address ports labels locality weight serviceAccount"),
+		idle("WorkloadEntry", "network", noNetwork),
+
+		yes("Sidecar", "workloadSelector egress outboundTrafficPolicy"),
+		no("Sidecar", "ingress", notYet+"a workload's ports come from its Services"),
+		no("Sidecar", "inboundConnectionPool", notYet+"inbound connections have no limits"),
+		yes("IstioEgressListener", "port hosts"),
+		no("IstioEgressListener", "bind captureMode", notYet+"listeners are as the services' ports ask for"),
+		yes("SidecarPort", "number"),
+		word("SidecarPort", "protocol name"),
+		no("SidecarPort", "targetPort", "it never had an effect"),
+		yes("OutboundTrafficPolicy", "mode"),
+		no("OutboundTrafficPolicy", "egressProxy", notYet+"route to the egress gateway with a VirtualService"),
+
+		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig"),
+		idle("MeshConfig", "*", "not in this version"),
+		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
+		idle("MeshConfig.OutboundTrafficPolicy", "tls", "not in this version"),
+		yes("ProxyConfig", "tracing"),
+		idle("ProxyConfig", "*", "the sidecar is set up by mizzen itself"),
+		yes("Tracing", "sampling"),
+		idle("Tracing", "*", "not in this version"),
+	}
+}

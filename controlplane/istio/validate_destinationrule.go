@@ -1,0 +1,182 @@
+package istio
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+func validateDestinationRule(o *Object[dr]) Diagnostics {
+	v := &validator{meta: &o.Meta}
+	s := o.Spec
+	if v.required("spec.host", s.Host) && !wildcard(s.Host) && !isIP(s.Host) {
+		v.fail("spec.host", fmt.Sprintf("%q is not a host", s.Host), "write a service's name, without scheme or port")
+	}
+	v.exportTo(s.ExportTo, false)
+	v.labels("spec.workloadSelector.matchLabels", s.WorkloadSelector.GetMatchLabels())
+	v.traffic(s.TrafficPolicy, "spec.trafficPolicy")
+	seen := map[string]bool{}
+	for i, sub := range s.Subsets {
+		path := index("spec.subsets", i)
+		if v.required(path+".name", sub.Name) && !subsetName(sub.Name) {
+			v.fail(path+".name", fmt.Sprintf("%q is not a subset's name", sub.Name), "write letters, digits and '-'")
+		}
+		if seen[sub.Name] {
+			v.fail(path+".name", fmt.Sprintf("subset %q stands twice", sub.Name), "keep one")
+		}
+		seen[sub.Name] = true
+		v.labels(path+".labels", sub.Labels)
+		v.traffic(sub.TrafficPolicy, path+".trafficPolicy")
+	}
+	return v.diags
+}
+
+func (v *validator) traffic(p *networking.TrafficPolicy, path string) {
+	if p == nil {
+		return
+	}
+	if p.LoadBalancer == nil && p.ConnectionPool == nil && p.OutlierDetection == nil && p.Tls == nil && len(p.PortLevelSettings) == 0 &&
+		p.Tunnel == nil && p.ProxyProtocol == nil && p.RetryBudget == nil {
+		v.fail(path, "an empty trafficPolicy", "fill it, or take it away")
+	}
+	v.loadBalancer(p.LoadBalancer, path+".loadBalancer")
+	v.connectionPool(p.ConnectionPool, path+".connectionPool")
+	v.outlier(p.OutlierDetection, path+".outlierDetection")
+	seen := map[uint32]bool{}
+	for i, l := range p.PortLevelSettings {
+		lp := index(path+".portLevelSettings", i)
+		if l.Port == nil {
+			v.fail(lp, "port is required", "add port: {number: N}")
+		} else {
+			v.port(lp+".port.number", l.Port.Number)
+			if seen[l.Port.Number] {
+				v.fail(lp+".port.number", fmt.Sprintf("port %d stands twice", l.Port.Number), "keep one")
+			}
+			seen[l.Port.Number] = true
+		}
+		v.loadBalancer(l.LoadBalancer, lp+".loadBalancer")
+		v.connectionPool(l.ConnectionPool, lp+".connectionPool")
+		v.outlier(l.OutlierDetection, lp+".outlierDetection")
+	}
+}
+
+// Envoy's bounds of hash tables.
+const (
+	maxRing   = 8 << 20
+	maxMaglev = 5000011
+)
+
+func (v *validator) loadBalancer(lb *networking.LoadBalancerSettings, path string) {
+	if lb == nil {
+		return
+	}
+	if w := lb.Warmup; w != nil {
+		p := path + ".warmup"
+		if w.Duration == nil {
+			v.fail(p, "duration is required", "add duration: 30s")
+		}
+		v.positive(p+".duration", w.Duration, "leave warmup out for none")
+		if simple, ok := lb.LbPolicy.(*networking.LoadBalancerSettings_Simple); lb.LbPolicy != nil && (!ok || !slowStarts(simple.Simple)) {
+			v.fail(p, "only ROUND_ROBIN and LEAST_REQUEST warm up", "take warmup away, or change simple")
+		}
+	}
+	hash := lb.GetConsistentHash()
+	if hash == nil {
+		return
+	}
+	path += ".consistentHash"
+	switch k := hash.HashKey.(type) {
+	case nil:
+		v.trap(path, "without a key every request goes to any host", "add httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName")
+	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpCookie:
+		v.required(path+".httpCookie.name", k.HttpCookie.GetName())
+		if k.HttpCookie.GetTtl().AsDuration() < 0 {
+			v.fail(path+".httpCookie.ttl", "must not be negative", "")
+		}
+	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpHeaderName:
+		if v.required(path+".httpHeaderName", k.HttpHeaderName) && !headerName(k.HttpHeaderName) {
+			v.fail(path+".httpHeaderName", fmt.Sprintf("%q is not a header's name", k.HttpHeaderName), "")
+		}
+	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpQueryParameterName:
+		v.required(path+".httpQueryParameterName", k.HttpQueryParameterName)
+	}
+	if n := hash.GetRingHash().GetMinimumRingSize(); n > maxRing {
+		v.fail(path+".ringHash.minimumRingSize", fmt.Sprintf("must be at most %d, got %d", maxRing, n), "")
+	}
+	if m := hash.GetMaglev(); m != nil && (m.TableSize >= maxMaglev || !prime(m.TableSize)) {
+		v.fail(path+".maglev.tableSize", fmt.Sprintf("must be a prime number below %d, got %d", maxMaglev, m.TableSize), "write 65537")
+	}
+}
+
+func slowStarts(s networking.LoadBalancerSettings_SimpleLB) bool {
+	switch s {
+	case networking.LoadBalancerSettings_UNSPECIFIED, networking.LoadBalancerSettings_ROUND_ROBIN, networking.LoadBalancerSettings_LEAST_REQUEST:
+		return true
+	}
+	return false
+}
+
+func prime(n uint64) bool {
+	if n < 2 {
+		return false
+	}
+	for i := uint64(2); i*i <= n; i++ {
+		if n%i == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *validator) connectionPool(p *networking.ConnectionPoolSettings, path string) {
+	if p == nil {
+		return
+	}
+	if p.Tcp == nil && p.Http == nil {
+		v.fail(path, "an empty connectionPool", "add tcp or http, or take it away")
+	}
+	if t := p.Tcp; t != nil {
+		p := path + ".tcp"
+		v.notNegative(p+".maxConnections", t.MaxConnections)
+		v.positive(p+".connectTimeout", t.ConnectTimeout, "leave it out for 10s")
+		v.positive(p+".maxConnectionDuration", t.MaxConnectionDuration, "leave it out for none")
+		v.notBelowZero(p+".idleTimeout", t.IdleTimeout)
+		v.positive(p+".tcpKeepalive.time", t.TcpKeepalive.GetTime(), "")
+		v.positive(p+".tcpKeepalive.interval", t.TcpKeepalive.GetInterval(), "")
+	}
+	if h := p.Http; h != nil {
+		p := path + ".http"
+		v.notNegative(p+".http1MaxPendingRequests", h.Http1MaxPendingRequests)
+		v.notNegative(p+".http2MaxRequests", h.Http2MaxRequests)
+		v.notNegative(p+".maxRequestsPerConnection", h.MaxRequestsPerConnection)
+		v.notNegative(p+".maxRetries", h.MaxRetries)
+		v.notNegative(p+".maxConcurrentStreams", h.MaxConcurrentStreams)
+		v.notBelowZero(p+".idleTimeout", h.IdleTimeout)
+		if h.UseClientProtocol && h.H2UpgradePolicy == networking.ConnectionPoolSettings_HTTPSettings_UPGRADE {
+			v.fail(p+".useClientProtocol", "useClientProtocol and h2UpgradePolicy: UPGRADE exclude each other", "keep one")
+		}
+	}
+}
+
+func (v *validator) notBelowZero(path string, d *durationpb.Duration) {
+	if d.AsDuration() < 0 {
+		v.fail(path, "must not be negative", "")
+	}
+}
+
+func (v *validator) outlier(o *networking.OutlierDetection, path string) {
+	if o == nil {
+		return
+	}
+	v.positive(path+".interval", o.Interval, "leave it out for 10s")
+	v.positive(path+".baseEjectionTime", o.BaseEjectionTime, "leave it out for 30s")
+	v.within(path+".maxEjectionPercent", int64(o.MaxEjectionPercent), 0, 100)
+	v.within(path+".minHealthPercent", int64(o.MinHealthPercent), 0, 100)
+	if o.ConsecutiveLocalOriginFailures != nil && !o.SplitExternalLocalOriginErrors {
+		v.fail(path+".consecutiveLocalOriginFailures", "needs splitExternalLocalOriginErrors", "add splitExternalLocalOriginErrors: true")
+	}
+	if o.MaxEjectionPercent == 0 {
+		v.note(path, "maxEjectionPercent is 10 unless given: of fewer than ten hosts at most one is ejected, of three perhaps none", "add maxEjectionPercent: 100")
+	}
+}

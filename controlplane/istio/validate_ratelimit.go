@@ -1,0 +1,133 @@
+package istio
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+func validateRateLimit(o *Object[*RateLimit]) Diagnostics {
+	v := &validator{meta: &o.Meta}
+	s := o.Spec
+	if s.Selector != nil {
+		v.labels("spec.selector.matchLabels", s.Selector.MatchLabels)
+		if len(s.TargetRefs) > 0 {
+			v.fail("spec.targetRefs", "selector and targetRefs exclude each other", "keep one")
+		}
+	}
+	for i, t := range s.TargetRefs {
+		v.targetRef(t, index("spec.targetRefs", i))
+	}
+	if len(s.Limits) == 0 {
+		v.fail("spec.limits", "limits is required", "add limits: [{requests: 10, per: minute}]")
+	}
+	names := map[string]bool{}
+	for i := range s.Limits {
+		path := index("spec.limits", i)
+		v.limit(&s.Limits[i], path)
+		if n := s.Limits[i].Name; n != "" {
+			if names[n] {
+				v.fail(path+".name", fmt.Sprintf("limit %q stands twice", n), "")
+			}
+			names[n] = true
+		}
+	}
+	return v.diags
+}
+
+// targetGroups are the kinds that a RateLimit may target, and their groups.
+func targetGroup(kind string) (string, bool) {
+	switch kind {
+	case "Service":
+		return "", true
+	case "ServiceEntry", "Gateway":
+		return networkingGroup, true
+	}
+	return "", false
+}
+
+func (v *validator) targetRef(t TargetRef, path string) {
+	v.required(path+".name", t.Name)
+	group, ok := targetGroup(t.Kind)
+	switch {
+	case !ok:
+		fix := "write Service, ServiceEntry or Gateway"
+		if near := nearest(t.Kind, []string{"Service", "ServiceEntry", "Gateway"}); near != "" {
+			fix = "did you mean " + near + "?"
+		}
+		v.fail(path+".kind", fmt.Sprintf("cannot target the kind %q", t.Kind), fix)
+	case t.Group != "" && t.Group != group && !(group == "" && t.Group == "core"):
+		v.fail(path+".group", fmt.Sprintf("%s is not in group %q", t.Kind, t.Group), fmt.Sprintf("write %q", group))
+	}
+}
+
+func (v *validator) limit(l *RateLimitRule, path string) {
+	for i, m := range l.Match {
+		p := index(path+".match", i)
+		v.request(m, p)
+		for _, f := range []string{"gateways", "sourceLabels", "sourceNamespace"} {
+			if v.has(p + "." + f) {
+				v.trap(p+"."+f, "is not looked at in a RateLimit", "choose the proxies with selector or targetRefs")
+			}
+		}
+	}
+	for i, k := range l.Key {
+		v.key(k, index(path+".key", i))
+	}
+	if l.Requests == 0 {
+		v.fail(path+".requests", "must be at least 1", "to refuse everything write a VirtualService with directResponse")
+	}
+	if v.required(path+".per", l.Per) {
+		if d, err := Per(l.Per); err != nil || d <= 0 {
+			v.fail(path+".per", fmt.Sprintf("%q is not a span of time", l.Per), "write second, minute, hour, day, or a duration such as 10s")
+		}
+	}
+	v.oneOf(path+".scope", l.Scope, "local", "global")
+	v.oneOf(path+".action", l.Action, "enforce", "shadow")
+}
+
+// oneOf checks an optional word.
+func (v *validator) oneOf(path, got string, words ...string) {
+	if got != "" && !slices.Contains(words, got) {
+		fix := ""
+		if near := nearest(got, words); near != "" {
+			fix = "did you mean " + near + "?"
+		}
+		v.fail(path, fmt.Sprintf("want %s, got %q", strings.Join(words, " or "), got), fix)
+	}
+}
+
+func (v *validator) key(k RateLimitKey, path string) {
+	n := 0
+	for _, set := range []bool{k.Header != "", k.Cookie != "", k.Query != "", k.Path, k.Method, k.SourceAddress, k.Route} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		v.fail(path, fmt.Sprintf("a key needs exactly one of header, cookie, query, path, method, sourceAddress and route, got %d", n), "one list item for each part of the key")
+	}
+	if k.Header != "" && !headerName(k.Header) {
+		v.fail(path+".header", fmt.Sprintf("%q is not a header's name", k.Header), "")
+	}
+}
+
+// Per is the span of RateLimitRule.Per: second, minute, hour, day, or a Go duration.
+func Per(s string) (time.Duration, error) {
+	switch s {
+	case "second":
+		return time.Second, nil
+	case "minute":
+		return time.Minute, nil
+	case "hour":
+		return time.Hour, nil
+	case "day":
+		return 24 * time.Hour, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("parse per: %w", err)
+	}
+	return d, nil
+}
