@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -13,7 +14,10 @@ import (
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
+	connectionsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 )
@@ -39,6 +43,12 @@ type Options struct {
 	// StatsTags adds tags to those of Istio that Config knows; the first group of each expression is removed from the
 	// name, the second is the value.
 	StatsTags []StatsTag
+}
+
+// Args are the flags to start Envoy with, besides -c and log flags: workers threads (0: 1), and no hot restart, which
+// would keep shared memory and a base id for each Envoy of the machine.
+func Args(workers int) []string {
+	return []string{"--disable-hot-restart", "--concurrency", strconv.Itoa(max(workers, 1))}
 }
 
 // StatsTag takes a label out of a statistic's name by an ECMAScript-like regular expression.
@@ -78,6 +88,10 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 	if err != nil {
 		return nil, err
 	}
+	limits, err := overload()
+	if err != nil {
+		return nil, err
+	}
 	admin := o.AdminAddress
 	if admin == "" {
 		admin = "127.0.0.1"
@@ -93,7 +107,8 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 			{Name: "mizzen", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtimeValues()}},
 			{Name: "admin", LayerSpecifier: &bootstrapv3.RuntimeLayer_AdminLayer_{AdminLayer: &bootstrapv3.RuntimeLayer_AdminLayer{}}},
 		}},
-		StatsConfig: statsConfig(o.StatsTags),
+		OverloadManager: limits,
+		StatsConfig:     statsConfig(o.StatsTags),
 		// Nothing reads statistics but the administration page, so they are merged when it is asked, not every 5 s.
 		StatsFlush: &bootstrapv3.Bootstrap_StatsFlushOnAdmin{StatsFlushOnAdmin: true},
 		// Statistics of a cluster are made when it first carries traffic.
@@ -149,9 +164,19 @@ func runtimeValues() *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{
 		// Regular expressions of a VirtualService may be up to 1024 characters long.
 		"re2.max_program_size.error_level": structpb.NewNumberValue(32768),
-		// A sidecar has no limit of its own on connections; saying so stops a warning.
-		"overload.global_downstream_max_connections": structpb.NewStringValue("2147483647"),
 	}}
+}
+
+// overload says that a proxy has no limit of its own on connections: Envoy warns at every start where nothing says so.
+func overload() (*overloadv3.OverloadManager, error) {
+	config, err := anypb.New(&connectionsv3.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: math.MaxInt32})
+	if err != nil {
+		return nil, fmt.Errorf("overload manager: %w", err)
+	}
+	return &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
+		Name:       "envoy.resource_monitors.global_downstream_max_connections",
+		ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: config},
+	}}}, nil
 }
 
 // overADS takes a resource type from the ADS stream. No fetch timeout: without its control plane a new proxy waits.

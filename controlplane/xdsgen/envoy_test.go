@@ -21,10 +21,7 @@ import (
 // clusters and endpoints in place.
 func static(t *testing.T, v *mesh.View) string {
 	t.Helper()
-	res, err := Build(v)
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := build(t, v)
 	boot := &bootstrapv3.Bootstrap{StaticResources: &bootstrapv3.Bootstrap_StaticResources{}}
 	eds := map[string]*mesh.EndpointGroup{}
 	for _, g := range v.Endpoints {
@@ -112,4 +109,13 @@ func accepted(t *testing.T, v *mesh.View, module string) {
 	if strings.Contains(out, "[warning]") {
 		t.Errorf("Envoy warns:\n%s", out)
 	}
+}
+
+func build(t testing.TB, v *mesh.View) *Resources {
+	t.Helper()
+	res, err := Build(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
 
+// firstHosts bounds, in seconds, how long a new listener waits for the first virtual host of its table.
+const firstHosts = 10
+
 // maxDirectBody is Istio's limit on the body of a direct response, in bytes.
 const maxDirectBody = 1 << 20
 
@@ -43,8 +46,8 @@ func newScope(in tableInput) scope {
 	return scope{Table: in.Table.Name, Inbound: in.Table.Inbound, Module: in.Module, Retries: in.Retries}
 }
 
-// splits tells whether the table's virtual hosts travel one by one. Inbound tables hold one virtual host, and a table
-// without any would keep Envoy waiting for hosts that never come.
+// splits tells whether the table's virtual hosts travel one by one. Inbound tables hold one virtual host; and a table
+// without any would keep its listener closed, because an empty answer does not end Envoy's wait for the first host.
 func splits(t *mesh.RouteTable) bool { return !t.Inbound && len(t.VirtualHosts) > 0 }
 
 // routeTable is the part that both forms share. The internal headers never leave the proxy.
@@ -66,7 +69,11 @@ func buildInlineTable(in tableInput) (*Resource, error) {
 // buildFrame makes the RouteConfiguration whose virtual hosts follow one by one.
 func buildFrame(in tableInput) (*Resource, error) {
 	out := routeTable(in.Table)
-	out.Vhds = &routev3.Vhds{ConfigSource: adsSource()}
+	source := adsSource()
+	// A new listener takes no traffic until its table's first virtual host has come. If the control plane goes away at
+	// just that moment, it opens after this time and answers 404.
+	source.InitialFetchTimeout = seconds(firstHosts)
+	out.Vhds = &routev3.Vhds{ConfigSource: source}
 	return finishTable(in, out, nil)
 }
 
