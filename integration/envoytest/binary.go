@@ -107,11 +107,21 @@ func Module(t testing.TB) string {
 // is newer than every source, and returns its path. Test processes take turns.
 func BuildModule(t testing.TB, pkg, name string) string {
 	t.Helper()
-	dir := filepath.Join(Root(), "build")
-	if err := build(Root(), dir, pkg, name); err != nil {
-		t.Fatalf("build the dynamic module: %v", err)
+	so, err := Build(pkg, name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return filepath.Join(dir, "lib"+name+".so")
+	return so
+}
+
+// Build is BuildModule outside of a test.
+func Build(pkg, name string) (string, error) {
+	root := Root()
+	dir := filepath.Join(root, "build")
+	if err := build(root, dir, pkg, name); err != nil {
+		return "", fmt.Errorf("build lib%s.so: %w", name, err)
+	}
+	return filepath.Join(dir, "lib"+name+".so"), nil
 }
 
 func build(root, dir, pkg, name string) error {

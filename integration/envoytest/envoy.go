@@ -49,30 +49,42 @@ type Envoy struct {
 
 var portValue = regexp.MustCompile(`(port_value"?:\s*)(100\d\d)\b`)
 
-// Ports replaces the ports 10000-10099 in a configuration by free ones.
-func Ports(t testing.TB, config string) (string, map[int]int) {
-	t.Helper()
+// Ports replaces the ports 10000-10099 in a configuration by free ones, and tells which by which.
+func Ports(config string) (string, map[int]int, error) {
 	ports := map[int]int{}
+	var failed error
 	out := portValue.ReplaceAllStringFunc(config, func(m string) string {
 		sub := portValue.FindStringSubmatch(m)
-		from, _ := strconv.Atoi(sub[2])
+		from, _ := strconv.Atoi(sub[2]) // the expression takes digits only
 		if ports[from] == 0 {
-			ports[from] = FreePort(t)
+			p, err := freePort()
+			if err != nil {
+				failed = err
+			}
+			ports[from] = p
 		}
 		return sub[1] + strconv.Itoa(ports[from])
 	})
-	return out, ports
+	return out, ports, failed
 }
 
 // FreePort returns a loopback TCP port that was free a moment ago.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
 	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Start starts Envoy and waits until it is ready. It skips the test if there is no Envoy.
@@ -89,11 +101,31 @@ func Start(t testing.TB, o Options) *Envoy {
 func TryStart(t testing.TB, o Options) (*Envoy, error) {
 	t.Helper()
 	bin := Find(t)
-	dir := t.TempDir()
-	config, ports := Ports(t, o.Config)
+	if o.Module == "" {
+		o.Module = Module(t)
+	}
+	e, err := Launch(bin, t.TempDir(), o)
+	if e != nil {
+		t.Cleanup(func() {
+			e.Stop()
+			if t.Failed() {
+				t.Logf("Envoy's log:\n%s", e.Log())
+			}
+		})
+	}
+	return e, err
+}
+
+// Launch starts bin outside of a test, with files in dir, and waits until it is ready. The caller stops a non-nil
+// Envoy, also when there is an error. Options.Module must be set.
+func Launch(bin, dir string, o Options) (*Envoy, error) {
+	config, ports, err := Ports(o.Config)
+	if err != nil {
+		return nil, err
+	}
 	file := filepath.Join(dir, "envoy.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
+		return nil, fmt.Errorf("write Envoy's configuration: %w", err)
 	}
 	adminFile := filepath.Join(dir, "admin")
 	args := []string{"-c", file, "--use-dynamic-base-id", "--admin-address-path", adminFile,
@@ -101,18 +133,12 @@ func TryStart(t testing.TB, o Options) (*Envoy, error) {
 		"--config-yaml", "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}",
 		"--drain-time-s", "1", "--parent-shutdown-time-s", "2"}
 	cmd := exec.Command(bin, append(args, o.Args...)...)
-	cmd.Env = append(append(os.Environ(), moduleEnv(t, o.Module)...), o.Env...)
+	cmd.Env = append(append(os.Environ(), moduleEnv(o.Module)...), o.Env...)
 	e := &Envoy{ports: ports, log: &logBuffer{}, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = e.log, e.log
 	if err := e.run(cmd); err != nil {
 		return nil, fmt.Errorf("start Envoy: %w", err)
 	}
-	t.Cleanup(func() {
-		e.Stop()
-		if t.Failed() {
-			t.Logf("Envoy's log:\n%s", e.Log())
-		}
-	})
 	limit := o.ReadyTimeout
 	if limit == 0 {
 		limit = 30 * time.Second
@@ -120,13 +146,9 @@ func TryStart(t testing.TB, o Options) (*Envoy, error) {
 	return e, e.await(adminFile, limit)
 }
 
-func moduleEnv(t testing.TB, so string) []string {
-	t.Helper()
-	switch so {
-	case "-":
+func moduleEnv(so string) []string {
+	if so == "-" {
 		return nil
-	case "":
-		so = Module(t)
 	}
 	return []string{"ENVOY_DYNAMIC_MODULES_SEARCH_PATH=" + filepath.Dir(so)}
 }
@@ -223,12 +245,15 @@ func (e *Envoy) Log() string { return e.log.String() }
 func Validate(t testing.TB, config, module string) (string, error) {
 	t.Helper()
 	bin := Find(t)
+	if module == "" {
+		module = Module(t)
+	}
 	file := filepath.Join(t.TempDir(), "envoy.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(bin, "--mode", "validate", "-c", file, "-l", "warning")
-	cmd.Env = append(os.Environ(), moduleEnv(t, module)...)
+	cmd.Env = append(os.Environ(), moduleEnv(module)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// request is what a browser's request to a shop looks like.
+const request = "GET /productpage?id=7 HTTP/1.1\r\n" +
+	"host: shop.default.svc.cluster.local\r\n" +
+	"user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\n" +
+	"accept: text/html,application/xhtml+xml\r\n" +
+	"accept-language: en\r\n" +
+	"cookie: session=0123456789abcdef; theme=dark\r\n" +
+	"x-user: ann\r\n\r\n"
+
+const response = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\nhello\n"
+
+// upstream is the least server there can be: it answers every request with response.
+type upstream struct {
+	l    net.Listener
+	port int
+	wg   sync.WaitGroup
+}
+
+func newUpstream() (*upstream, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("start the upstream: %w", err)
+	}
+	u := &upstream{l: l, port: l.Addr().(*net.TCPAddr).Port}
+	u.wg.Add(1)
+	go u.accept()
+	return u, nil
+}
+
+func (u *upstream) close() { u.l.Close(); u.wg.Wait() }
+
+func (u *upstream) accept() {
+	defer u.wg.Done()
+	for {
+		c, err := u.l.Accept()
+		if err != nil {
+			return // closed
+		}
+		go serve(c)
+	}
+}
+
+// serve ends when Envoy, which is stopped first, closes the connection.
+func serve(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReaderSize(c, 4096)
+	for {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		if len(line) > 2 {
+			continue
+		}
+		if _, err := io.WriteString(c, response); err != nil {
+			return
+		}
+	}
+}
+
+// load sends requests over keep-alive connections, one at a time on each, for about d, and returns how many were
+// answered with 200. Any other answer is an error.
+func load(ctx context.Context, addr string, connections int, d time.Duration) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	var n atomic.Int64
+	errs := make(chan error, connections)
+	for range connections {
+		go func() { errs <- client(ctx, addr, &n) }()
+	}
+	var all error
+	for range connections {
+		all = errors.Join(all, <-errs)
+	}
+	if all == nil && errors.Is(ctx.Err(), context.Canceled) {
+		all = ctx.Err()
+	}
+	return n.Load(), all
+}
+
+func client(ctx context.Context, addr string, n *atomic.Int64) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	r := bufio.NewReaderSize(c, 4096)
+	for ctx.Err() == nil {
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(c, request); err != nil {
+			return err
+		}
+		if err := readResponse(r); err != nil {
+			return err
+		}
+		n.Add(1)
+	}
+	return nil
+}
+
+// readResponse reads the head, and the body, which is response's.
+func readResponse(r *bufio.Reader) error {
+	line, err := r.ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if !bytes.HasPrefix(line, []byte("HTTP/1.1 200")) {
+		return fmt.Errorf("unexpected answer: %q", line)
+	}
+	for len(line) > 2 {
+		if line, err = r.ReadSlice('\n'); err != nil {
+			return err
+		}
+	}
+	_, err = r.Discard(len("hello\n"))
+	return err
+}
