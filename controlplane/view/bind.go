@@ -92,6 +92,9 @@ func (s *scope) native(e entry, at place, faults bool) []*mesh.BoundRoute {
 	for _, d := range live(e.route.Destinations) {
 		base.Clusters = append(base.Clusters, s.weighted(d, at))
 	}
+	if len(base.Clusters) == 1 {
+		base.Clusters[0].Weight = 100
+	}
 	base.Hash = s.hash(e.route.Destinations, at)
 	if faults {
 		base.Fault = faultConfig(e.route)

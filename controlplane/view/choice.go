@@ -109,6 +109,7 @@ func (s *scope) chosen(e entry, sd *side, at place) []*mesh.BoundRoute {
 	base.Fault = faultConfig(e.route)
 	if sd.of != nil {
 		base.Clusters = []*mesh.WeightedCluster{s.weighted(sd.of, at)}
+		base.Clusters[0].Weight = 100
 		base.Hash = s.hash([]*mesh.Destination{sd.of}, at)
 	}
 	out := perMatch(base, e)

@@ -31,7 +31,7 @@ func YAML(v any) string {
 
 // node returns nil for zero values.
 func node(v reflect.Value) *yaml.Node {
-	if !v.IsValid() || v.IsZero() {
+	if !v.IsValid() || v.IsZero() && !enum(v) {
 		return nil
 	}
 	if n := ownText(v); n != nil {
@@ -50,6 +50,12 @@ func node(v reflect.Value) *yaml.Node {
 		return mapping(v)
 	}
 	return scalar(v)
+}
+
+// enum tells whether v is a small number with a name for each value: its zero has one too.
+func enum(v reflect.Value) bool {
+	_, named := v.Interface().(fmt.Stringer)
+	return named && v.Kind() == reflect.Uint8
 }
 
 // pointee keeps a zero value that a pointer makes explicit.
