@@ -109,3 +109,16 @@ func live(root string) ([]string, error) {
 	}
 	return out, nil
 }
+
+// LockOverlay keeps other commands from changing the applied objects of the mesh in dir until unlock is called.
+func LockOverlay(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, "overlay.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock applied objects: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock applied objects: %w", err)
+	}
+	return func() { f.Close() }, nil
+}

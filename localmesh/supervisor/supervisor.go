@@ -21,9 +21,9 @@ type Command struct {
 	Args []string // without the program's own name
 	Env  []string // the whole environment; nil inherits ours
 	Dir  string   // "" ours
-	// Output takes stdout and stderr; nil discards. A file, not any writer: a grandchild that holds a pipe open would
-	// keep us from noticing that the child has died.
-	Output *os.File
+	// Output names a file that stdout and stderr are appended to; "" discards. A file, not a writer: a grandchild that
+	// holds a pipe open would keep us from noticing that the child has died.
+	Output string
 	// Grace between SIGTERM and SIGKILL; 0 is two seconds.
 	Grace time.Duration
 	// Backoff before the first restart, doubled by each up to 50 times as long; 0 is 100 ms.
@@ -136,8 +136,13 @@ func (p *Process) sleep(d time.Duration) bool {
 func (p *Process) start() (*exec.Cmd, error) {
 	c := exec.Command(p.cmd.Path, p.cmd.Args...)
 	c.Env, c.Dir = p.cmd.Env, p.cmd.Dir
-	if p.cmd.Output != nil {
-		c.Stdout, c.Stderr = p.cmd.Output, p.cmd.Output
+	if p.cmd.Output != "" {
+		out, err := os.OpenFile(p.cmd.Output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		defer out.Close()
+		c.Stdout, c.Stderr = out, out
 	}
 	c.SysProcAttr = attributes()
 	if err := c.Start(); err != nil {

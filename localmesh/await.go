@@ -1,0 +1,181 @@
+package localmesh
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/server"
+	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
+)
+
+// poll is how often a condition on this machine is looked at while something waits for it.
+const poll = 15 * time.Millisecond
+
+// await calls ok until it is true. why says what is still missing, for the error when patience ends.
+func await(ctx context.Context, patience time.Duration, ok func(context.Context) (done bool, why string)) error {
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		done, why := ok(ctx)
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline.C:
+			return fmt.Errorf("waited %s in vain: %s", patience, why)
+		case <-tick.C:
+		}
+	}
+}
+
+// awaitControlPlane waits until it has read the configuration.
+func (m *mesh) awaitControlPlane(ctx context.Context) error {
+	err := await(ctx, 20*time.Second, func(ctx context.Context) (bool, string) {
+		w, err := m.cp.world(ctx)
+		switch {
+		case err != nil:
+			return false, err.Error()
+		case w.Generation == 0:
+			return false, "it has not read the configuration"
+		}
+		return true, ""
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("start control plane: %w; it wrote:\n%s", err, tail(m.logFile("controlplane"), 10))
+	}
+	return err
+}
+
+// awaitAcknowledged waits until the control plane knows all pods and the latest applied objects, and every proxy has
+// acknowledged its configuration of that or rejected a part of it, of which a diagnostic tells.
+func (m *mesh) awaitAcknowledged(ctx context.Context) error {
+	var generation uint64
+	err := await(ctx, m.o.ReadyTimeout, func(ctx context.Context) (bool, string) {
+		w, err := m.cp.world(ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		if why := m.unknown(w); why != "" {
+			return false, why
+		}
+		generation = w.Generation
+		return true, ""
+	})
+	if err != nil {
+		return err
+	}
+	return await(ctx, m.o.ReadyTimeout, func(ctx context.Context) (bool, string) {
+		proxies, err := m.cp.proxies(ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		missing := unacknowledged(m.proxyIDs(), proxies, generation)
+		return len(missing) == 0, "not acknowledged by " + strings.Join(missing, ", ")
+	})
+}
+
+// unknown says how the control plane's world differs from what runs; "" if it does not.
+func (m *mesh) unknown(w server.Summary) string {
+	var pods []string
+	for _, x := range m.workloads {
+		pods = append(pods, x.plan.Key())
+	}
+	for _, g := range m.gateways {
+		pods = append(pods, g.plan.Namespace+"/"+g.plan.PodName())
+	}
+	for _, p := range pods {
+		if !slices.Contains(w.Workloads, p) {
+			return "the control plane does not know pod " + p
+		}
+	}
+	for _, p := range w.Workloads {
+		if rev, ok := overlay.IsMarker(p); ok {
+			if rev != m.revision {
+				return "the control plane has not read the applied objects"
+			}
+		} else if m.retiring[p] && !slices.Contains(pods, p) {
+			return "the control plane still knows pod " + p
+		}
+	}
+	if m.revision != "" && !slices.ContainsFunc(w.Workloads, func(p string) bool { _, ok := overlay.IsMarker(p); return ok }) {
+		return "the control plane has not read the applied objects"
+	}
+	return ""
+}
+
+// proxyIDs are the node ids of all proxies.
+func (m *mesh) proxyIDs() []string {
+	var out []string
+	for _, w := range m.workloads {
+		if w.proxy != nil {
+			out = append(out, w.proxy.id)
+		}
+	}
+	for _, g := range m.gateways {
+		if g.proxy != nil {
+			out = append(out, g.proxy.id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// unacknowledged lists the proxies, by pod and namespace, that have neither acknowledged everything of the generation nor
+// rejected a part of it.
+func unacknowledged(ids []string, proxies []server.ProxyStatus, generation uint64) []string {
+	by := map[string]server.ProxyStatus{}
+	for _, p := range proxies {
+		if old, ok := by[p.ID]; !ok || p.Connected.After(old.Connected) {
+			by[p.ID] = p
+		}
+	}
+	var missing []string
+	for _, id := range ids {
+		p, ok := by[id]
+		if !ok || p.Generation < generation || !p.Synced && !rejected(p) {
+			missing = append(missing, nodeName(id))
+		}
+	}
+	return missing
+}
+
+func rejected(p server.ProxyStatus) bool {
+	for _, t := range p.Types {
+		if t.Error != "" || t.State == server.StateError {
+			return true
+		}
+	}
+	return false
+}
+
+// nodeName is "pod.namespace" of "sidecar~IP~pod.namespace~domain".
+func nodeName(id string) string {
+	if parts := strings.Split(id, "~"); len(parts) == 4 {
+		return parts[2]
+	}
+	return id
+}
+
+// awaitReady waits until an Envoy takes traffic.
+func awaitReady(ctx context.Context, client *http.Client, admin string, patience time.Duration) error {
+	return await(ctx, patience, func(ctx context.Context) (bool, string) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/ready", nil)
+		if err != nil {
+			return false, err.Error()
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return false, err.Error()
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK, "admin says " + resp.Status
+	})
+}

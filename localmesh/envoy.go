@@ -1,0 +1,136 @@
+package localmesh
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
+	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
+)
+
+// proxy is an Envoy that runs.
+type proxy struct {
+	id      string // node id
+	admin   string // address
+	process *supervisor.Process
+}
+
+func (p *proxy) stop() { p.process.Stop() }
+
+// initialising is how long an Envoy may hold others back that wait to start.
+const initialising = 5 * time.Second
+
+// startSidecar starts a workload's proxy and waits until it takes traffic.
+func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
+	at := w.place()
+	metadata := m.metadata(w.plan.Name, w.plan.Namespace, w.plan.Labels, w.plan.Service())
+	metadata["SERVICE_ACCOUNT"] = w.plan.ServiceAccount()
+	metadata["INTERCEPTION_MODE"] = "NONE"
+	metadata["HTTP_PROXY_PORT"] = fmt.Sprint(portProxy)
+	metadata["MIZZEN_APP_ADDRESS"] = at.Application
+	return m.startProxy(ctx, &w.proxy, bootstrap.Options{
+		NodeID:       nodeID("sidecar", at.PodIP, w.plan.Name, w.plan.Namespace),
+		Cluster:      w.plan.Service() + "." + w.plan.Namespace,
+		Metadata:     metadata,
+		AdminAddress: w.pair.Sidecar, AdminPort: portAdmin,
+	})
+}
+
+// startGatewayProxy starts a gateway and waits until it takes traffic.
+func (m *mesh) startGatewayProxy(ctx context.Context, g *gateway) error {
+	metadata := m.metadata(g.plan.PodName(), g.plan.Namespace, g.plan.Labels, g.plan.Name)
+	metadata["MIZZEN_BIND_ADDRESS"] = g.address
+	ports := map[string]uint32{}
+	for server, bound := range g.ports {
+		ports[fmt.Sprint(server)] = bound
+	}
+	metadata["MIZZEN_PORTS"] = ports
+	return m.startProxy(ctx, &g.proxy, bootstrap.Options{
+		NodeID:       nodeID("router", g.address, g.plan.PodName(), g.plan.Namespace),
+		Cluster:      g.plan.Name + "." + g.plan.Namespace,
+		Metadata:     metadata,
+		AdminAddress: g.address, AdminPort: g.admin,
+	})
+}
+
+func nodeID(kind, ip, pod, namespace string) string {
+	return strings.Join([]string{kind, ip, pod + "." + namespace, namespace + ".svc.cluster.local"}, "~")
+}
+
+// metadata is what Istio's agent would send of a pod.
+func (m *mesh) metadata(pod, namespace string, labels map[string]string, workload string) map[string]any {
+	out := map[string]any{
+		"NAME": pod, "NAMESPACE": namespace, "LABELS": labels, "WORKLOAD_NAME": workload,
+		"CLUSTER_ID": "Kubernetes", "MESH_ID": "cluster.local", "ISTIO_VERSION": "mizzen",
+	}
+	if m.module != "" {
+		out["MIZZEN_FILTERS"] = "dynamic-module"
+	}
+	return out
+}
+
+// startProxy writes the bootstrap and starts an Envoy with it. into is set as soon as the process exists, so that close
+// stops it whatever happens next.
+func (m *mesh) startProxy(ctx context.Context, into **proxy, o bootstrap.Options) error {
+	select {
+	case m.starting <- struct{}{}:
+		defer func() { <-m.starting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	o.XDSAddress = m.cp.xds()
+	raw, err := bootstrap.Config(o)
+	if err != nil {
+		return err
+	}
+	name := nodeName(o.NodeID)
+	file := filepath.Join(m.dir.Path, "envoy", name+".json")
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		return fmt.Errorf("write bootstrap of %s: %w", name, err)
+	}
+	log := m.logFile(name)
+	process, err := supervisor.Start(supervisor.Command{
+		Name: "envoy " + name, Path: m.envoy, Env: m.envoyEnv(), Output: log,
+		Args: []string{"-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning", "--drain-time-s", "1", "--parent-shutdown-time-s", "2"},
+	}, m.o.Log)
+	if err != nil {
+		return err
+	}
+	*into = &proxy{id: o.NodeID, admin: fmt.Sprintf("%s:%d", o.AdminAddress, o.AdminPort), process: process}
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{MaxIdleConns: 1}}
+	defer client.CloseIdleConnections()
+	if err := awaitReady(ctx, client, (*into).admin, initialising); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if process.PID() == 0 || process.Restarts() > 0 {
+			return fmt.Errorf("start envoy %s: it ends at once; it wrote:\n%s", name, tail(log, 10))
+		}
+		m.o.Log.Debug("envoy is slow to take traffic", "name", name, "error", err) // awaitAcknowledged goes on waiting
+	}
+	return nil
+}
+
+// envoyEnv adds where the dynamic module is. A Go module within Envoy must not check cgo pointers: see the architecture.
+func (m *mesh) envoyEnv() []string {
+	env := append([]string{}, m.o.Env...)
+	if m.module != "" {
+		env = append(env, "ENVOY_DYNAMIC_MODULES_SEARCH_PATH="+filepath.Dir(m.module), "GODEBUG=cgocheck=0")
+	}
+	return env
+}
+
+// tail returns the last lines of a log, for an error message.
+func tail(file string, lines int) string {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return "(nothing)"
+	}
+	all := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
+	return "  " + strings.Join(all[max(0, len(all)-lines):], "\n  ")
+}

@@ -1,0 +1,82 @@
+// Package localmesh runs a mesh on this machine, without a cluster: `mizzen up`. It reads manifests, starts the control
+// plane, an application and a real Envoy per replica and an Envoy per gateway, follows changes, and leaves nothing behind.
+package localmesh
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/localmesh/state"
+)
+
+// Options of a mesh.
+type Options struct {
+	Files     []string // the user's paths; "-" is Stdin
+	Namespace string   // printed with what to try; objects that name none are in "default"
+	// GatewayPort and GatewayTLSPort are where a gateway's ports 80 and 443 are reached.
+	GatewayPort, GatewayTLSPort uint32
+	// PortsFixed: fail if one of them is taken, rather than choose another.
+	PortsFixed bool
+	Envoy      string   // --envoy; "" looks for one, see FindEnvoy
+	Executable string   // of mizzen: runs the control plane
+	ReadyFile  string   // "" none
+	Command    []string // run once ready; the mesh ends with it
+	Env        []string // os.Environ
+	Stdin      io.Reader
+	Stdout     io.Writer
+	Stderr     io.Writer
+	Log        *slog.Logger // what happens to processes
+	// Root of state directories; "" is state.Root.
+	Root string
+	// ReadyTimeout is how long the proxies may take to acknowledge; 0 is a minute.
+	ReadyTimeout time.Duration
+}
+
+func (o *Options) defaults() {
+	if o.GatewayPort == 0 {
+		o.GatewayPort = 8080
+	}
+	if o.GatewayTLSPort == 0 {
+		o.GatewayTLSPort = 8443
+	}
+	if o.Root == "" {
+		o.Root = state.Root()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.ReadyTimeout == 0 {
+		o.ReadyTimeout = time.Minute
+	}
+	if o.Namespace == "" {
+		o.Namespace = "default"
+	}
+}
+
+// files are the user's paths made absolute, with standard input spooled into dir: it is read more than once.
+func (o *Options) files(dir string) ([]string, error) {
+	var out []string
+	for i, f := range o.Files {
+		if f != "-" {
+			abs, err := filepath.Abs(f)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, abs)
+			continue
+		}
+		raw, err := io.ReadAll(o.Stdin)
+		if err != nil {
+			return nil, err
+		}
+		spool := filepath.Join(dir, "stdin-"+string(rune('0'+i%10))+".yaml")
+		if err := os.WriteFile(spool, raw, 0o600); err != nil {
+			return nil, err
+		}
+		out = append(out, spool)
+	}
+	return out, nil
+}
