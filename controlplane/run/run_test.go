@@ -51,11 +51,16 @@ func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock()
 // start runs a control plane over a directory and returns its addresses, its log, and a function that stops it.
 func start(t *testing.T, dir string) (xds, pages string, log *buffer, stop func() error) {
 	t.Helper()
+	return startAt(t, dir, "127.0.0.1:0")
+}
+
+func startAt(t *testing.T, dir, addr string) (xds, pages string, log *buffer, stop func() error) {
+	t.Helper()
 	log = &buffer{}
 	ctx, cancel := context.WithCancel(context.Background())
 	up, done := make(chan [2]string, 1), make(chan error, 1)
 	go func() {
-		done <- Run(ctx, Options{Paths: []string{dir}, XDSAddr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0",
+		done <- Run(ctx, Options{Paths: []string{dir}, XDSAddr: addr, HTTPAddr: "127.0.0.1:0",
 			Log: slog.New(slog.NewTextHandler(log, nil)), Version: "test",
 			Listening: func(x, h net.Addr) { up <- [2]string{x.String(), h.String()} }})
 	}()

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/run"
+)
+
+func newControlplaneCommand() *cobra.Command {
+	var o run.Options
+	var level string
+	cmd := &cobra.Command{
+		Use:   "controlplane --config PATH...",
+		Short: "Serve xDS to proxies from Istio YAML, and watch the files",
+		Long: `Serve xDS to proxies from Istio and Kubernetes YAML. The files are watched: an edit is compiled and pushed to the proxies that
+it concerns. A mistake is logged with file and line and never stops the rest. SIGTERM drains.
+
+Every flag can be given as an environment variable: MIZZEN_CONFIG (several paths are separated by ":"), MIZZEN_XDS_ADDR,
+MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL.`,
+		Example: `  mizzen controlplane --config istio/ --config apps.yaml
+  curl http://127.0.0.1:15014/debug/syncz`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flagsFromEnv(cmd, os.Getenv, "config", "xds-addr", "http-addr", "log-level"); err != nil {
+				return err
+			}
+			if len(o.Paths) == 0 {
+				return errors.New("read configuration: no --config PATH was given")
+			}
+			var l slog.Level
+			if err := l.UnmarshalText([]byte(level)); err != nil {
+				return fmt.Errorf("read --log-level: %w", err)
+			}
+			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: l}))
+			o.Version = cmd.Root().Version
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return run.Run(ctx, o)
+		},
+	}
+	cmd.Flags().StringArrayVar(&o.Paths, "config", nil, "`PATH` of a file or directory of YAML; repeat it, a later one wins on the same object")
+	cmd.Flags().StringVar(&o.XDSAddr, "xds-addr", "127.0.0.1:15010", "where proxies connect, in plaintext")
+	cmd.Flags().StringVar(&o.HTTPAddr, "http-addr", "127.0.0.1:15014", "where metrics, debug pages and readiness are served")
+	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+// flagsFromEnv fills the named flags that were not given from MIZZEN_* variables. A flag that takes several values takes a
+// list of them, separated as in PATH.
+func flagsFromEnv(cmd *cobra.Command, getenv func(string) string, names ...string) error {
+	for _, name := range names {
+		v := getenv("MIZZEN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
+		f := cmd.Flags().Lookup(name)
+		if f.Changed || v == "" {
+			continue
+		}
+		values := []string{v}
+		if _, several := f.Value.(interface{ Append(string) error }); several {
+			values = filepath.SplitList(v)
+		}
+		for _, v := range values {
+			if err := cmd.Flags().Set(name, v); err != nil {
+				return fmt.Errorf("read environment for --%s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
