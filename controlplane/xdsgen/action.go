@@ -129,20 +129,24 @@ func setPolicies(out *routev3.RouteAction, def *mesh.Route, r *mesh.BoundRoute, 
 	for _, k := range r.Hash {
 		out.HashPolicy = append(out.HashPolicy, hashPolicy(k))
 	}
-	retries := def.Retries
-	if retries == nil {
-		retries = s.Retries
-		if s.Inbound {
-			retries = inboundRetries
-		}
-	}
-	out.RetryPolicy = retryPolicy(retries, len(r.Hash) > 0)
+	out.RetryPolicy = retryPolicy(retries(def, s), len(r.Hash) > 0)
 	if r.Connect {
 		out.RetryPolicy = nil
 		out.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{
 			UpgradeType: "CONNECT", ConnectConfig: &routev3.RouteAction_UpgradeConfig_ConnectConfig{},
 		}}
 	}
+}
+
+// retries are the route's own, else the mesh's. Before the application itself no user's policy counts.
+func retries(def *mesh.Route, s scope) *mesh.Retries {
+	switch {
+	case s.Inbound:
+		return &mesh.Retries{Attempts: 2, On: inboundRetryOn}
+	case def.Retries != nil:
+		return def.Retries
+	}
+	return s.Retries
 }
 
 func hashPolicy(k *mesh.HashKey) *routev3.RouteAction_HashPolicy {

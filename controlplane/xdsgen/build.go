@@ -2,7 +2,6 @@ package xdsgen
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -17,14 +16,20 @@ import (
 func Build(v *mesh.View) (*Resources, error) { return NewBuilder().Build(v) }
 
 // Builder is Build with a memory: a part that was built before, for this proxy or another, is the same *Resource
-// again. It keeps nothing alive: a Resource that nobody holds any more is forgotten. Safe for concurrent use.
+// again. It keeps nothing alive: a Resource that nobody holds any more is forgotten, and so is a part of the model.
+// Safe for concurrent use.
 type Builder struct {
-	mu    sync.Mutex
+	mu sync.Mutex
+	// parts finds what was built by its content.
 	parts map[digest]weak.Pointer[Resource]
+	// known finds it without looking at the content, for a part of the model that is met again: a partKey to Resource.
+	known map[any]*Resource
 }
 
 // NewBuilder returns an empty Builder.
-func NewBuilder() *Builder { return &Builder{parts: map[digest]weak.Pointer[Resource]{}} }
+func NewBuilder() *Builder {
+	return &Builder{parts: map[digest]weak.Pointer[Resource]{}, known: map[any]*Resource{}}
+}
 
 // Len is the number of parts remembered, for metrics and tests.
 func (b *Builder) Len() int {
@@ -34,138 +39,135 @@ func (b *Builder) Len() int {
 }
 
 // Build makes everything that v's proxy is to have.
-func (b *Builder) Build(v *mesh.View) (*Resources, error) {
-	out := &Resources{}
-	have := make(map[string]*mesh.Cluster, len(v.Clusters))
+func (b *Builder) Build(v *mesh.View) (*Resources, error) { return b.build(v, true) }
+
+// BuildDelta is Build without InlineRoutes, which a delta client never sees and which cost the most of all.
+func (b *Builder) BuildDelta(v *mesh.View) (*Resources, error) { return b.build(v, false) }
+
+func (b *Builder) build(v *mesh.View, inline bool) (*Resources, error) {
+	s := &session{Builder: b, view: v, have: make(map[string]*mesh.Cluster, len(v.Clusters)), inline: inline}
 	for _, c := range v.Clusters {
-		have[c.Name] = c
+		s.have[c.Name] = c
 	}
-	steps := []func(*Resources, *mesh.View, map[string]*mesh.Cluster) error{
-		b.clusters, b.endpoints, b.tables, b.listeners,
-	}
-	for _, step := range steps {
-		if err := step(out, v, have); err != nil {
+	for _, step := range []func() error{s.clusters, s.endpoints, s.tables, s.listeners} {
+		if err := step(); err != nil {
 			return nil, fmt.Errorf("build resources of %s: %w", v.Node.ID, err)
 		}
 	}
+	out := &s.out
 	for _, list := range [][]*Resource{out.Clusters, out.Endpoints, out.Listeners, out.Routes, out.VirtualHosts, out.InlineRoutes} {
 		sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	}
 	return out, nil
 }
 
-// memo returns the Resource made of in before, or makes it. make must be a function of in alone: in is the cache key,
-// and a free variable would be a key that nobody declared.
-func memo[T any](b *Builder, kind string, in T, make func(T) (*Resource, error)) (*Resource, error) {
-	key, err := digestOf(kind, in)
-	if err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	known := b.parts[key].Value()
-	b.mu.Unlock()
-	if known != nil {
-		return known, nil
-	}
-	made, err := make(in)
-	if err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if known = b.parts[key].Value(); known != nil {
-		return known, nil
-	}
-	b.parts[key] = weak.Make(made)
-	runtime.AddCleanup(made, b.forget, key)
-	return made, nil
+// session is one Build.
+type session struct {
+	*Builder
+	view   *mesh.View
+	have   map[string]*mesh.Cluster
+	inline bool
+	out    Resources
 }
 
-// forget drops a part whose Resource was collected, unless it has been made again since.
-func (b *Builder) forget(key digest) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.parts[key].Value() == nil {
-		delete(b.parts, key)
-	}
-}
-
-func (b *Builder) clusters(out *Resources, v *mesh.View, _ map[string]*mesh.Cluster) error {
-	for _, c := range v.Clusters {
-		in := clusterInput{Cluster: c, ConnectTimeout: v.Settings.ConnectTimeout}
+func (s *session) clusters() error {
+	for _, c := range s.view.Clusters {
+		ctx := clusterContext{ConnectTimeout: s.view.Settings.ConnectTimeout}
 		if c.Inbound {
-			in.AppAddress = v.Node.AppAddress
+			ctx.AppAddress = s.view.Node.AppAddress
 		}
-		r, err := memo(b, "cluster", in, buildCluster)
+		r, err := recall(s.Builder, "cluster", c, ctx, func() (*Resource, error) {
+			return memo(s.Builder, "cluster", clusterInput{c, ctx}, buildCluster)
+		})
 		if err != nil {
 			return err
 		}
-		out.Clusters = append(out.Clusters, r)
+		s.out.Clusters = append(s.out.Clusters, r)
 	}
 	return nil
 }
 
-func (b *Builder) endpoints(out *Resources, v *mesh.View, have map[string]*mesh.Cluster) error {
-	for _, g := range v.Endpoints {
-		if c := have[g.Cluster]; c == nil || !usesEDS(c) {
+func (s *session) endpoints() error {
+	for _, g := range s.view.Endpoints {
+		if c := s.have[g.Cluster]; c == nil || !usesEDS(c) {
 			continue
 		}
-		r, err := memo(b, "endpoints", g, buildEndpoints)
+		r, err := recall(s.Builder, "endpoints", g, struct{}{}, func() (*Resource, error) {
+			return memo(s.Builder, "endpoints", g, buildEndpoints)
+		})
 		if err != nil {
 			return err
 		}
-		out.Endpoints = append(out.Endpoints, r)
+		s.out.Endpoints = append(s.out.Endpoints, r)
 	}
 	return nil
 }
 
-func (b *Builder) listeners(out *Resources, v *mesh.View, have map[string]*mesh.Cluster) error {
+func (s *session) listeners() error {
+	v := s.view
 	dynamic := slices.ContainsFunc(v.Clusters, func(c *mesh.Cluster) bool { return c.Kind == mesh.ClusterDynamicDNS })
 	for _, l := range v.Listeners {
 		in := listenerInput{
 			Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Module: v.Node.Module, DynamicDNS: dynamic,
 			AccessLogFile: v.Settings.AccessLogFile, AccessLogFormat: v.Settings.AccessLogFormat,
 		}
-		if c := have[l.Cluster]; c != nil && c.Traffic != nil && c.Traffic.Pool != nil {
+		if c := s.have[l.Cluster]; c != nil && c.Traffic != nil && c.Traffic.Pool != nil {
 			in.TCPIdleTimeout = c.Traffic.Pool.TCPIdleTimeout
 		}
-		r, err := memo(b, "listener", in, buildListener)
+		r, err := memo(s.Builder, "listener", in, buildListener)
 		if err != nil {
 			return err
 		}
-		out.Listeners = append(out.Listeners, existing(r, have))
+		s.out.Listeners = append(s.out.Listeners, existing(r, s.have))
 	}
 	return nil
 }
 
-func (b *Builder) tables(out *Resources, v *mesh.View, have map[string]*mesh.Cluster) error {
-	for _, t := range v.Tables {
-		in := tableInput{Table: t, Module: v.Node.Module, Retries: v.Settings.DefaultRetries}
-		inline, err := memo(b, "inline", in, buildInlineTable)
-		if err != nil {
-			return err
-		}
-		out.InlineRoutes = append(out.InlineRoutes, existing(inline, have))
-		if !splits(t) {
-			out.Routes = append(out.Routes, existing(inline, have))
-			continue
-		}
-		frame := in
-		bare := *t
-		bare.VirtualHosts = nil
-		frame.Table = &bare
-		r, err := memo(b, "table", frame, buildFrame)
-		if err != nil {
-			return err
-		}
-		out.Routes = append(out.Routes, existing(r, have))
-		for _, h := range t.VirtualHosts {
-			r, err := memo(b, "host", hostInput{Host: h, Scope: newScope(in)}, buildVirtualHost)
+func (s *session) tables() error {
+	for _, t := range s.view.Tables {
+		ctx := tableContext{Module: s.view.Node.Module, Retries: s.view.Settings.DefaultRetries}
+		if whole := !splits(t); whole || s.inline {
+			r, err := recall(s.Builder, "inline", t, ctx, func() (*Resource, error) {
+				return memo(s.Builder, "inline", tableInput{t, ctx}, buildInlineTable)
+			})
 			if err != nil {
 				return err
 			}
-			out.VirtualHosts = append(out.VirtualHosts, existing(r, have))
+			r = existing(r, s.have)
+			s.out.InlineRoutes = append(s.out.InlineRoutes, r)
+			if whole {
+				s.out.Routes = append(s.out.Routes, r)
+				continue
+			}
 		}
+		if err := s.split(t, ctx); err != nil {
+			return err
+		}
+	}
+	if !s.inline {
+		s.out.InlineRoutes = nil
+	}
+	return nil
+}
+
+// split makes a table's frame and its virtual hosts.
+func (s *session) split(t *mesh.RouteTable, ctx tableContext) error {
+	bare := *t
+	bare.VirtualHosts = nil
+	r, err := memo(s.Builder, "table", tableInput{&bare, ctx}, buildFrame)
+	if err != nil {
+		return err
+	}
+	s.out.Routes = append(s.out.Routes, existing(r, s.have))
+	sc := newScope(tableInput{t, ctx})
+	for _, h := range t.VirtualHosts {
+		r, err := recall(s.Builder, "host", h, sc, func() (*Resource, error) {
+			return memo(s.Builder, "host", hostInput{h, sc}, buildVirtualHost)
+		})
+		if err != nil {
+			return err
+		}
+		s.out.VirtualHosts = append(s.out.VirtualHosts, existing(r, s.have))
 	}
 	return nil
 }

@@ -24,7 +24,12 @@ const inboundSource = "127.0.0.6"
 
 // clusterInput is all that a cluster is made of.
 type clusterInput struct {
-	Cluster        *mesh.Cluster
+	Cluster *mesh.Cluster
+	clusterContext
+}
+
+// clusterContext is what a cluster takes from its proxy and mesh.
+type clusterContext struct {
 	ConnectTimeout time.Duration // 0: Istio's
 	AppAddress     string        // of inbound clusters without hosts; "": 127.0.0.1
 }
@@ -33,8 +38,10 @@ type clusterInput struct {
 // the caller meant it to go.
 func usesEDS(c *mesh.Cluster) bool { return c.Kind == mesh.ClusterEDS && !passthrough(c) }
 
+// passthrough tells whether a policy turns an EDS cluster into one that goes where the caller meant to go.
 func passthrough(c *mesh.Cluster) bool {
-	return c.Traffic != nil && c.Traffic.LoadBalancer != nil && c.Traffic.LoadBalancer.Kind == "PASSTHROUGH"
+	return c.Kind == mesh.ClusterEDS && c.Traffic != nil && c.Traffic.LoadBalancer != nil &&
+		c.Traffic.LoadBalancer.Kind == "PASSTHROUGH"
 }
 
 // traffic is c's policy with every block present.

@@ -16,9 +16,9 @@ import (
 // hostAttempts is Istio's host_selection_retry_max_attempts: how often Envoy draws again to avoid a host tried before.
 const hostAttempts = 5
 
-// inboundRetries covers the application closing an idle connection just as a request is sent on it: nothing reached
-// it, so trying again is safe. As Istio since 1.24.
-var inboundRetries = &mesh.Retries{Attempts: 2, On: "reset-before-request"}
+// inboundRetryOn covers the application closing an idle connection just as a request is to be sent on it: nothing
+// reached it, so trying again is safe. As Istio since 1.24.
+const inboundRetryOn = "reset-before-request"
 
 // retryPolicy translates r; nil for none. hashed destinations keep their host, so previous hosts are not avoided.
 func retryPolicy(r *mesh.Retries, hashed bool) *routev3.RetryPolicy {

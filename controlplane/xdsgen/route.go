@@ -23,7 +23,12 @@ const maxDirectBody = 1 << 20
 
 // tableInput is all that a route table is made of.
 type tableInput struct {
-	Table   *mesh.RouteTable
+	Table *mesh.RouteTable
+	tableContext
+}
+
+// tableContext is what a table takes from its proxy and mesh.
+type tableContext struct {
 	Module  bool          // the proxy runs Mizzen's filter
 	Retries *mesh.Retries // of routes that say nothing
 }
