@@ -9,27 +9,11 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
-// Codes of istioctl analyze that are used here.
-const (
-	codeNotFound      = "IST0101" // ReferencedResourceNotFound
-	codeMeshConflict  = "IST0109" // ConflictingMeshGatewayVirtualServiceHosts
-	codeSidecars      = "IST0111" // MultipleSidecarsWithoutWorkloadSelectors
-	codePortRequired  = "IST0112" // VirtualServiceDestinationPortSelectorRequired
-	codeNoWorkload    = "IST0127" // NoMatchingWorkloadsFound
-	codeUnreachable   = "IST0130" // VirtualServiceUnreachableRule
-	codeIneffective   = "IST0131" // VirtualServiceIneffectiveMatch
-	codeNotInGateway  = "IST0132" // VirtualServiceHostNotFoundInGateway
-	codeGateways      = "IST0145" // ConflictingGateways
-	codeEmptySubset   = "IST0173" // DestinationRuleSubsetNotSelectPods
-	codeUnknownTarget = "IST0174" // UnknownDestinationRuleHost
-)
-
 // analyze looks for mistakes that no single object shows. Nothing of the World changes by it.
 func (c *compiler) analyze() {
 	for _, r := range c.rules {
 		c.analyzeDestinations(r)
 		c.analyzeGateways(r)
-		c.analyzeReach(r)
 	}
 	c.analyzeMeshHosts()
 	c.analyzeDestinationRules()

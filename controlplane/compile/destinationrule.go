@@ -46,14 +46,14 @@ func (c *compiler) mergeRule(p *mesh.Policy, o *istio.Object[*networking.Destina
 			s.Traffic = mergeTraffic(own, s.Traffic)
 		}
 	case own != nil:
-		c.report(&o.Meta, "spec.trafficPolicy", istio.Warning, "MZ0305",
+		c.report(&o.Meta, "spec.trafficPolicy", istio.Warning, codeSecondPolicy,
 			fmt.Sprintf("the traffic policy of the older rule at %s counts for %s, this one does not", originAt(p.Origin), p.Hostname),
 			"write one DestinationRule for the host")
 	}
 	for i, s := range o.Spec.GetSubsets() {
 		path := index("spec.subsets", i)
 		if have := p.SubsetByName(s.GetName()); have != nil {
-			c.report(&o.Meta, path, istio.Warning, "MZ0306",
+			c.report(&o.Meta, path, istio.Warning, codeSecondSubset,
 				fmt.Sprintf("subset %s of %s is already defined at %s and counts from there", s.GetName(), p.Hostname, originAt(have.Origin)),
 				"remove one of them, or rename it")
 			continue

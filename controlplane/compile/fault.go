@@ -10,28 +10,23 @@ import (
 )
 
 // fault lowers HTTPFaultInjection to one rule of Mizzen's fault policy; nil if it injects nothing.
+// As in Istio, a fault without a percentage hits no request: istio.Decode has said so.
 func (c *compiler) fault(m *istio.Meta, path string, in *networking.HTTPFaultInjection) *fault.Rule {
 	out := &fault.Rule{}
 	if d := in.GetDelay(); d != nil {
 		p, set := percent(d.GetPercentage())
 		if !set && d.GetPercent() > 0 { //nolint:staticcheck // obsolete, still Istio's meaning
-			p, set = filter.PercentOf(float64(d.GetPercent())), true //nolint:staticcheck
-		}
-		if !set {
-			c.noPercentage(m, path+".delay")
+			p = filter.PercentOf(float64(d.GetPercent())) //nolint:staticcheck
 		}
 		out.Delay = &fault.Delay{Percentage: p, Fixed: filter.Duration(duration(d.GetFixedDelay()))}
 	}
 	if a := in.GetAbort(); a != nil {
-		p, set := percent(a.GetPercentage())
-		if !set {
-			c.noPercentage(m, path+".abort")
-		}
+		p, _ := percent(a.GetPercentage())
 		out.Abort = &fault.Abort{Percentage: p, HTTPStatus: int(a.GetHttpStatus())}
 		if name := a.GetGrpcStatus(); name != "" {
 			code, ok := grpcCodes[name]
 			if !ok {
-				c.report(m, path+".abort.grpcStatus", istio.Error, "IST0106", "unknown gRPC status "+name+": the abort is left out",
+				c.report(m, path+".abort.grpcStatus", istio.Error, istio.CodeSchema, "unknown gRPC status "+name+": the abort is left out",
 					"write a name such as UNAVAILABLE")
 				out.Abort = nil
 			} else {
@@ -43,11 +38,6 @@ func (c *compiler) fault(m *istio.Meta, path string, in *networking.HTTPFaultInj
 		return nil
 	}
 	return out
-}
-
-// noPercentage: Istio's documentation lets one expect every request, its code takes none.
-func (c *compiler) noPercentage(m *istio.Meta, path string) {
-	c.report(m, path, istio.Warning, "MZ0304", "a fault without a percentage hits no request", "write percentage: {value: 100}")
 }
 
 func percent(p *networking.Percent) (v filter.Percent, set bool) {

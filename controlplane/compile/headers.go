@@ -64,7 +64,7 @@ func (c *compiler) cleanHeaders(m *istio.Meta, path string, ops *mesh.HeaderOps)
 			case request && (lower == "host" || lower == ":authority"):
 				host = in[k]
 			case lower == "host" || strings.HasPrefix(k, ":"):
-				c.report(m, path+at, istio.Warning, "MZ0302", "header "+k+" cannot be changed here and is left alone", "")
+				c.report(m, path+at, istio.Warning, codeHeader, "header "+k+" cannot be changed here and is left alone", "")
 			default:
 				out[k] = in[k]
 			}
@@ -87,7 +87,7 @@ func (c *compiler) removable(m *istio.Meta, path string, names []string) []strin
 	var out []string
 	for i, n := range names {
 		if strings.HasPrefix(n, ":") || strings.EqualFold(n, "host") {
-			c.report(m, index(path, i), istio.Warning, "MZ0302", "header "+n+" cannot be removed and is left alone", "")
+			c.report(m, index(path, i), istio.Warning, codeHeader, "header "+n+" cannot be removed and is left alone", "")
 			continue
 		}
 		out = append(out, n)

@@ -29,7 +29,7 @@ func (c *compiler) rateLimits() {
 			path := index("spec.limits", i)
 			per, err := limitPeriod(r.Per)
 			if err != nil || r.Requests == 0 {
-				c.report(&o.Meta, path, istio.Error, "IST0106", "the limit needs requests above 0 and per, a duration: it is left out",
+				c.report(&o.Meta, path, istio.Error, istio.CodeSchema, "the limit needs requests above 0 and per, a duration: it is left out",
 					"write for example requests: 10 and per: second")
 				continue
 			}
@@ -62,7 +62,7 @@ func (c *compiler) limitTargets(l *mesh.LimitPolicy, o *istio.Object[*istio.Rate
 			})
 		}
 		if !found {
-			c.report(&o.Meta, path, istio.Error, "IST0101",
+			c.report(&o.Meta, path, istio.Error, codeNotFound,
 				fmt.Sprintf("target %s %s/%s not found", t.Kind, o.Namespace, t.Name), "")
 		}
 	}
@@ -77,7 +77,7 @@ func (c *compiler) limit(m *istio.Meta, path string, i int, r istio.RateLimitRul
 	for j, h := range r.Match {
 		out.Match = append(out.Match, matchRequest(h))
 		if h.GetPort() != 0 || len(h.GetGateways())+len(h.GetSourceLabels()) > 0 || h.GetSourceNamespace() != "" {
-			c.report(m, index(path+".match", j), istio.Warning, "MZ0307",
+			c.report(m, index(path+".match", j), istio.Warning, codeLimitMatch,
 				"port, gateways, sourceLabels and sourceNamespace have no effect in a RateLimit", "use selector or targetRefs")
 		}
 	}
@@ -88,7 +88,7 @@ func (c *compiler) limit(m *istio.Meta, path string, i int, r istio.RateLimitRul
 		})
 	}
 	if r.Scope == "global" {
-		c.report(m, path+".scope", istio.Info, "MZ0308",
+		c.report(m, path+".scope", istio.Info, codeLimitScope,
 			"each proxy counts for itself until a rate-limit service is configured: replicas do not share this limit", "")
 	}
 	return out

@@ -1,12 +1,10 @@
 package compile
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	networking "istio.io/api/networking/v1alpha3"
 )
@@ -20,7 +18,7 @@ func defaultRetries() *mesh.Retries {
 }
 
 // retries lowers HTTPRetry. Numbers in retryOn are status codes and bring retriable-status-codes with them.
-func (c *compiler) retries(m *istio.Meta, path string, in *networking.HTTPRetry) *mesh.Retries {
+func retries(in *networking.HTTPRetry) *mesh.Retries {
 	if in.GetAttempts() <= 0 {
 		return &mesh.Retries{}
 	}
@@ -33,9 +31,6 @@ func (c *compiler) retries(m *istio.Meta, path string, in *networking.HTTPRetry)
 		RemoteLocality: in.GetRetryRemoteLocalities().GetValue(),
 	}
 	if in.GetRetryOn() == "" {
-		c.report(m, path, istio.Info, "MZ0303",
-			fmt.Sprintf("without retryOn the %d attempts follow a failed connection, not a 5xx answer", out.Attempts),
-			"write retryOn: 5xx to retry answers too, or set defaultHttpRetryPolicy in MeshConfig for the whole mesh")
 		return out
 	}
 	var on []string

@@ -36,13 +36,13 @@ func (c *compiler) route(m *istio.Meta, path string, in *networking.HTTPRoute, s
 			return nil
 		}
 	default:
-		c.report(m, path, istio.Error, "IST0106", "the route has no destination, redirect or directResponse",
+		c.report(m, path, istio.Error, istio.CodeSchema, "the route has no destination, redirect or directResponse",
 			"add route, redirect or directResponse")
 		return nil
 	}
 	r.Rewrite = rewrite(in.GetRewrite())
 	if in.GetRetries() != nil {
-		r.Retries = c.retries(m, path+".retries", in.GetRetries())
+		r.Retries = retries(in.GetRetries())
 	}
 	r.Fault = c.fault(m, path+".fault", in.GetFault())
 	r.Mirrors = c.mirrors(m, path, in)
@@ -68,7 +68,7 @@ func (c *compiler) destinations(m *istio.Meta, path string, r *mesh.Route, in []
 	case len(in) == 1 && sum == 0:
 		r.Destinations[0].Weight = 100
 	case sum == 0:
-		c.report(m, path+".route", istio.Error, "IST0106", "all weights are 0: the route is left out", "give one destination a weight")
+		c.report(m, path+".route", istio.Error, istio.CodeSchema, "all weights are 0: the route is left out", "give one destination a weight")
 		return false
 	}
 	return true
@@ -95,7 +95,7 @@ func (c *compiler) redirect(m *istio.Meta, path string, in *networking.HTTPRedir
 		out.PortFromRequest = p.DerivePort == networking.HTTPRedirect_FROM_REQUEST_PORT
 	}
 	if !slices.Contains([]uint32{301, 302, 303, 307, 308}, out.Code) {
-		c.report(m, path+".redirectCode", istio.Error, "IST0106",
+		c.report(m, path+".redirectCode", istio.Error, istio.CodeSchema,
 			fmt.Sprintf("redirectCode %d is none that Envoy sends: the route is left out", out.Code), "use 301, 302, 303, 307 or 308")
 		return nil
 	}

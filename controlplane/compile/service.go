@@ -66,7 +66,7 @@ func (c *compiler) servicePort(o *istio.Object[*corev1.Service], i int, p corev1
 	}
 	named := false
 	if out.Protocol, named = portProtocol(app, p.Name, out.Number); !named {
-		c.report(&o.Meta, fmt.Sprintf("spec.ports[%d]", i), istio.Info, "IST0118",
+		c.report(&o.Meta, fmt.Sprintf("spec.ports[%d]", i), istio.Info, codePortName,
 			fmt.Sprintf("port %d is named %q, which tells no protocol: it is taken for %s", p.Port, p.Name, out.Protocol),
 			"name it <protocol>[-<suffix>], for example http-web or tcp-db, or set appProtocol")
 	}

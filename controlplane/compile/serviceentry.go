@@ -72,7 +72,7 @@ func (c *compiler) joinEntry(first, s *mesh.Service, o *istio.Object[*networking
 		case have == nil:
 			first.Ports = append(first.Ports, p)
 		case have.Protocol != p.Protocol:
-			c.report(&o.Meta, fmt.Sprintf("spec.hosts[%d]", i), istio.Warning, "IST0177",
+			c.report(&o.Meta, fmt.Sprintf("spec.hosts[%d]", i), istio.Warning, codeEntryProtocol,
 				fmt.Sprintf("port %d of %s is %s here and %s in %s; the older entry counts",
 					p.Number, s.Hostname, p.Protocol, have.Protocol, originAt(first.Origin)), "")
 		}

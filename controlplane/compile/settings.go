@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"time"
 
-	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"google.golang.org/protobuf/types/known/durationpb"
 	meshconfig "istio.io/api/mesh/v1alpha1"
@@ -20,15 +19,14 @@ func (c *compiler) settings(in Inputs) mesh.Settings {
 	}
 	root := in.RootNamespace
 	if m := c.set.Mesh; m != nil && m.Spec != nil {
-		c.meshConfig(&s, m)
+		meshSettings(&s, m.Spec)
 		root = cmp.Or(root, m.Spec.GetRootNamespace())
 	}
 	s.RootNamespace = cmp.Or(root, "istio-system")
 	return s
 }
 
-func (c *compiler) meshConfig(s *mesh.Settings, m *istio.Object[*meshconfig.MeshConfig]) {
-	spec := m.Spec
+func meshSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
 	if p := spec.GetOutboundTrafficPolicy(); p != nil {
 		s.OutboundAny = p.GetMode() == meshconfig.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY
 	}
@@ -37,7 +35,7 @@ func (c *compiler) meshConfig(s *mesh.Settings, m *istio.Object[*meshconfig.Mesh
 		s.ConnectTimeout = d
 	}
 	if r := spec.GetDefaultHttpRetryPolicy(); r != nil {
-		s.DefaultRetries = c.retries(&m.Meta, "defaultHttpRetryPolicy", r)
+		s.DefaultRetries = retries(r)
 	}
 	if t := spec.GetDefaultConfig().GetTracing(); t != nil && t.GetSampling() > 0 {
 		v := t.GetSampling()

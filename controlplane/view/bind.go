@@ -110,15 +110,6 @@ func (s *scope) bound(e entry, at place) mesh.BoundRoute {
 			b.Mirrors = append(b.Mirrors, &mesh.MirrorCluster{Cluster: name, PPM: m.PPM})
 		}
 	}
-	if r := e.route.Redirect; r != nil && r.PortFromRequest {
-		route, redirect := *e.route, *r
-		redirect.PortFromRequest = false
-		if at.port != 80 && at.port != 443 {
-			redirect.Port = at.port
-		}
-		route.Redirect = &redirect
-		b.Route = &route
-	}
 	return b
 }
 

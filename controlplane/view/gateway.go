@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
@@ -38,7 +37,7 @@ func (s *scope) gateway(v *mesh.View, n mesh.Node) {
 		if p, ok := n.Ports[port]; ok {
 			bound = p
 		}
-		t := s.gatewayTable(n, port, bound, byPort[port])
+		t := s.gatewayTable(n, port, byPort[port])
 		address := cmp.Or(n.BindAddress, byPort[port][0].server.Bind, "0.0.0.0")
 		l := &mesh.Listener{
 			Name: address + "_" + portString(bound), Kind: mesh.ListenGateway, Address: address, Port: bound,
@@ -61,7 +60,7 @@ type gatewayHost struct {
 	origins []mesh.Origin
 }
 
-func (s *scope) gatewayTable(n mesh.Node, port, bound uint32, binds []bind) *mesh.RouteTable {
+func (s *scope) gatewayTable(n mesh.Node, port uint32, binds []bind) *mesh.RouteTable {
 	hosts := map[string]*gatewayHost{}
 	at := func(h string) *gatewayHost {
 		if hosts[h] == nil {
@@ -92,7 +91,7 @@ func (s *scope) gatewayTable(n mesh.Node, port, bound uint32, binds []bind) *mes
 		}
 		return 1
 	}) {
-		out = append(out, s.gatewayVirtualHost(n, h, hosts[h], place{port: port}, bound))
+		out = append(out, s.gatewayVirtualHost(n, h, hosts[h], place{port: port}))
 	}
 	t.VirtualHosts = distinct(out)
 	return t
@@ -130,9 +129,10 @@ func (s *scope) bindRule(r *mesh.HostRules, b bind, at place, host func(string) 
 	}
 }
 
-func (s *scope) gatewayVirtualHost(n mesh.Node, host string, g *gatewayHost, at place, bound uint32) *mesh.VirtualHost {
+// gatewayVirtualHost names the host without a port: a gateway's tables match whatever port the caller wrote.
+func (s *scope) gatewayVirtualHost(n mesh.Node, host string, g *gatewayHost, at place) *mesh.VirtualHost {
 	vh := &mesh.VirtualHost{
-		Name: host + ":" + portString(at.port), Domains: gatewayDomains(host, at.port, bound), RequireTLS: g.tls, Origins: g.origins,
+		Name: host + ":" + portString(at.port), Domains: []string{host}, RequireTLS: g.tls, Origins: g.origins,
 	}
 	entries := append(slices.Clone(g.entries), g.last...)
 	if i := slices.IndexFunc(entries, func(e entry) bool { return len(e.matches) == 0 || catchAll(e.matches[0]) }); i >= 0 {
@@ -145,17 +145,4 @@ func (s *scope) gatewayVirtualHost(n mesh.Node, host string, g *gatewayHost, at 
 	})
 	vh.Origins = append(vh.Origins, from...)
 	return vh
-}
-
-// gatewayDomains lets a host be named with any port; a wildcard only with the ports in use, as Envoy takes one star.
-func gatewayDomains(host string, port, bound uint32) []string {
-	switch {
-	case host == "*":
-		return []string{"*"}
-	case !strings.HasPrefix(host, "*"):
-		return []string{host, host + ":*"}
-	case port == bound:
-		return []string{host, host + ":" + portString(port)}
-	}
-	return []string{host, host + ":" + portString(port), host + ":" + portString(bound)}
 }

@@ -100,7 +100,7 @@ func (c *Cache) inboundTable(n mesh.Node, in *mesh.Inbound) *mesh.RouteTable {
 		Name: "inbound|http|" + portString(in.Port), Domains: []string{"*"},
 		Routes: []*mesh.BoundRoute{{
 			Name:     "default",
-			Route:    &mesh.Route{Name: "default", Retries: &mesh.Retries{}},
+			Route:    &mesh.Route{Name: "default"},
 			Clusters: []*mesh.WeightedCluster{{Cluster: in.Cluster}},
 		}},
 	}

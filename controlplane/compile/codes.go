@@ -1,0 +1,24 @@
+package compile
+
+// Codes of diagnostics about how objects fit together. Those of single objects are istio.Code*.
+// Those beginning with IST mean what they mean to `istioctl analyze`; MZ05xx are ours.
+const (
+	codeNotFound      = "IST0101" // ReferencedResourceNotFound
+	codeMeshConflict  = "IST0109" // ConflictingMeshGatewayVirtualServiceHosts
+	codeSidecars      = "IST0111" // MultipleSidecarsWithoutWorkloadSelectors
+	codePortRequired  = "IST0112" // VirtualServiceDestinationPortSelectorRequired
+	codeNoWorkload    = "IST0127" // NoMatchingWorkloadsFound
+	codeNotInGateway  = "IST0132" // VirtualServiceHostNotFoundInGateway
+	codeGateways      = "IST0145" // ConflictingGateways
+	codeEmptySubset   = "IST0173" // DestinationRuleSubsetNotSelectPods
+	codeUnknownTarget = "IST0174" // UnknownDestinationRuleHost
+	codePortName      = "IST0118" // PortNameIsNotUnderNamingConvention
+	codeEntryProtocol = "IST0177" // ConflictingServiceEntryProtocol
+
+	codeAnnotation   = "MZ0501" // one of Mizzen's annotations does not say what it should
+	codeHeader       = "MZ0502" // a header that a proxy must not touch
+	codeSecondPolicy = "MZ0503" // a second traffic policy for one host: the older counts
+	codeSecondSubset = "MZ0504" // a second definition of a subset: the older counts
+	codeLimitMatch   = "MZ0505" // a condition that a RateLimit does not look at
+	codeLimitScope   = "MZ0506" // a global limit without a service to ask
+)
