@@ -6,7 +6,7 @@ import (
 )
 
 // trimBaggage keeps the members that are allowed (nil: all), in order, as long as they fit into limit bytes. It
-// returns the header's new value and how many members were left out; v itself if none were.
+// returns the header's new value and how many members were left out; v itself if it may stay as it is.
 func trimBaggage(v string, allow []string, limit int) (out string, dropped int) {
 	if allow == nil && len(v) <= limit {
 		return v, 0
@@ -30,7 +30,7 @@ func trimBaggage(v string, allow []string, limit int) (out string, dropped int) 
 		}
 		b.WriteString(member)
 	}
-	if dropped == 0 {
+	if dropped == 0 && len(v) <= limit {
 		return v, 0
 	}
 	return b.String(), dropped

@@ -162,16 +162,17 @@ func (p *Policy) trim(x *filter.Exchange, in *seen) {
 	if many {
 		v, _ = x.Request.Joined(baggage)
 	}
-	v, dropped := trimBaggage(v, p.allow, p.maxBytes)
-	if dropped == 0 {
-		return
+	out, dropped := trimBaggage(v, p.allow, p.maxBytes)
+	if dropped > 0 {
+		x.Host.Count(metricBaggage, int64(dropped))
 	}
-	x.Host.Count(metricBaggage, int64(dropped))
-	if v == "" {
+	switch {
+	case out == v:
+	case out == "":
 		x.Request.Remove(baggage)
-		return
+	default:
+		x.Request.Set(baggage, out)
 	}
-	x.Request.Set(baggage, v)
 }
 
 func nonZero(r filter.Rand) uint64 {
