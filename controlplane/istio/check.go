@@ -45,7 +45,7 @@ func (c *checker) message(desc protoreflect.MessageDescriptor, n *node, path str
 		return
 	}
 	if n.kind != mapNode {
-		fix := ""
+		fix := wrap(desc, n)
 		if n.kind == listNode {
 			fix = "take away the '-'"
 		}

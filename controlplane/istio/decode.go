@@ -31,6 +31,7 @@ func Decode(src string, r io.Reader) (Set, Diagnostics) {
 		d.diags = append(d.diags, Diagnostic{Code: CodeTooLarge, Severity: Error, Position: Position{File: src}, Message: "larger than 64 MiB"})
 		return d.set, d.diags
 	}
+	d.lines = strings.Split(string(text), "\n")
 	for _, doc := range split(string(text)) {
 		root, diags := doc.parse(src)
 		d.diags = append(d.diags, diags...)
@@ -47,6 +48,7 @@ func Decode(src string, r io.Reader) (Set, Diagnostics) {
 // decoder collects what one file holds.
 type decoder struct {
 	kinds []Kind
+	lines []string // of the file
 	set   Set
 	diags Diagnostics
 }
@@ -125,19 +127,17 @@ func (d *decoder) object(o *object, sound bool) {
 		o.add(CodeObsoleteKind, Error, o.meta.Position, "", kind+" is no longer in Istio", replacement(k, o.root))
 		return
 	}
-	o.metadata()
-	if o.broken() {
-		return
+	if o.metadata() {
+		d.typed(o)
 	}
-	d.typed(o)
 }
 
-// metadata checks and reads the metadata.
-func (o *object) metadata() {
+// metadata checks and reads the metadata; false if there is not even a name.
+func (o *object) metadata() bool {
 	m := o.root.get("metadata")
 	if m == nil || o.meta.Name == "" {
 		o.add(CodeNoKind, Error, o.meta.Position, "metadata.name", "an object without a name", "add metadata.name")
-		return
+		return false
 	}
 	c := &checker{ref: o.meta.Ref, unknown: Error}
 	if o.kind.use == kept || !istioGroup(o.kind.Group) {
@@ -151,10 +151,10 @@ func (o *object) metadata() {
 		created, err := time.Parse(time.RFC3339, t)
 		if err != nil {
 			o.fail(m.get("creationTimestamp").pos, "metadata.creationTimestamp", fmt.Sprintf("%q is not an RFC 3339 time", t), "write 2026-01-31T12:00:00Z")
-			return
 		}
 		o.meta.CreationTimestamp = created
 	}
+	return true
 }
 
 func istioGroup(group string) bool {
@@ -196,8 +196,8 @@ func (d *decoder) unknownKind(o *object, kind, version string) {
 			continue
 		}
 		if k.Name == kind {
-			severity, near := Error, group != "" && nearest(group, []string{k.Group}) != ""
-			if grouped && !near && !istioGroup(group) {
+			severity := Error
+			if grouped && !strings.Contains(group, "istio") && nearest(group, []string{k.Group}) == "" {
 				severity = Warning // somebody else's kind of the same name, a Knative Service
 			}
 			o.add(CodeUnknownKind, severity, o.meta.Position, "apiVersion", fmt.Sprintf("no kind %s in %s", kind, version), "Mizzen reads it as "+k.APIVersion())

@@ -185,7 +185,7 @@ func (o *object) support(kind string, desc protoreflect.MessageDescriptor, n *no
 	}
 	for _, f := range n.fields {
 		fd := desc.Fields().ByJSONName(f.key)
-		if fd == nil || f.value.kind == nullNode {
+		if fd == nil || f.value.kind == nullNode || f.value.kind == listNode && len(f.value.items) == 0 {
 			continue
 		}
 		e, _ := lookup(supportTable(), desc, fd)

@@ -130,6 +130,7 @@ func supportRules() []supportRule {
 		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig"),
 		idle("MeshConfig", "*", "not in this version"),
 		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
+		refuse("MeshConfig.OutboundTrafficPolicy", "mode", "ALLOW_ANY_DYNAMIC_DNS", notYet+"write REGISTRY_ONLY or ALLOW_ANY"),
 		idle("MeshConfig.OutboundTrafficPolicy", "tls", "not in this version"),
 		yes("ProxyConfig", "tracing"),
 		idle("ProxyConfig", "*", "the sidecar is set up by mizzen itself"),

@@ -34,6 +34,10 @@ func (d *decoder) meshConfig(o *object) bool {
 	if root == nil {
 		root = &node{kind: mapNode, pos: text.pos}
 	}
+	if text.block && doc.line < len(d.lines) {
+		l := d.lines[doc.line]
+		root.shift(len(l) - len(strings.TrimLeft(l, " ")))
+	}
 	spec := &meshconfig.MeshConfig{}
 	c := &checker{ref: o.meta.Ref, unknown: Warning}
 	c.message(spec.ProtoReflect().Descriptor(), root, "data.mesh")
@@ -54,4 +58,16 @@ func (d *decoder) meshConfig(o *object) bool {
 		d.set.Mesh = &Object[*meshconfig.MeshConfig]{Meta: o.meta, Spec: spec}
 	}
 	return true
+}
+
+// shift moves the columns of a text that stands indented within another.
+func (n *node) shift(columns int) {
+	n.pos.Column += columns
+	for i := range n.fields {
+		n.fields[i].pos.Column += columns
+		n.fields[i].value.shift(columns)
+	}
+	for _, item := range n.items {
+		item.shift(columns)
+	}
 }

@@ -36,6 +36,9 @@ func (c *checker) meant(desc protoreflect.MessageDescriptor, key string) string 
 	if n := same(key, here); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
+	if n := nearest(key, here); n != "" && distance(squash(key), squash(n)) == 1 {
+		return fmt.Sprintf("did you mean %q?", n)
+	}
 	for i := len(c.ancestors) - 2; i >= 0; i-- {
 		a := c.ancestors[i]
 		if n := same(key, names(a.desc)); n != "" {
@@ -105,4 +108,22 @@ func below(desc protoreflect.MessageDescriptor, key, path string, depth int) []s
 	}
 	found = append(found, deeper...)
 	return found[:min(len(found), 3)]
+}
+
+// wrap suggests the mapping that was meant by a bare value: {host: reviews} for a Destination that is only a name.
+func wrap(desc protoreflect.MessageDescriptor, n *node) string {
+	key := ""
+	switch {
+	case n.kind == stringNode && desc.Name() == "StringMatch":
+		return fmt.Sprintf("write {exact: %q}", n.text)
+	case n.kind == stringNode && desc.Name() == "Destination":
+		key = "host"
+	case n.kind == numberNode && desc.Name() == "Percent":
+		key = "value"
+	case n.kind == numberNode && desc.Name() == "PortSelector":
+		key = "number"
+	default:
+		return ""
+	}
+	return fmt.Sprintf("write {%s: %s}", key, n.text)
 }

@@ -23,7 +23,7 @@ func (d *decoder) typed(o *object) {
 	s := &d.set
 	switch o.kind.use {
 	case kept:
-		if !d.meshConfig(o) {
+		if !d.meshConfig(o) && !o.broken() {
 			s.Others = append(s.Others, &o.meta)
 		}
 		return

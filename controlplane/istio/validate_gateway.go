@@ -55,6 +55,7 @@ func (v *validator) gatewayHost(path, h string) {
 		host = name
 		if ns != "*" && ns != "." && !label(ns) {
 			v.fail(path, fmt.Sprintf("%q is not a namespace", ns), `write "*", "." or a namespace before the '/'`)
+			return
 		}
 	}
 	if !wildcard(host) && !isIP(host) {
