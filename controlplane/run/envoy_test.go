@@ -28,12 +28,11 @@ type rig struct {
 	proxyPort  int
 	client     *http.Client
 	envoy      *envoytest.Envoy
-	backend    string // host:port
+	backends   [2]string // ports of v1 and v2
 }
 
 // yaml is a service with two versions; weight is v1's share.
 func (r *rig) yaml(weight int, extra string) string {
-	_, port, _ := net.SplitHostPort(r.backend)
 	return fmt.Sprintf(`apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: reviews, namespace: default}
@@ -44,7 +43,7 @@ spec:
   ports: [{number: 9080, name: http, protocol: HTTP}]
   endpoints:
   - {address: 127.0.0.1, ports: {http: %[1]s}, labels: {version: v1}}
-  - {address: 127.0.0.1, ports: {http: %[1]s}, labels: {version: v2}}
+  - {address: 127.0.0.1, ports: {http: %[5]s}, labels: {version: v2}}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -57,7 +56,7 @@ metadata: {name: reviews, namespace: default}
 spec:
   hosts: [reviews.example.com]
   http: [{route: [{destination: {host: reviews.example.com, subset: v1}, weight: %[2]d}, {destination: {host: reviews.example.com, subset: v2}, weight: %[3]d}]}]
-%[4]s`, port, weight, 100-weight, extra)
+%[4]s`, r.backends[0], weight, 100-weight, extra, r.backends[1])
 }
 
 func (r *rig) write(s string) {
@@ -75,10 +74,13 @@ func (r *rig) write(s string) {
 func newRig(t *testing.T, sotw bool, proxyPort int, module bool) *rig {
 	t.Helper()
 	envoytest.Find(t)
-	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }))
-	t.Cleanup(back.Close)
 	dir := t.TempDir()
-	r := &rig{t: t, file: filepath.Join(dir, "mesh.yaml"), proxyPort: proxyPort, backend: back.Listener.Addr().String()}
+	r := &rig{t: t, file: filepath.Join(dir, "mesh.yaml"), proxyPort: proxyPort}
+	for i := range r.backends {
+		back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }))
+		t.Cleanup(back.Close)
+		_, r.backends[i], _ = net.SplitHostPort(back.Listener.Addr().String())
+	}
 	if proxyPort == 0 {
 		r.proxyPort = envoytest.FreePort(t)
 	}
