@@ -39,7 +39,7 @@ func await(ctx context.Context, patience time.Duration, ok func(context.Context)
 // awaitControlPlane waits until it has read the configuration.
 func (m *mesh) awaitControlPlane(ctx context.Context) error {
 	err := await(ctx, 20*time.Second, func(ctx context.Context) (bool, string) {
-		w, err := m.cp.world(ctx)
+		w, err := m.cp.World(ctx)
 		switch {
 		case err != nil:
 			return false, err.Error()
@@ -59,7 +59,7 @@ func (m *mesh) awaitControlPlane(ctx context.Context) error {
 func (m *mesh) awaitAcknowledged(ctx context.Context) error {
 	var generation uint64
 	err := await(ctx, m.o.ReadyTimeout, func(ctx context.Context) (bool, string) {
-		w, err := m.cp.world(ctx)
+		w, err := m.cp.World(ctx)
 		if err != nil {
 			return false, err.Error()
 		}
@@ -73,7 +73,7 @@ func (m *mesh) awaitAcknowledged(ctx context.Context) error {
 		return err
 	}
 	return await(ctx, m.o.ReadyTimeout, func(ctx context.Context) (bool, string) {
-		proxies, err := m.cp.proxies(ctx)
+		proxies, err := m.cp.Proxies(ctx)
 		if err != nil {
 			return false, err.Error()
 		}

@@ -83,7 +83,7 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, o bootstrap.Options
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	o.XDSAddress = m.cp.xds()
+	o.XDSAddress = m.cp.XDS
 	raw, err := bootstrap.Config(o)
 	if err != nil {
 		return err

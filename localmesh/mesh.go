@@ -85,7 +85,6 @@ func (m *mesh) close() error {
 	wg.Wait()
 	if m.cp != nil {
 		m.cp.process.Stop()
-		m.cp.client.CloseIdleConnections()
 	}
 	if m.block != nil {
 		m.block.Close()

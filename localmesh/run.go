@@ -156,7 +156,7 @@ func (m *mesh) report(ctx context.Context, c configuration, planned istio.Diagno
 	all := slices.Concat(c.diags, planned)
 	_, compiled := compile.World(compile.Inputs{Set: c.set, RootNamespace: "istio-system", DomainSuffix: "cluster.local"})
 	all = append(all, compiled...)
-	if ds, err := m.cp.diagnostics(ctx); err == nil {
+	if ds, err := m.cp.Diagnostics(ctx); err == nil {
 		all = append(all, ds...)
 	}
 	all.Sort()
@@ -171,7 +171,7 @@ func (m *mesh) names() []string {
 // state describes what runs.
 func (m *mesh) state() *state.State {
 	s := &state.State{
-		Gateways: []state.Gateway{}, Workloads: []state.Workload{}, ControlPlane: state.ControlPlane{XDS: m.cp.xds(), HTTP: "http://" + m.cp.http()},
+		Gateways: []state.Gateway{}, Workloads: []state.Workload{}, ControlPlane: m.cp.ControlPlane,
 		Dir: m.dir.Path, PID: os.Getpid(), Files: m.files, Started: m.started, Namespace: m.o.Namespace, Revision: m.revision,
 	}
 	for _, key := range slices.Sorted(maps.Keys(m.workloads)) {

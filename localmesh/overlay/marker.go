@@ -44,3 +44,6 @@ func RevisionOf(set istio.Set) string {
 func IsMarker(workload string) (revision string, ok bool) {
 	return strings.CutPrefix(workload, markerNamespace+"/")
 }
+
+// IsMarkerObject tells the marker among the objects read.
+func IsMarkerObject(m *istio.Meta) bool { return m.Namespace == markerNamespace }

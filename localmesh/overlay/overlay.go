@@ -54,7 +54,7 @@ func Open(s *state.State, now func() time.Time) (*Overlay, error) {
 		unlock()
 		return nil, err
 	}
-	o.current = o.current.Only(func(m *istio.Meta) bool { return m.Namespace != markerNamespace })
+	o.current = o.current.Only(func(m *istio.Meta) bool { return !IsMarkerObject(m) })
 	return o, nil
 }
 

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mizzen-mesh/mizzen/localmesh"
+)
+
+func newUpCommand() *cobra.Command {
+	var o localmesh.Options
+	var filters, isolation string
+	cmd := &cobra.Command{
+		Use:   "up -f PATH... [-- COMMAND ARG...]",
+		Short: "Run a mesh on this machine: real Envoys, no cluster",
+		Long: `Run a mesh on this machine from ordinary Kubernetes and Istio YAML: the control plane, a workload per replica, a real Envoy
+before each, and an Envoy per gateway. It stays until Ctrl-C and leaves nothing behind. Files are watched: an edit is pushed.
+
+A workload's application is the command line of annotation mizzen.dev/exec on the pod template, otherwise a stand-in that says
+who it is and calls the upstreams of annotation mizzen.dev/calls.
+
+With -- COMMAND it runs the command once every proxy has acknowledged its configuration, with MIZZEN_GATEWAY and MIZZEN_STATE
+set, and exits with its status.`,
+		Example: `  mizzen up -f examples/shop
+  mizzen up -f examples/shop -- sh -c 'curl -fs $MIZZEN_GATEWAY/'`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			more, command := splitAtDash(cmd, args)
+			o.Files = append(o.Files, more...)
+			switch {
+			case len(o.Files) == 0:
+				return usagef("read arguments: no -f PATH was given; see mizzen up -h")
+			case filters != "dynamic-module":
+				return usagef("read --filters: %q is not in this version; only dynamic-module is", filters)
+			case isolation != "loopback":
+				return usagef("read --isolation: %q is not in this version; only loopback is", isolation)
+			}
+			o.PortsFixed = cmd.Flags().Changed("gateway-port") || cmd.Flags().Changed("gateway-tls-port")
+			o.Command = command
+			return up(cmd, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVarP(&o.Files, "filename", "f", nil, "`PATH` of a file, a directory or - (standard input); repeat it")
+	f.StringVarP(&o.Namespace, "namespace", "n", "default", "namespace of objects that name none")
+	f.StringVar(&filters, "filters", "dynamic-module", "how Envoy runs the Go policies")
+	f.StringVar(&isolation, "isolation", "loopback", "how workloads are kept apart")
+	f.Uint32Var(&o.GatewayPort, "gateway-port", 8080, "where a gateway's port 80 is reached; another is chosen if the default is taken")
+	f.Uint32Var(&o.GatewayTLSPort, "gateway-tls-port", 8443, "where a gateway's port 443 is reached")
+	f.StringVar(&o.Envoy, "envoy", "", "Envoy `FILE`; default: ENVOY_BIN, .cache/envoy, PATH")
+	f.StringVar(&o.ReadyFile, "ready-file", "", "`FILE` to write, as JSON, when every proxy has acknowledged, and whenever the set changes")
+	f.DurationVar(&o.ReadyTimeout, "ready-timeout", time.Minute, "how long the proxies may take to acknowledge")
+	return cmd
+}
+
+// splitAtDash parts what stands before "--" from what stands after it.
+func splitAtDash(cmd *cobra.Command, args []string) (before, after []string) {
+	if n := cmd.ArgsLenAtDash(); n >= 0 {
+		return args[:n], args[n:]
+	}
+	return args, nil
+}
+
+func up(cmd *cobra.Command, o localmesh.Options) error {
+	executable, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own executable: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	// A reader of our output that goes away must not end us before we have cleaned up. Nobody reads the channel.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
+	o.Executable, o.Env = executable, os.Environ()
+	o.Stdin, o.Stdout, o.Stderr = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+	o.Log = slog.New(slog.NewTextHandler(o.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	status, err := localmesh.Run(ctx, o)
+	if err != nil {
+		return err
+	}
+	if status != 0 {
+		return exitStatus(status)
+	}
+	return nil
+}
