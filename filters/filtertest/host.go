@@ -57,7 +57,7 @@ func (h *Host) Counted(m *filter.Metric, labels ...string) int64 {
 	return h.counts[series(m.Name, labels)]
 }
 
-// Series lists every series touched as "name{label,label} value", sorted.
+// Series lists every series touched as "name{label,label}", sorted.
 func (h *Host) Series() []string { return slices.Sorted(maps.Keys(h.counts)) }
 
 func series(name string, labels []string) string {
