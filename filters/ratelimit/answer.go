@@ -17,26 +17,34 @@ const (
 // resourceExhausted is gRPC's status code 8.
 const resourceExhausted = 8
 
-// refuse makes the reply of a refusal.
+// refuse makes the reply of a refusal, in one piece of memory: a flood must be cheap to turn away.
 func (p *Policy) refuse(h *hit) *filter.Reply {
-	grpc := resourceExhausted
 	wait := seconds(h.out.reset)
-	headers := make([]filter.Header, 0, 4)
-	headers = append(headers, filter.Header{Name: "retry-after", Value: wait})
-	if p.headers && h.num.kind != kindConcurrency {
-		headers = append(headers,
-			filter.Header{Name: headerLimit, Value: h.num.policy},
-			filter.Header{Name: headerRemaining, Value: "0"},
-			filter.Header{Name: headerReset, Value: wait})
+	r := &struct {
+		reply   filter.Reply
+		headers [4]filter.Header
+		grpc    int
+	}{
+		headers: [4]filter.Header{
+			{Name: "retry-after", Value: wait},
+			{Name: headerLimit, Value: h.num.policy},
+			{Name: headerRemaining, Value: "0"},
+			{Name: headerReset, Value: wait},
+		},
+		grpc: resourceExhausted,
 	}
-	return &filter.Reply{
+	r.reply = filter.Reply{
 		Status:     h.limit.status,
-		GRPCStatus: &grpc,
-		Headers:    headers,
-		Body:       "rate limit " + h.limit.name + " reached\n",
+		GRPCStatus: &r.grpc,
+		Headers:    r.headers[:],
+		Body:       h.limit.body,
 		Details:    "mizzen_rate_limited",
 		Flag:       "RL",
 	}
+	if !p.headers || h.num.kind == kindConcurrency {
+		r.reply.Headers = r.headers[:1:1]
+	}
+	return &r.reply
 }
 
 // Response implements filter.Policy: it tells the client the numbers of the tightest limit that the request passed.

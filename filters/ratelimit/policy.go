@@ -48,7 +48,8 @@ type limit struct {
 	wild   []override
 	shadow bool
 	status int
-	index  int // place in the configuration
+	body   string // of a refusal
+	index  int    // place in the configuration
 	store  *store
 	// The labels of metricRequests, made once: a variadic call would make them each time.
 	ok, limited, shadowed []string
@@ -87,7 +88,8 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 }
 
 func compile(c *Limit) (*limit, error) {
-	l := &limit{name: c.Name, shadow: c.Action == ActionShadow, status: c.Status}
+	l := &limit{name: c.Name, shadow: c.Action == ActionShadow, status: c.Status,
+		body: "rate limit " + c.Name + " reached\n"}
 	scope := ScopeLocal
 	if c.Scope == ScopeGlobal {
 		scope = "global-local"

@@ -248,7 +248,7 @@ func TestSampling(t *testing.T) {
 
 // TestSamplingShare: the share is right, and two hops with the same percentage agree on every trace.
 func TestSamplingShare(t *testing.T) {
-	const n = 100_000
+	const n = 30_000
 	rnd := filtertest.Rand(11)
 	for _, percent := range []float64{0, 0.01, 1, 10, 50, 99.9, 100} {
 		p := filter.PercentOf(percent)
