@@ -207,7 +207,9 @@ func routeClusters(r *mesh.BoundRoute) []string {
 		}
 	}
 	for _, m := range r.Mirrors {
-		out = append(out, m.Cluster)
+		if m.PPM > 0 {
+			out = append(out, m.Cluster)
+		}
 	}
 	return out
 }
