@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"strconv"
+	"strings"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/match"
@@ -83,7 +84,7 @@ func New(c Config, _ *filter.Env) (filter.Policy, error) {
 }
 
 func build(c Config) (*policy, error) {
-	p := &policy{response: c.ResponseHeader}
+	p := &policy{response: strings.ToLower(c.ResponseHeader)}
 	if err := checkResponseHeader(c.ResponseHeader); err != nil {
 		return nil, err
 	}

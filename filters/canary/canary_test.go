@@ -33,7 +33,7 @@ const twoRules = `{"rules":[
  {"name":"testers","match":[{"headers":[{"name":"x-tester","exact":"1"}]},{"cookies":[{"name":"tester","present":true}]}],
   "destinations":[{"name":"v2","route":"r0.d0"}]},
  {"name":"api","match":[{"path":{"prefix":"/api"}}],"destinations":[{"name":"v1","weight":1,"route":"r1.d0"},{"name":"v3","weight":0,"route":"r1.d1"}]}],
- "responseHeader":"x-canary"}`
+ "responseHeader":"X-Canary"}`
 
 func TestRules(t *testing.T) {
 	for _, c := range []struct {
@@ -242,7 +242,7 @@ func TestConfigErrors(t *testing.T) {
 		{`{"rulez":[]}`, "rulez"},
 		{`{"rules":[{` + dest + `}]}`, "rules[0].name: is empty"},
 		{`{"rules":[{"name":"r"}]}`, "rules[0].destinations: is empty"},
-		{`{"rules":[{"name":"r\n",` + dest + `}]}`, "outside printable ASCII"},
+		{`{"rules":[{"name":"r\n",` + dest + `}]}`, "control character"},
 		{`{"rules":[{"name":"r","destinations":[{"name":"v1"}]}]}`, "destinations[0].route: is empty"},
 		{`{"rules":[{"name":"r","destinations":[{"name":"v1","route":"a","cluster":"b"}]}]}`, "write exactly one"},
 		{`{"rules":[{"name":"r","destinations":[{"name":"v1","route":"a"},{"name":"v2","route":"b"}]}]}`, "every weight is 0"},
@@ -254,7 +254,6 @@ func TestConfigErrors(t *testing.T) {
 		{`{"rules":[],"sticky":{"key":{"cookie":"a"},"setCookie":{"sameSite":"None"}}}`, "needs secure"},
 		{`{"rules":[],"sticky":{"key":{"cookie":"a"},"setCookie":{"path":"/;x"}}}`, "path:"},
 		{`{"rules":[],"sticky":{"key":{"cookie":"a"},"setCookie":{"ttl":"1.5s"}}}`, "whole seconds"},
-		{`{"rules":[],"responseHeader":"X-Canary"}`, `write "x-canary"`},
 		{`{"rules":[],"responseHeader":":status"}`, "header name"},
 		{`{"rules":[],"lane":{"key":"a b"}}`, "lane.key"},
 	} {

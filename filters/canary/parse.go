@@ -3,6 +3,7 @@ package canary
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 )
@@ -32,20 +33,16 @@ func checkText(field, s string) error {
 	if s == "" {
 		return fmt.Errorf("%s: is empty; write one", field)
 	}
-	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
-		return fmt.Errorf("%s: %q holds a character outside printable ASCII", field, s)
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("%s: %q holds a control character; write it without", field, s)
 	}
 	return nil
 }
 
 func checkResponseHeader(name string) error {
 	for i := range len(name) {
-		c := name[i]
-		if c >= 'A' && c <= 'Z' {
-			return fmt.Errorf("responseHeader: %q holds capitals; write %q", name, strings.ToLower(name))
-		}
-		if c <= ' ' || c >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?={}", c) >= 0 {
-			return fmt.Errorf("responseHeader: %q holds %q; write a header name", name, string(c))
+		if c := name[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("()<>@,;:\\\"/[]?={}", c) >= 0 {
+			return fmt.Errorf("responseHeader: %q holds %q; write a header name such as x-canary", name, string(c))
 		}
 	}
 	return nil

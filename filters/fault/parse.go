@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/match"
@@ -58,8 +59,8 @@ func newRule(r Rule, index string, headers bool) (rule, error) {
 	if out.name == "" {
 		out.name = index
 	}
-	if strings.ContainsFunc(r.Name, func(c rune) bool { return c < ' ' || c >= 0x7f }) {
-		return out, fmt.Errorf("name: %q holds a character outside printable ASCII", r.Name)
+	if !utf8.ValidString(r.Name) || strings.ContainsFunc(r.Name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return out, fmt.Errorf("name: %q holds a control character; write it without", r.Name)
 	}
 	switch {
 	case r.ResponseRate != nil:

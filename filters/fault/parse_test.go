@@ -27,7 +27,7 @@ func TestConfigErrors(t *testing.T) {
 		{rule(`"abort":{"percentage":1,"grpcStatus":17}`), "write 0 to 16"},
 		{rule(`"abort":{"percentage":1,"grpcStatus":1,"httpStatus":500}`), "exactly one"},
 		{rule(`"responseRate":{"percentage":1,"kibPerSecond":10}`), "responseRate: is not in this host"},
-		{rule(`"name":"a\tb","abort":{"percentage":1,"httpStatus":500}`), "printable"},
+		{rule(`"name":"a\tb","abort":{"percentage":1,"httpStatus":500}`), "control character"},
 		{rule(`"key":{},"abort":{"percentage":1,"httpStatus":500}`), "key: is empty"},
 		{rule(`"match":[{"path":{}}],"abort":{"percentage":1,"httpStatus":500}`), "match[0].path: has no condition"},
 		{rule(`"from":"2026-01-02T00:00:00Z","until":"2026-01-01T00:00:00Z","abort":{"percentage":1,"httpStatus":500}`), "is not after from"},
