@@ -2,6 +2,8 @@
 package main
 
 import (
+	"runtime/debug"
+
 	sdk "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go"
 	_ "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/abi"
 	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
@@ -11,6 +13,7 @@ import (
 )
 
 func init() {
+	debug.SetGCPercent(400) // the heap is a few MB: collect it less often
 	f := dynmod.NewFactory(registry.Kinds())
 	sdk.RegisterHttpFilterConfigFactories(map[string]shared.HttpFilterConfigFactory{dynmod.FilterName: f})
 }

@@ -37,7 +37,7 @@ func (f *Factory) Create(h shared.HttpFilterConfigHandle, raw []byte) (_ shared.
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{program: p, metrics: map[*filter.Metric]shared.MetricID{}}
+	l := &listener{program: p, ledger: newLedger()}
 	if err := l.define(h, filter.MetricPanics); err != nil {
 		return nil, err
 	}
@@ -71,8 +71,7 @@ func recovered(err *error) {
 // listener is one configured instance of the filter in a listener.
 type listener struct {
 	program *filter.Program
-	// metrics are defined while the configuration is made: Envoy freezes them afterwards.
-	metrics map[*filter.Metric]shared.MetricID
+	ledger  *ledger
 }
 
 func (l *listener) define(h shared.HttpFilterConfigHandle, m *filter.Metric) error {
@@ -84,7 +83,7 @@ func (l *listener) define(h shared.HttpFilterConfigHandle, m *filter.Metric) err
 	if res != shared.MetricsSuccess {
 		return fmt.Errorf("define metric %s: result %d", m.Name, res)
 	}
-	l.metrics[m] = id
+	l.ledger.ids[m] = id
 	return nil
 }
 

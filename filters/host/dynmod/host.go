@@ -30,17 +30,7 @@ func (s *stream) SourceAddress() string {
 
 // Count moves a metric.
 func (s *stream) Count(m *filter.Metric, n int64, labels ...string) {
-	id, ok := s.listener.metrics[m]
-	switch {
-	case !ok || len(labels) != len(m.Labels):
-		s.h.Log(shared.LogLevelError, "mizzen: metric %s is not declared with %d labels", m.Name, len(labels))
-	case !m.Gauge && n > 0:
-		s.h.IncrementCounterValue(id, uint64(n), labels...)
-	case m.Gauge && n > 0:
-		s.h.IncrementGaugeValue(id, uint64(n), labels...)
-	case m.Gauge && n < 0:
-		s.h.DecrementGaugeValue(id, uint64(-n), labels...)
-	}
+	s.listener.ledger.count(s.h, m, n, labels)
 }
 
 // Annotate writes dynamic metadata.

@@ -16,7 +16,6 @@ const details = "mizzen_reply"
 // end the stream: nothing may follow it.
 func (s *stream) reply(r *filter.Reply) {
 	for range filter.MaxPolicies {
-		s.replied = true
 		s.response.Reset(s.replyHeaders(r))
 		s.run.Exchange.Response = &s.response
 		v := s.run.Response(s.listener.program)

@@ -28,7 +28,7 @@ type stream struct {
 	depth   int  // callbacks from Envoy in progress
 	gone    bool // Envoy has destroyed the filter
 	ended   bool // policies know that the exchange is over
-	replied bool // a local reply was sent from here
+	counted bool // it counts among the ledger's active streams
 	timer   *time.Timer
 
 	entries  [2][]filter.Header // backing arrays of the snapshots, kept for reuse
@@ -78,6 +78,9 @@ func (s *stream) release() {
 func (s *stream) OnRequestHeaders(shared.HeaderMap, bool) shared.HeadersStatus {
 	s.enter()
 	defer s.leave()
+	s.counted = true
+	s.run.Exchange.Now = time.Now()
+	s.listener.ledger.begin(s.h, s.run.Exchange.Now)
 	if s.advance() {
 		return shared.HeadersStatusContinue
 	}
@@ -86,8 +89,6 @@ func (s *stream) OnRequestHeaders(shared.HeaderMap, bool) shared.HeadersStatus {
 
 // advance runs the request side until it ends (true) or the stream has to stop here (false).
 func (s *stream) advance() bool {
-	x := &s.run.Exchange
-	x.Now = time.Now()
 	for {
 		v := s.run.Request(s.listener.program, s.route())
 		switch {
@@ -122,6 +123,7 @@ func (s *stream) route() *filter.Program {
 
 // goOn resumes a stopped request.
 func (s *stream) goOn() {
+	s.run.Exchange.Now = time.Now()
 	if s.advance() {
 		s.h.ContinueRequest() // may end the stream: nothing may follow
 	}
@@ -179,5 +181,8 @@ func (s *stream) end() {
 	if !s.ended {
 		s.ended = true
 		s.run.End(s.listener.program)
+		if s.counted {
+			s.listener.ledger.end(s.h)
+		}
 	}
 }
