@@ -10,7 +10,8 @@ type Policy interface {
 	// Request decides on the request's headers. It is called once per exchange; after a Wait or a Call it is called
 	// again with x.Resumed() true.
 	Request(x *Exchange) Verdict
-	// Response decides on the response's headers (x.Response is then non-nil). Local replies pass through it too.
+	// Response decides on the response's headers (x.Response is then non-nil). Local replies pass through it too. It
+	// may reply and wait; Call and Reroute have no effect there.
 	Response(x *Exchange) Verdict
 }
 

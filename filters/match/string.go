@@ -66,9 +66,8 @@ func compileString(s String, fold bool) (test, error) {
 // compileRegex anchors the expression at both ends, as Envoy's full match does. Expressions that only say "begins
 // with", "ends with" or "contains" become plain string searches, which are some ten times faster.
 func compileRegex(t test) (test, error) {
-	re, err := regexp.Compile(t.text)
-	if err != nil {
-		return t, fmt.Errorf("regex %q: %v; write RE2 syntax (no lookaround, no backreferences)", t.text, err)
+	if _, err := regexp.Compile(t.text); err != nil {
+		return t, fmt.Errorf("regex %q: %w; write RE2 syntax (no lookaround, no backreferences)", t.text, err)
 	}
 	if k, text, ok := simplify(t.text); ok {
 		// "." does not match a newline, which no header value holds: HTTP forbids it.
@@ -76,8 +75,9 @@ func compileRegex(t test) (test, error) {
 		return t, nil
 	}
 	// The expression compiled by itself, so the group cannot be closed from within.
-	if re, err = regexp.Compile(`\A(?:` + t.text + `)\z`); err != nil {
-		return t, fmt.Errorf("regex %q: %v", t.text, err)
+	re, err := regexp.Compile(`\A(?:` + t.text + `)\z`)
+	if err != nil {
+		return t, fmt.Errorf("regex %q: %w", t.text, err)
 	}
 	t.re = re
 	return t, nil
