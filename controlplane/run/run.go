@@ -65,18 +65,21 @@ func Run(ctx context.Context, o Options) error {
 
 // Builder composes what a proxy sees and what its Envoy is sent: the Build of server.Options. What proxies share is made
 // once.
-func Builder() func(*mesh.World, mesh.Node) (*xdsgen.Resources, error) {
+func Builder() func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error) {
 	var mu sync.Mutex
 	var world *mesh.World
 	var cache *view.Cache
 	parts := xdsgen.NewBuilder()
-	return func(w *mesh.World, n mesh.Node) (*xdsgen.Resources, error) {
+	return func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error) {
 		mu.Lock()
 		if world != w {
 			world, cache = w, view.NewCache(w)
 		}
 		c := cache
 		mu.Unlock()
+		if delta {
+			return parts.BuildDelta(c.Of(n))
+		}
 		return parts.Build(c.Of(n))
 	}
 }

@@ -230,7 +230,7 @@ func (s *Server) rebuild(ctx context.Context, c *conn) {
 	c.mu.Lock()
 	node := c.node
 	c.mu.Unlock()
-	r, err := s.build(w, node)
+	r, err := s.build(w, node, c.state.delta)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.generation = generation
@@ -245,13 +245,13 @@ func (s *Server) rebuild(ctx context.Context, c *conn) {
 }
 
 // build calls Options.Build and turns a panic into an error: one proxy's trouble must not take the others down.
-func (s *Server) build(w *mesh.World, n mesh.Node) (r *xdsgen.Resources, err error) {
+func (s *Server) build(w *mesh.World, n mesh.Node, delta bool) (r *xdsgen.Resources, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("build resources: panic: %v", p)
 		}
 	}()
-	return s.opt.Build(w, n)
+	return s.opt.Build(w, n, delta)
 }
 
 // push sends what may be sent now. Only this stream waits if its proxy reads slowly.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -27,7 +28,11 @@ func (c *conn) dump() ([]byte, error) {
 		lds.DynamicListeners = append(lds.DynamicListeners, &adminv3.ListenersConfigDump_DynamicListener{Name: r.Name,
 			ActiveState: &adminv3.ListenersConfigDump_DynamicListenerState{VersionInfo: r.Version, Listener: r.Body, LastUpdated: at}})
 	}
-	for _, r := range c.inlineTables() {
+	inline, err := c.inlineTables()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range inline {
 		rds.DynamicRouteConfigs = append(rds.DynamicRouteConfigs,
 			&adminv3.RoutesConfigDump_DynamicRouteConfig{RouteConfig: r, LastUpdated: at})
 	}
@@ -38,19 +43,30 @@ func (c *conn) dump() ([]byte, error) {
 	return marshalDump(cds, eds, lds, rds)
 }
 
-// inlineTables are the acknowledged tables with their virtual hosts inside.
-func (c *conn) inlineTables() []*anypb.Any {
+// inlineTables are the acknowledged tables with their virtual hosts inside, the hosts named as Envoy names them.
+func (c *conn) inlineTables() ([]*anypb.Any, error) {
+	added := map[string][]*routev3.VirtualHost{}
+	for _, r := range everything(c.state.ch[hosts].acked) {
+		v := &routev3.VirtualHost{}
+		if err := r.Body.UnmarshalTo(v); err != nil {
+			return nil, fmt.Errorf("read virtual host %s: %w", r.Name, err)
+		}
+		added[r.Table] = append(added[r.Table], v)
+	}
 	var out []*anypb.Any
 	for _, r := range everything(c.state.ch[routes].acked) {
-		body := r.Body
-		if c.state.delta {
-			if inline := find(list(c.state.want, routes, false), r.Name); inline != nil {
-				body = inline.Body
-			}
+		t := &routev3.RouteConfiguration{}
+		if err := r.Body.UnmarshalTo(t); err != nil {
+			return nil, fmt.Errorf("read route table %s: %w", r.Name, err)
+		}
+		t.VirtualHosts = append(t.VirtualHosts, added[r.Name]...)
+		body, err := anypb.New(t)
+		if err != nil {
+			return nil, fmt.Errorf("pack route table %s: %w", r.Name, err)
 		}
 		out = append(out, body)
 	}
-	return out
+	return out, nil
 }
 
 func marshalDump(parts ...proto.Message) ([]byte, error) {

@@ -21,8 +21,9 @@ import (
 
 // Options of a Server. Only Build is required.
 type Options struct {
-	// Build makes what a proxy is to have. It is called concurrently, for every proxy after every publication.
-	Build func(w *mesh.World, n mesh.Node) (*xdsgen.Resources, error)
+	// Build makes what a proxy is to have. It is called concurrently, for every proxy after every publication. With delta,
+	// InlineRoutes is not looked at; without, Routes and VirtualHosts are not.
+	Build func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error)
 	// Log gets what happens; nil discards it.
 	Log *slog.Logger
 	// Now is the clock; nil is the system's.

@@ -41,8 +41,8 @@ func anyOf(t *testing.T, m proto.Message) *anypb.Any {
 }
 
 // small is one cluster and one listener whose versions are the world's domain suffix, and the module's presence.
-func small(t *testing.T) func(*mesh.World, mesh.Node) (*xdsgen.Resources, error) {
-	return func(w *mesh.World, n mesh.Node) (*xdsgen.Resources, error) {
+func small(t *testing.T) func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error) {
+	return func(w *mesh.World, n mesh.Node, _ bool) (*xdsgen.Resources, error) {
 		c, l := res("a@"+w.Settings.DomainSuffix), res("l@1", "a")
 		c.Body = anyOf(t, &clusterv3.Cluster{Name: "a"})
 		l.Body = anyOf(t, &listenerv3.Listener{Name: "l"})
@@ -251,9 +251,9 @@ func TestModuleThatDoesNotLoad(t *testing.T) {
 func TestPublicationsAreGathered(t *testing.T) {
 	var builds atomic.Int64
 	build := small(t)
-	s, c := serve(t, Options{Quiet: 20 * time.Millisecond, MaxQuiet: time.Second, Build: func(w *mesh.World, n mesh.Node) (*xdsgen.Resources, error) {
+	s, c := serve(t, Options{Quiet: 20 * time.Millisecond, MaxQuiet: time.Second, Build: func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error) {
 		builds.Add(1)
-		return build(w, n)
+		return build(w, n, delta)
 	}})
 	s.Publish(world("0"))
 	d := dial(t, c)
@@ -272,7 +272,7 @@ func TestPublicationsAreGathered(t *testing.T) {
 }
 
 func TestPanicInBuild(t *testing.T) {
-	s, c := serve(t, Options{Build: func(*mesh.World, mesh.Node) (*xdsgen.Resources, error) { panic("boom") }})
+	s, c := serve(t, Options{Build: func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error) { panic("boom") }})
 	s.Publish(world("1"))
 	d := dial(t, c)
 	d.send(&discoveryv3.DeltaDiscoveryRequest{Node: node("x"), TypeUrl: clusters.url()})
