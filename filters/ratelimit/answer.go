@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
@@ -18,7 +19,7 @@ const (
 const resourceExhausted = 8
 
 // refuse makes the reply of a refusal, in one piece of memory: a flood must be cheap to turn away.
-func (p *Policy) refuse(h *hit) *filter.Reply {
+func (p *Policy) refuse(x *filter.Exchange, h *hit) *filter.Reply {
 	wait := seconds(h.out.reset)
 	r := &struct {
 		reply   filter.Reply
@@ -43,6 +44,9 @@ func (p *Policy) refuse(h *hit) *filter.Reply {
 	}
 	if !p.headers || h.num.kind == kindConcurrency {
 		r.reply.Headers = r.headers[:1:1]
+	}
+	if strings.HasPrefix(x.Request.Value("content-type"), "application/grpc") {
+		r.reply.Body = strings.TrimSuffix(r.reply.Body, "\n") // it becomes the header grpc-message
 	}
 	return &r.reply
 }

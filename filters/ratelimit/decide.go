@@ -86,7 +86,7 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 	count(x, hits, refusal)
 	if refusal != nil {
 		x.Host.Annotate("ratelimit", refusal.limit.name)
-		return filter.Verdict{Reply: p.refuse(refusal)}
+		return filter.Verdict{Reply: p.refuse(x, refusal)}
 	}
 	p.keep(x, hits)
 	return filter.Verdict{}

@@ -153,8 +153,9 @@ func TestRefusal(t *testing.T) {
 func TestRefusalOfGRPCAndOwnStatus(t *testing.T) {
 	r := newRunner(t, Config{Limits: []Limit{{Name: "l", Requests: 1, Per: minute, Status: 503}}}, filtertest.Env())
 	passes(r, 1)
-	if got := r.Do("content-type: application/grpc").Response; got.Value(":status") != "200" || got.Value("grpc-status") != "8" {
-		t.Errorf("gRPC answer: %v", got.All())
+	res := r.Do("content-type: application/grpc")
+	if got := res.Response; got.Value(":status") != "200" || got.Value("grpc-status") != "8" || res.Reply.Body != "rate limit l reached" {
+		t.Errorf("gRPC answer: %v %q", got.All(), res.Reply.Body)
 	}
 	if got := r.Do().Status(); got != "503" {
 		t.Errorf("status %s, want 503", got)
