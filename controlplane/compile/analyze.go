@@ -24,7 +24,7 @@ func (c *compiler) analyze() {
 func (c *compiler) analyzeDestinations(r *rule) {
 	for i, route := range r.Routes {
 		for j, d := range route.Destinations {
-			c.analyzeDestination(r, d, index(r.at[i]+".route", j)+".destination")
+			c.analyzeDestination(r, d, index(r.at[i]+".route", j)+".destination", "requests on this route get 503")
 		}
 		if len(route.Mirrors) == 0 {
 			continue
@@ -32,11 +32,11 @@ func (c *compiler) analyzeDestinations(r *rule) {
 		spec := r.object.Spec.GetHttp()[httpIndex(r.at[i])]
 		for j, m := range spec.GetMirrors() {
 			d := c.destination(&r.object.Meta, "", m.GetDestination())
-			c.analyzeDestination(r, &d, index(r.at[i]+".mirrors", j)+".destination")
+			c.analyzeDestination(r, &d, index(r.at[i]+".mirrors", j)+".destination", "nothing is mirrored")
 		}
 		if m := spec.GetMirror(); m != nil {
 			d := c.destination(&r.object.Meta, "", m)
-			c.analyzeDestination(r, &d, r.at[i]+".mirror")
+			c.analyzeDestination(r, &d, r.at[i]+".mirror", "nothing is mirrored")
 		}
 	}
 }
@@ -46,19 +46,20 @@ func httpIndex(at string) (i int) {
 	return i
 }
 
-func (c *compiler) analyzeDestination(r *rule, d *mesh.Destination, path string) {
+// analyzeDestination checks one; so says what becomes of traffic to a destination that is not there.
+func (c *compiler) analyzeDestination(r *rule, d *mesh.Destination, path, so string) {
 	m := &r.object.Meta
 	svc := c.lookup(d.Hostname, r.Namespace)
 	if svc == nil {
 		c.report(m, path+".host", istio.Error, codeNotFound,
-			fmt.Sprintf("host %s is no service that namespace %s sees: requests on this route get 503", d.Hostname, r.Namespace),
+			fmt.Sprintf("host %s is no service that namespace %s sees: %s", d.Hostname, r.Namespace, so),
 			c.suggestHost(d.Hostname, r.Namespace))
 		return
 	}
 	switch {
 	case d.Port != 0 && svc.PortByNumber(d.Port) == nil:
 		c.report(m, path+".port.number", istio.Error, codeNotFound,
-			fmt.Sprintf("%s has no port %d: requests on this route get 503", d.Hostname, d.Port), "it has "+portList(svc))
+			fmt.Sprintf("%s has no port %d: %s", d.Hostname, d.Port, so), "it has "+portList(svc))
 	case d.Port == 0 && len(svc.Ports) > 1:
 		c.report(m, path, istio.Error, codePortRequired,
 			fmt.Sprintf("%s has the ports %s and the destination names none: the request's port is taken, and where there is no such port, 503",
@@ -68,11 +69,11 @@ func (c *compiler) analyzeDestination(r *rule, d *mesh.Destination, path string)
 		return
 	}
 	if p, found := c.subset(svc, d.Subset, r.Namespace); !found {
-		message := fmt.Sprintf("subset %s of %s is not defined: requests on this route get 503", d.Subset, d.Hostname)
+		message := fmt.Sprintf("subset %s of %s is not defined: %s", d.Subset, d.Hostname, so)
 		fix := fmt.Sprintf("define it in a DestinationRule for %s", d.Hostname)
 		if p != nil {
-			message = fmt.Sprintf("subset %s of %s is not defined in its DestinationRule %s/%s (%s): requests on this route get 503",
-				d.Subset, d.Hostname, p.Namespace, p.Origin.Name, originAt(p.Origin))
+			message = fmt.Sprintf("subset %s of %s is not defined in its DestinationRule %s/%s (%s): %s",
+				d.Subset, d.Hostname, p.Namespace, p.Origin.Name, originAt(p.Origin), so)
 			fix = "define it there" + nearest(d.Subset, subsetNames(p))
 		}
 		c.report(m, path+".subset", istio.Error, codeNotFound, message, fix)

@@ -26,6 +26,7 @@ type nodeFile struct {
 	Gateway    bool              `yaml:"gateway"`
 	Intercepts bool              `yaml:"intercepts"`
 	NoModule   bool              `yaml:"noModule"`
+	NoBind     bool              `yaml:"nobind"` // a gateway that no one tells where to bind
 	Ports      map[uint32]uint32 `yaml:"ports"`
 	AppAddress string            `yaml:"appAddress"`
 	// Show names the parts that view.yaml holds: settings, listeners, tables, clusters, endpoints; and globs of the
@@ -50,7 +51,9 @@ func (f nodeFile) node() mesh.Node {
 	kind := "sidecar"
 	switch {
 	case n.Gateway:
-		kind, n.BindAddress = "router", "127.0.0.1"
+		if kind = "router"; !f.NoBind {
+			n.BindAddress = "127.0.0.1"
+		}
 	case !n.Intercepts:
 		n.HTTPProxyPort = 15001
 	}
@@ -70,7 +73,7 @@ func inputs(c *golden.Case) (istio.Set, istio.Diagnostics) {
 	var sets []istio.Set
 	var diags istio.Diagnostics
 	for _, f := range c.Archive.Files {
-		if !strings.HasSuffix(f.Name, ".yaml") || strings.HasPrefix(f.Name, "node") || strings.HasPrefix(f.Name, "view") {
+		if !isInput(f.Name) {
 			continue
 		}
 		s, ds := istio.Decode(f.Name, bytes.NewReader(f.Data))
@@ -78,6 +81,10 @@ func inputs(c *golden.Case) (istio.Set, istio.Diagnostics) {
 	}
 	s, ds := istio.Merge(sets...)
 	return s, append(diags, ds...)
+}
+
+func isInput(name string) bool {
+	return strings.HasSuffix(name, ".yaml") && !strings.HasPrefix(name, "node") && !strings.HasPrefix(name, "view")
 }
 
 func nodes(t *testing.T, c *golden.Case) map[string]nodeFile {

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,6 +59,7 @@ func matchRequest(in *networking.HTTPMatchRequest) match.Request {
 		}
 		out.Headers = append(out.Headers, n)
 	}
+	slices.SortStableFunc(out.Headers, func(a, b match.Named) int { return cmp.Compare(a.Name, b.Name) })
 	for _, k := range slices.Sorted(maps.Keys(in.GetQueryParams())) {
 		out.Query = append(out.Query, named(k, in.GetQueryParams()[k]))
 	}

@@ -76,7 +76,7 @@ func (c *compiler) sticky(r *rule) *canary.Sticky {
 	if v, ok := m.Annotations[StickyAnnotation]; ok {
 		s, err := ParseSticky(v)
 		if err != nil {
-			c.report(m, "metadata.annotations."+StickyAnnotation, istio.Error, codeAnnotation, err.Error(),
+			c.report(m, annotationPath(StickyAnnotation), istio.Error, codeAnnotation, err.Error(),
 				"write header=NAME, cookie=NAME, cookie=NAME;ttl=1h;path=/, source-address or trace-id")
 		} else {
 			out = s
@@ -85,7 +85,7 @@ func (c *compiler) sticky(r *rule) *canary.Sticky {
 	}
 	if v := m.Annotations[DecisionAnnotation]; v != "" {
 		if !headerName(v) {
-			c.report(m, "metadata.annotations."+DecisionAnnotation, istio.Error, codeAnnotation,
+			c.report(m, annotationPath(DecisionAnnotation), istio.Error, codeAnnotation,
 				fmt.Sprintf("%q is no header name", v), "write a header name such as x-canary")
 			return out
 		}
@@ -93,3 +93,5 @@ func (c *compiler) sticky(r *rule) *canary.Sticky {
 	}
 	return out
 }
+
+func annotationPath(name string) string { return fmt.Sprintf("metadata.annotations[%q]", name) }
