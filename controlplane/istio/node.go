@@ -11,11 +11,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxNodes bounds one document after its aliases are expanded, so that a few lines of aliases cannot fill the memory.
-const maxNodes = 500_000
+// maxNodes bounds what the aliases of one document stand for, so that a few lines of them cannot fill the memory.
+const maxNodes = 20_000
 
 // maxDepth bounds nesting.
 const maxDepth = 200
+
+// exhausted is reader.left once the limit has been reported: nothing more of the document is read.
+const exhausted = -1 << 31
 
 type nodeKind uint8
 
@@ -168,7 +171,8 @@ func writeString(b *bytes.Buffer, s string) {
 type reader struct {
 	file  string
 	line  int // lines before this document in the file
-	left  int // nodes still allowed
+	left  int // nodes that aliases may still stand for
+	alias int // aliases around the node at hand
 	diags Diagnostics
 }
 
@@ -183,16 +187,20 @@ func (r *reader) fail(code string, pos Position, format string, args ...any) {
 // node converts y. It never returns nil: what cannot be read is null, with a diagnostic.
 func (r *reader) node(y *yaml.Node, depth int) *node {
 	n := &node{pos: r.pos(y)}
-	r.left--
+	if r.alias > 0 {
+		r.left--
+	}
 	if r.left < 0 || depth > maxDepth {
-		if r.left >= -1 {
-			r.left = -2
-			r.fail(CodeTooLarge, n.pos, "the document is too large or too deep (aliases count as what they stand for)")
+		if r.left > exhausted {
+			r.left = exhausted
+			r.fail(CodeTooLarge, n.pos, "nested too deeply, or too much behind aliases")
 		}
 		return n
 	}
 	switch y.Kind {
 	case yaml.AliasNode:
+		r.alias++
+		defer func() { r.alias-- }()
 		return r.node(y.Alias, depth+1)
 	case yaml.SequenceNode:
 		n.kind = listNode
