@@ -86,7 +86,7 @@ func TestTableEmptiesAndFills(t *testing.T) {
 	v := vhdsView(port, directHost("a:80", 200, "a"))
 	empty := build(t, vhdsView(port))
 	f := newFakeADS(t, build(t, v))
-	startWith(t, f, v.Node.ID)
+	e := startWith(t, f, v.Node.ID)
 	answers(t, port, "a", 200)
 	f.send(TypeRoute, empty.Routes)
 	f.send(TypeVirtualHost, nil, "http.80/a:80")
@@ -97,6 +97,9 @@ func TestTableEmptiesAndFills(t *testing.T) {
 	changed := build(t, vhdsView(port, directHost("a:80", 202, "a")))
 	f.send(TypeVirtualHost, changed.VirtualHosts)
 	answers(t, port, "a", 202)
+	if log := e.Log(); log != "" {
+		t.Errorf("Envoy complains:\n%s", log)
+	}
 	if n := f.refusals(); len(n) > 0 {
 		t.Error("refused:", n)
 	}
