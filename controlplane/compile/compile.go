@@ -51,7 +51,7 @@ type compiler struct {
 
 // index makes host lookups quick once all services stand.
 func (c *compiler) index() {
-	slices.SortFunc(c.world.Services, func(a, b *mesh.Service) int {
+	slices.SortStableFunc(c.world.Services, func(a, b *mesh.Service) int {
 		return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.Namespace, b.Namespace))
 	})
 	c.byHost = map[string][]*mesh.Service{}

@@ -66,23 +66,11 @@ func (c *compiler) fromSelector(s *mesh.Service) {
 			continue
 		}
 		for _, p := range s.Ports {
-			port := targetPort(p, w)
-			if s.ShortName == "" {
-				port = cmp.Or(w.Ports[p.Name], p.TargetPort) // ServiceEntry: the entry's own port of that name wins
-			}
-			if port != 0 {
+			if port := p.On(w); port != 0 {
 				c.addEndpoints(s, p.Number, workloadEndpoint(w, port))
 			}
 		}
 	}
-}
-
-// targetPort resolves a service port on one workload; 0 if the workload has no port of that name.
-func targetPort(p *mesh.Port, w *mesh.Workload) uint32 {
-	if p.TargetName != "" {
-		return w.Ports[p.TargetName]
-	}
-	return p.TargetPort
 }
 
 func workloadEndpoint(w *mesh.Workload, port uint32) *mesh.Endpoint {

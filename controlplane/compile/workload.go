@@ -37,7 +37,7 @@ func (c *compiler) workloads() {
 		e := o.Spec
 		c.world.Workloads = append(c.world.Workloads, &mesh.Workload{
 			Name: o.Name, Namespace: o.Namespace, Address: e.GetAddress(), Labels: e.GetLabels(), Ports: e.GetPorts(),
-			ServiceAccount: e.GetServiceAccount(), Ready: true, Locality: e.GetLocality(), Weight: e.GetWeight(),
+			ServiceAccount: e.GetServiceAccount(), Ready: true, Entry: true, Locality: e.GetLocality(), Weight: e.GetWeight(),
 			Origin: origin(&o.Meta, ""),
 		})
 	}

@@ -84,6 +84,18 @@ func (s *Service) PortByNumber(n uint32) *Port {
 	return nil
 }
 
+// On returns the workload's port that p leads to: a WorkloadEntry's own port of p's name, else the target port, by number or
+// by the workload's name for it. 0 if the workload has no port of that name.
+func (p *Port) On(w *Workload) uint32 {
+	if own := w.Ports[p.Name]; own != 0 && w.Entry {
+		return own
+	}
+	if p.TargetName != "" {
+		return w.Ports[p.TargetName]
+	}
+	return p.TargetPort
+}
+
 // SubsetByName returns the policy's subset, nil if it has none or p is nil.
 func (p *Policy) SubsetByName(name string) *Subset {
 	if p == nil {

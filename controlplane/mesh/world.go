@@ -109,6 +109,7 @@ type Workload struct {
 	Address         string
 	Labels          map[string]string
 	Ports           map[string]uint32 // named ports
+	Entry           bool              // a WorkloadEntry: its Ports are named by the services' ports, see Port.On
 	ServiceAccount  string
 	Ready           bool
 	Locality        string // region/zone/subzone

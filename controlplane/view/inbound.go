@@ -18,12 +18,7 @@ func (c *Cache) ports(n mesh.Node) []*mesh.Inbound {
 			continue
 		}
 		for _, p := range svc.Ports {
-			port := p.TargetPort
-			if p.TargetName != "" {
-				if port = w.Ports[p.TargetName]; port == 0 {
-					port = p.Number // no manifest tells: the usual number
-				}
-			}
+			port := ownPort(p, w)
 			if byPort[port] != nil {
 				continue
 			}
@@ -34,13 +29,16 @@ func (c *Cache) ports(n mesh.Node) []*mesh.Inbound {
 			byPort[port] = in
 		}
 	}
-	out := make([]*mesh.Inbound, 0, len(byPort))
+	var out []*mesh.Inbound
 	for _, in := range byPort {
 		out = append(out, in)
 	}
 	slices.SortFunc(out, func(a, b *mesh.Inbound) int { return cmp.Compare(a.Port, b.Port) })
 	return out
 }
+
+// ownPort is where the workload answers for a service port. A named port that no manifest has is the usual number.
+func ownPort(p *mesh.Port, w *mesh.Workload) uint32 { return cmp.Or(p.On(w), p.Number) }
 
 func serves(svc *mesh.Service, n mesh.Node) bool {
 	return svc.Namespace == n.Namespace && svc.Selector != nil && mesh.Selects(svc.Selector, n.Labels)
@@ -80,16 +78,16 @@ func (c *Cache) inboundCluster(n mesh.Node, in *mesh.Inbound) *mesh.Cluster {
 
 // behind finds the service and its port that in was made from.
 func (c *Cache) behind(n mesh.Node, in *mesh.Inbound) (*mesh.Service, uint32) {
+	w := c.workload(n)
 	for _, svc := range c.services[in.Hostname] {
 		if !serves(svc, n) {
 			continue
 		}
 		for _, p := range svc.Ports {
-			if p.TargetPort == in.Port || p.TargetName != "" {
+			if ownPort(p, w) == in.Port {
 				return svc, p.Number
 			}
 		}
-		return svc, in.Port
 	}
 	return nil, 0
 }
@@ -115,7 +113,7 @@ func (c *Cache) leadsTo(host string, n mesh.Node, port uint32) bool {
 	w := c.workload(n)
 	for _, svc := range c.services[host] {
 		if serves(svc, n) && slices.ContainsFunc(svc.Ports, func(p *mesh.Port) bool {
-			return p.TargetPort == port || p.TargetName != "" && cmp.Or(w.Ports[p.TargetName], p.Number) == port
+			return ownPort(p, w) == port
 		}) {
 			return true
 		}

@@ -58,18 +58,23 @@ func (s *scope) virtualOutbound() *mesh.Listener {
 }
 
 // tcpListeners gives each port that is not HTTP a listener of its own: on its virtual addresses, or on any address if
-// it has none and no other took the port. Without interception it is bound on the proxy's own address, for plain TCP.
+// it has none and no other took the port; but TLS without an address goes on as it came, because one port serves many
+// names there. Without interception it is bound on the proxy's own address, for plain TCP.
 func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
+	var own []*mesh.Inbound
+	if !n.Intercepts && len(s.tcp) > 0 {
+		own = s.cache.ports(n)
+	}
 	for _, t := range s.tcp {
 		if n.Intercepts {
 			addresses := single(t.service.Addresses)
-			if len(addresses) == 0 {
+			if len(addresses) == 0 && t.port.Protocol == mesh.TCP {
 				addresses = []string{"0.0.0.0"}
 			}
 			for _, a := range addresses {
 				addTCP(v, t, a, taken)
 			}
-		} else if t.port.Protocol == mesh.TCP && !ownPort(n, s.cache.ports(n), t.port.Number) {
+		} else if t.port.Protocol == mesh.TCP && !spokenFor(n, own, t.port.Number) {
 			addTCP(v, t, n.IP, taken)
 		}
 	}
@@ -86,8 +91,8 @@ func addTCP(v *mesh.View, t tcpPort, address string, taken map[string]bool) {
 	}
 }
 
-// ownPort tells whether a port on the proxy's address is spoken for: by the workload, or by the proxy itself.
-func ownPort(n mesh.Node, ports []*mesh.Inbound, port uint32) bool {
+// spokenFor tells whether a port on the proxy's address is spoken for: by the workload, or by the proxy itself.
+func spokenFor(n mesh.Node, ports []*mesh.Inbound, port uint32) bool {
 	return port == n.HTTPProxyPort || port >= 15000 && port < 15100 ||
 		slices.ContainsFunc(ports, func(in *mesh.Inbound) bool { return in.Port == port })
 }
