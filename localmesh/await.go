@@ -3,9 +3,12 @@ package localmesh
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
@@ -178,4 +181,37 @@ func awaitReady(ctx context.Context, client *http.Client, admin string, patience
 		defer resp.Body.Close()
 		return resp.StatusCode == http.StatusOK, "admin says " + resp.Status
 	})
+}
+
+// patience with a program to listen on its first port, as a readiness probe would have.
+const patience = 20 * time.Second
+
+// awaitPrograms waits until the programs of annotation mizzen.dev/exec listen, so that nothing is sent to them too early.
+// One that does not is told of, and is no reason to stop.
+func (m *mesh) awaitPrograms(ctx context.Context, c *change) {
+	var wg sync.WaitGroup
+	for _, w := range c.newWorkloads {
+		port, ok := w.plan.FirstPort()
+		if w.plan.Exec == "" || !ok {
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			address := net.JoinHostPort(w.place().Application, strconv.Itoa(int(port)))
+			err := await(ctx, patience, func(ctx context.Context) (bool, string) {
+				conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+				if err != nil {
+					return false, err.Error()
+				}
+				conn.Close()
+				return true, ""
+			})
+			if err != nil && ctx.Err() == nil {
+				m.out.say("the program of %s does not listen on %s ($MIZZEN_BIND:$PORT); what it wrote:\n%s", w.plan.Name, address,
+					tail(m.logFile(w.plan.Namespace+"."+w.plan.Name+".app"), 5))
+			}
+		}()
+	}
+	wg.Wait()
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,6 +39,9 @@ type mesh struct {
 	firstGateway string          // key of the one on 127.0.0.1
 	retiring     map[string]bool // keys of pods that the control plane is to forget
 	revision     string          // of the applied overlay, as last read
+	// source is set if the control plane reads a copy of the user's files; copying is closed when its writer has ended.
+	source  atomic.Pointer[source]
+	copying <-chan struct{}
 	// starting bounds how many Envoys initialise at once: too many on few cores and all are slow.
 	starting chan struct{}
 }
@@ -201,6 +205,7 @@ func (m *mesh) update(ctx context.Context, set istio.Set, p plan.Plan, first boo
 	if err := m.startProxies(ctx, &c); err != nil {
 		return err
 	}
+	m.awaitPrograms(ctx, &c)
 	if err := m.awaitAcknowledged(ctx); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -97,6 +98,7 @@ func (p *printer) try(s *state.State, executable string) {
 		p.say("  %s call --from %s %s", name, w, url)
 	}
 	p.say("  %s apply -f FILE     %s get vs     %s proxy-status", name, name, name)
+	p.say("what Envoys and programs write: %s", filepath.Join(s.Dir, "logs"))
 	p.say("Ctrl-C ends the mesh and leaves nothing behind.")
 }
 

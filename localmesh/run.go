@@ -39,6 +39,16 @@ func Run(ctx context.Context, o Options) (status int, err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if o.Namespace != "default" {
+		folder, err := m.copyFiles(ctx)
+		if m.copying != nil {
+			defer func() { cancel(); <-m.copying }()
+		}
+		if err != nil {
+			return 1, fmt.Errorf("read manifests: %w", err)
+		}
+		m.files = []string{folder}
+	}
 	changes, watched := m.watch(ctx)
 	defer func() { cancel(); <-watched.done }()
 	select {
@@ -93,7 +103,7 @@ func (m *mesh) begin(ctx context.Context, c configuration) error {
 	if len(p.Workloads) == 0 {
 		m.out.say("no workloads in %s", cmp.Or(joined(m.o.Files), "the manifests"))
 	}
-	m.out.diagnostics(slices.Concat(c.diags, diags)) // early: they may be why the rest fails
+	m.out.diagnostics(m.original(slices.Concat(c.diags, diags))) // early: they may be why the rest fails
 	if err := m.update(ctx, c.set, p, true); err != nil {
 		return err
 	}
@@ -159,6 +169,7 @@ func (m *mesh) report(ctx context.Context, c configuration, planned istio.Diagno
 	if ds, err := m.cp.Diagnostics(ctx); err == nil {
 		all = append(all, ds...)
 	}
+	all = m.original(all)
 	all.Sort()
 	m.out.diagnostics(all)
 }

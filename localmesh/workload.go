@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"sigs.k8s.io/yaml"
@@ -37,6 +38,10 @@ type workload struct {
 // fingerprint is all of a workload that its processes were started with.
 func fingerprint(w *plan.Workload) string {
 	c := *w
+	c.Ports = slices.Clone(w.Ports)
+	for i := range c.Ports {
+		c.Ports[i].Name = "" // a Service that comes later may name it: nothing to start again for
+	}
 	if c.Exec == "" {
 		c.Services = nil // only a program's environment has them
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/compile"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
@@ -90,9 +91,14 @@ func settle(ctx context.Context, cmd *cobra.Command, s *state.State, revision st
 	if err != nil {
 		return err
 	}
-	diags = concerning(diags, set)
-	printDiagnostics(cmd.ErrOrStderr(), diags)
-	if worst, _ := diags.Worst(); worst == istio.Error {
+	var rejected istio.Diagnostics
+	for _, d := range concerning(diags, set) {
+		if d.Code == server.CodeRejected { // the rest was told before it was applied
+			rejected = append(rejected, d)
+		}
+	}
+	printDiagnostics(cmd.ErrOrStderr(), rejected)
+	if len(rejected) > 0 {
 		return fmt.Errorf("apply: proxies rejected it; they keep their last good configuration")
 	}
 	return nil

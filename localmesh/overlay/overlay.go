@@ -193,6 +193,16 @@ func Await(ctx context.Context, s *state.State, revision string) error {
 	}
 }
 
+// Explicit is the object as JSON, as the user wrote it, with its namespace.
+func Explicit(m *istio.Meta) ([]byte, error) {
+	object, err := decode(m.Raw)
+	if err != nil {
+		return nil, err
+	}
+	metadata(object, m)
+	return json.Marshal(object)
+}
+
 // Resource writes an object's name as kubectl does: kind.group/name.
 func Resource(r istio.Ref) string {
 	name := strings.ToLower(r.Kind)
@@ -214,7 +224,7 @@ func WithNamespace(set istio.Set, namespace string) istio.Set {
 			continue
 		}
 		meta, _ := object["metadata"].(map[string]any)
-		if ns, _ := meta["namespace"].(string); ns == "" {
+		if ns, _ := meta["namespace"].(string); ns == "" && m.Namespace != namespace {
 			m.Namespace = namespace
 		}
 	}

@@ -45,7 +45,7 @@ func (w *Workload) Env(base []string, at Place) []string {
 	if at.Proxy != "" {
 		vars["HTTP_PROXY"], vars["http_proxy"] = at.Proxy, at.Proxy
 	}
-	if p, ok := w.firstPort(); ok {
+	if p, ok := w.FirstPort(); ok {
 		vars["PORT"] = fmt.Sprint(p)
 	}
 	out := make([]string, 0, len(vars))
@@ -55,8 +55,8 @@ func (w *Workload) Env(base []string, at Place) []string {
 	return out
 }
 
-// firstPort is the first that the manifest names, not the lowest.
-func (w *Workload) firstPort() (uint32, bool) {
+// FirstPort is the first that the manifest names, not the lowest.
+func (w *Workload) FirstPort() (uint32, bool) {
 	for _, c := range w.Spec.Containers {
 		if len(c.Ports) > 0 {
 			return uint32(c.Ports[0].ContainerPort), true

@@ -148,7 +148,7 @@ spec:
   selector: {app: istio-ingressgateway}
   servers:
   - {port: {number: 80, name: http, protocol: HTTP}, hosts: ["b.example"]}
-  - {port: {number: 31400, name: tcp, protocol: TCP}, hosts: ["*"]}
+  - {port: {number: 31400, name: http-2, protocol: HTTP}, hosts: ["b.example"]}
 ---
 apiVersion: networking.istio.io/v1
 kind: Gateway
