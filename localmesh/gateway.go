@@ -51,7 +51,8 @@ func (m *mesh) newGateway(p *plan.Gateway) (*gateway, error) {
 				return nil, fmt.Errorf("bind gateway port: %w; name another with --gateway-port or --gateway-tls-port", err)
 			}
 		}
-		if g.ports[server], err = loopback.Choose(g.address, wanted); err != nil {
+		// The next numbers are easier to remember than any free one.
+		if g.ports[server], err = loopback.Choose(g.address, wanted, wanted+1, wanted+2, wanted+3, wanted+4); err != nil {
 			return nil, fmt.Errorf("bind gateway port: %w", err)
 		}
 	}
