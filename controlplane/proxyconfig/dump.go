@@ -68,7 +68,7 @@ func Parse(r io.Reader) (*Dump, error) {
 	var top struct {
 		Configs []section `json:"configs"`
 	}
-	if err := decode(raw, &top); err != nil {
+	if err := json.Unmarshal(raw, &top); err != nil {
 		return nil, fmt.Errorf("read config dump: %w", err)
 	}
 	if len(top.Configs) == 0 {
@@ -131,6 +131,35 @@ func appendSome(list []json.RawMessage, raw json.RawMessage) []json.RawMessage {
 		return list
 	}
 	return append(list, raw)
+}
+
+// UnmarshalJSON understands both spellings, and leaves the resources inside as they are.
+func (s *section) UnmarshalJSON(raw []byte) error {
+	type plain section
+	return decodeOuter(raw, (*plain)(s))
+}
+
+// UnmarshalJSON understands both spellings, and leaves the resource inside as it is.
+func (e *entry) UnmarshalJSON(raw []byte) error {
+	type plain entry
+	return decodeOuter(raw, (*plain)(e))
+}
+
+// decodeOuter reads an object whose own field names are in either spelling.
+func decodeOuter(raw []byte, into any) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return err
+	}
+	out := make(map[string]json.RawMessage, len(fields))
+	for k, v := range fields {
+		out[snakeKey(k)] = v
+	}
+	again, err := json.Marshal(out)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(again, into)
 }
 
 // decode reads JSON with field names in either spelling.

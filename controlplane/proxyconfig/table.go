@@ -18,7 +18,8 @@ type Table struct {
 
 // Write prints the table as istioctl does, in columns.
 func (t Table) Write(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 8, 5, ' ', 0)
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 8, 5, ' ', 0)
 	for _, row := range append([][]string{t.Header}, t.Rows...) {
 		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
 			return fmt.Errorf("print table: %w", err)
@@ -26,6 +27,11 @@ func (t Table) Write(w io.Writer) error {
 	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("print table: %w", err)
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return fmt.Errorf("print table: %w", err)
+		}
 	}
 	return nil
 }
