@@ -36,7 +36,7 @@ func validateRateLimit(o *Object[*RateLimit]) Diagnostics {
 	return v.diags
 }
 
-// targetGroups are the kinds that a RateLimit may target, and their groups.
+// targetGroup is the group of a kind that a RateLimit may target; false for other kinds.
 func targetGroup(kind string) (string, bool) {
 	switch kind {
 	case "Service":
@@ -64,13 +64,7 @@ func (v *validator) targetRef(t TargetRef, path string) {
 
 func (v *validator) limit(l *RateLimitRule, path string) {
 	for i, m := range l.Match {
-		p := index(path+".match", i)
-		v.request(m, p)
-		for _, f := range []string{"gateways", "sourceLabels", "sourceNamespace"} {
-			if v.has(p + "." + f) {
-				v.trap(p+"."+f, "is not looked at in a RateLimit", "choose the proxies with selector or targetRefs")
-			}
-		}
+		v.request(m, index(path+".match", i)) // compile says which conditions do not bear on a limit
 	}
 	for i, k := range l.Key {
 		v.key(k, index(path+".key", i))
@@ -79,8 +73,11 @@ func (v *validator) limit(l *RateLimitRule, path string) {
 		v.fail(path+".requests", "must be at least 1", "to refuse everything write a VirtualService with directResponse")
 	}
 	if v.required(path+".per", l.Per) {
-		if d, err := Per(l.Per); err != nil || d <= 0 {
+		switch d, err := Per(l.Per); {
+		case err != nil:
 			v.fail(path+".per", fmt.Sprintf("%q is not a span of time", l.Per), "write second, minute, hour, day, or a duration such as 10s")
+		case d < time.Millisecond:
+			v.fail(path+".per", fmt.Sprintf("must be at least 1ms, got %s", d), "")
 		}
 	}
 	v.oneOf(path+".scope", l.Scope, "local", "global")

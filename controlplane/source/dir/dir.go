@@ -180,11 +180,15 @@ func (s *state) accept(name string, set istio.Set, diags istio.Diagnostics, old 
 	return f
 }
 
-// blame finds the Error for which an object may be missing: one that names it, or one that names no object (then the object
-// may stand in the part that could not be read).
+// blame finds the Error for which an object may be missing: one that names it; one that names no object (then the object may
+// stand in the part that could not be read); or one that could not make out the kind of an object of that name.
 func blame(diags istio.Diagnostics, ref istio.Ref) (istio.Diagnostic, bool) {
 	for _, d := range diags {
-		if d.Severity == istio.Error && (d.Object.Name == ref.Name || d.Object.Name == "") {
+		if d.Severity != istio.Error {
+			continue
+		}
+		unclear := d.Object.Name == ref.Name && (d.Code == istio.CodeUnknownKind || d.Code == istio.CodeNoKind)
+		if d.Object == ref || d.Object.Name == "" || unclear {
 			return d, true
 		}
 	}
