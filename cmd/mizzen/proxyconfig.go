@@ -142,7 +142,7 @@ func (s *envoySource) print(w io.Writer, v view) error {
 		}
 	case "", "table":
 	default:
-		return usagef("read --output: %q is none of table, short, json, yaml", s.output)
+		return badOutput(s.output, "table", "short", "json", "yaml")
 	}
 	t, err := table()
 	if err != nil {
@@ -252,7 +252,7 @@ func newPCBootstrap(src *envoySource) *cobra.Command {
 			}
 			return v.Write(w)
 		}
-		return usagef("read --output: %q is none of table, short, json, yaml", src.output)
+		return badOutput(src.output, "table", "short", "json", "yaml")
 	})
 }
 
@@ -267,7 +267,7 @@ func newPCAll(src *envoySource) *cobra.Command {
 		case "", "table", "short":
 			return src.sections(cmd.Context(), w, d, args)
 		}
-		return usagef("read --output: %q is none of table, short, json, yaml", src.output)
+		return badOutput(src.output, "table", "short", "json", "yaml")
 	})
 }
 

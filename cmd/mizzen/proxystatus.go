@@ -81,7 +81,7 @@ func printStatus(w io.Writer, raw []byte, control, output string, names []string
 	case output == "short":
 		return proxyconfig.ShortStatusTable(proxies, control).Write(w)
 	case output != "table":
-		return usagef("read --output: %q is none of table, short, json, yaml", output)
+		return badOutput(output, "table", "short", "json", "yaml")
 	case len(names) > 0:
 		return printOne(w, proxies[0])
 	}

@@ -93,7 +93,7 @@ func printFindings(cmd *cobra.Command, ds istio.Diagnostics, output, what string
 	case "table", "log":
 		return printLines(w, ds, what)
 	}
-	return usagef("read --output: %q is none of table, json, yaml", output)
+	return badOutput(output, "table", "json", "yaml")
 }
 
 func printLines(w io.Writer, ds istio.Diagnostics, what string) error {
