@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"regexp"
@@ -35,7 +36,33 @@ func split(text string) []document {
 		at = next
 		line++
 	}
-	return append(docs, document{text[start:], startLine})
+	docs = append(docs, document{text[start:], startLine})
+	if len(docs) == 1 {
+		return values(docs[0])
+	}
+	return docs
+}
+
+// values cuts a stream of JSON objects, one after the other without a marker, as kubectl and jq write them.
+func values(d document) []document {
+	if !strings.HasPrefix(strings.TrimLeft(d.text, " \t\r\n"), "{") {
+		return []document{d}
+	}
+	var docs []document
+	dec := json.NewDecoder(strings.NewReader(d.text))
+	for at := 0; ; {
+		var raw json.RawMessage
+		err := dec.Decode(&raw)
+		if errors.Is(err, io.EOF) && len(docs) > 0 {
+			return docs
+		}
+		if err != nil { // not JSON after all: YAML's flow style begins alike
+			return []document{d}
+		}
+		end := int(dec.InputOffset())
+		docs = append(docs, document{d.text[at:end], d.line + strings.Count(d.text[:at], "\n")})
+		at = end
+	}
 }
 
 func marker(line string) bool {

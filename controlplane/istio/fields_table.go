@@ -1,5 +1,7 @@
 package istio
 
+import "slices"
+
 // supportRule is one line of the support table: fields of one message of Istio's API, wherever that message stands.
 type supportRule struct {
 	message string // without its package
@@ -20,22 +22,32 @@ const (
 // supportRules is THE support table. A field of the API that it does not name fails a test, and so does a name that the API
 // does not have. To support a field, change its line here; architecture.md says what else.
 func supportRules() []supportRule {
-	yes := func(message, fields string) supportRule { return supportRule{message: message, fields: fields} }
-	no := func(message, fields, reason string) supportRule {
-		return supportRule{message: message, fields: fields, status: Rejected, reason: reason}
-	}
-	idle := func(message, fields, reason string) supportRule {
-		return supportRule{message: message, fields: fields, status: Ignored, reason: reason}
-	}
-	word := func(message, fields string) supportRule {
-		return supportRule{message: message, fields: fields, status: Descriptive, reason: "for people; nothing depends on it"}
-	}
-	old := func(message, fields, now string) supportRule {
-		return supportRule{message: message, fields: fields, status: Obsolete, reason: "read as " + now}
-	}
-	refuse := func(message, field, values, reason string) supportRule {
-		return supportRule{message: message, fields: field, values: values, reason: reason}
-	}
+	return slices.Concat(virtualServiceRules(), destinationRuleRules(), gatewayRules(), serviceEntryRules(), sidecarRules(), meshConfigRules())
+}
+
+func yes(message, fields string) supportRule { return supportRule{message: message, fields: fields} }
+
+func no(message, fields, reason string) supportRule {
+	return supportRule{message: message, fields: fields, status: Rejected, reason: reason}
+}
+
+func idle(message, fields, reason string) supportRule {
+	return supportRule{message: message, fields: fields, status: Ignored, reason: reason}
+}
+
+func word(message, fields string) supportRule {
+	return supportRule{message: message, fields: fields, status: Descriptive, reason: "for people; nothing depends on it"}
+}
+
+func old(message, fields, now string) supportRule {
+	return supportRule{message: message, fields: fields, status: Obsolete, reason: "read as " + now}
+}
+
+func refuse(message, field, values, reason string) supportRule {
+	return supportRule{message: message, fields: field, values: values, reason: reason}
+}
+
+func virtualServiceRules() []supportRule {
 	return []supportRule{
 		yes("VirtualService", "hosts gateways http exportTo"),
 		no("VirtualService", "tls tcp", needsL4),
@@ -65,7 +77,11 @@ func supportRules() []supportRule {
 		yes("HTTPMirrorPolicy", "destination percentage"),
 		yes("CorsPolicy", "allowOrigins allowMethods allowHeaders exposeHeaders maxAge allowCredentials unmatchedPreflights"),
 		old("CorsPolicy", "allowOrigin", "allowOrigins with exact"),
+	}
+}
 
+func destinationRuleRules() []supportRule {
+	return []supportRule{
 		yes("DestinationRule", "host trafficPolicy subsets exportTo workloadSelector"),
 		yes("type.WorkloadSelector", "matchLabels"),
 		yes("Subset", "name labels trafficPolicy"),
@@ -96,7 +112,11 @@ func supportRules() []supportRule {
 		yes("ClientTLSSettings", "mode"),
 		refuse("ClientTLSSettings", "mode", "SIMPLE MUTUAL ISTIO_MUTUAL", needsTLS),
 		idle("ClientTLSSettings", "clientCertificate privateKey caCertificates credentialName subjectAltNames sni insecureSkipVerify caCrl", "there is no TLS with mode DISABLE"),
+	}
+}
 
+func gatewayRules() []supportRule {
+	return []supportRule{
 		yes("Gateway", "servers selector"),
 		yes("Server", "port bind hosts tls"),
 		word("Server", "name"),
@@ -107,7 +127,11 @@ func supportRules() []supportRule {
 		refuse("Port", "protocol", "TCP MONGO MYSQL REDIS UDP", needsL4),
 		yes("ServerTLSSettings", "httpsRedirect"),
 		no("ServerTLSSettings", "*", needsTLS),
+	}
+}
 
+func serviceEntryRules() []supportRule {
+	return []supportRule{
 		yes("ServiceEntry", "hosts addresses ports location resolution endpoints workloadSelector exportTo"),
 		refuse("ServiceEntry", "resolution", "DYNAMIC_DNS", notYet+"write DNS and name the hosts"),
 		idle("ServiceEntry", "subjectAltNames", "certificates are not checked: "+needsTLS),
@@ -115,7 +139,11 @@ func supportRules() []supportRule {
 		yes("WorkloadSelector", "labels"),
 		yes("WorkloadEntry", "address ports labels locality weight serviceAccount"),
 		idle("WorkloadEntry", "network", noNetwork),
+	}
+}
 
+func sidecarRules() []supportRule {
+	return []supportRule{
 		yes("Sidecar", "workloadSelector egress outboundTrafficPolicy"),
 		no("Sidecar", "ingress", notYet+"a workload's ports come from its Services"),
 		no("Sidecar", "inboundConnectionPool", notYet+"inbound connections have no limits"),
@@ -126,7 +154,11 @@ func supportRules() []supportRule {
 		no("SidecarPort", "targetPort", "it never had an effect"),
 		yes("OutboundTrafficPolicy", "mode"),
 		no("OutboundTrafficPolicy", "egressProxy", notYet+"route to the egress gateway with a VirtualService"),
+	}
+}
 
+func meshConfigRules() []supportRule {
+	return []supportRule{
 		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig"),
 		idle("MeshConfig", "*", "not in this version"),
 		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
