@@ -38,6 +38,9 @@ func routeMatch(r *mesh.BoundRoute) (*routev3.RouteMatch, error) {
 	if out.Headers, err = headerMatchers(&q); err != nil {
 		return nil, err
 	}
+	if out.Cookies, err = cookieMatchers(q.Cookies); err != nil {
+		return nil, err
+	}
 	if out.QueryParameters, err = queryMatchers(q.Query); err != nil {
 		return nil, err
 	}
@@ -91,13 +94,6 @@ func headerMatchers(q *match.Request) ([]*routev3.HeaderMatcher, error) {
 		}
 		out = append(out, h)
 	}
-	for _, n := range q.Cookies {
-		h, err := cookieMatcher(n)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, h)
-	}
 	return out, nil
 }
 
@@ -119,32 +115,23 @@ func headerMatcher(name string, s match.String) (*routev3.HeaderMatcher, error) 
 	return out, nil
 }
 
-// cookieMatcher matches one cookie by a regular expression over the cookie header. Envoy has a cookie matcher of its
-// own only in versions later than those we support.
-func cookieMatcher(n match.Named) (*routev3.HeaderMatcher, error) {
-	value := ""
-	switch s := n.String; {
-	case s.Present || s.Absent:
-		value = "[^;]*"
-	case s.Exact != nil:
-		value = regexp.QuoteMeta(*s.Exact)
-	case s.Prefix != nil:
-		value = regexp.QuoteMeta(*s.Prefix) + "[^;]*"
-	case s.Suffix != nil:
-		value = "[^;]*" + regexp.QuoteMeta(*s.Suffix)
-	case s.Regex != nil:
-		value = "(?:" + *s.Regex + ")"
-	default:
-		return nil, fmt.Errorf("match cookie %s: empty condition", n.Name)
+// cookieMatchers translates conditions on cookies. Envoy has no presence match for them; an inverted match of any value
+// holds where the cookie is absent.
+func cookieMatchers(in []match.Named) ([]*routev3.CookieMatcher, error) {
+	var out []*routev3.CookieMatcher
+	for _, n := range in {
+		s := n.String
+		if s.Present || s.Absent {
+			any := ".*"
+			s = match.String{Regex: &any, Invert: s.Invert != s.Absent}
+		}
+		m, err := stringMatcher(s)
+		if err != nil {
+			return nil, fmt.Errorf("match cookie %s: %w", n.Name, err)
+		}
+		out = append(out, &routev3.CookieMatcher{Name: n.Name, StringMatch: m, InvertMatch: s.Invert})
 	}
-	return &routev3.HeaderMatcher{
-		Name:        "cookie",
-		InvertMatch: n.Invert != n.Absent,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regex(`(?:.*;\s*)?` + regexp.QuoteMeta(n.Name) + `="?` + value + `"?\s*(?:;.*)?`)},
-		}},
-		TreatMissingHeaderAsEmpty: n.Invert || n.Absent,
-	}, nil
+	return out, nil
 }
 
 func queryMatchers(in []match.Named) ([]*routev3.QueryParameterMatcher, error) {

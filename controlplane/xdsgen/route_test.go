@@ -61,6 +61,8 @@ func TestMatch(t *testing.T) {
 		"without":       {match.Request{Headers: []match.Named{{Name: "a", String: match.String{Regex: ptr(".*"), Invert: true, AbsentAsEmpty: true}}}}, `prefix: "/" headers { name: "a" string_match { safe_regex { regex: ".*" } } invert_match: true treat_missing_header_as_empty: true }`},
 		"without any":   {match.Request{Headers: []match.Named{{Name: "a", String: match.String{Present: true, Invert: true, AbsentAsEmpty: true}}}}, `prefix: "/" headers { name: "a" present_match: true invert_match: true }`},
 		"query":         {match.Request{Query: []match.Named{{Name: "q", String: *prefix("x")}}}, `prefix: "/" query_parameters { name: "q" string_match { prefix: "x" } }`},
+		"cookie":        {match.Request{Cookies: []match.Named{{Name: "u", String: *exact("x")}}}, `prefix: "/" cookies { name: "u" string_match { exact: "x" } }`},
+		"no cookie":     {match.Request{Cookies: []match.Named{{Name: "u", String: match.String{Absent: true}}}}, `prefix: "/" cookies { name: "u" string_match { safe_regex { regex: ".*" } } invert_match: true }`},
 		"query present": {match.Request{Query: []match.Named{{Name: "q", String: match.String{Present: true}}}}, `prefix: "/" query_parameters { name: "q" present_match: true }`},
 	} {
 		t.Run(name, func(t *testing.T) {

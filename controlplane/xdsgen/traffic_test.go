@@ -121,6 +121,7 @@ func (m *trafficMesh) hosts() []*mesh.VirtualHost {
 			&mesh.BoundRoute{Match: path(prefix("/old")), Route: &mesh.Route{Redirect: &mesh.Redirect{Authority: "new", Prefix: "/fresh", Code: 302}}}),
 		host("cookies",
 			&mesh.BoundRoute{Match: &mesh.Match{Request: match.Request{Cookies: []match.Named{{Name: "user", String: *exact("a.b")}}}}, Route: &mesh.Route{Direct: &mesh.DirectResponse{Status: 201}}},
+			&mesh.BoundRoute{Match: &mesh.Match{Request: match.Request{Cookies: []match.Named{{Name: "user", String: match.String{Absent: true}}}}}, Route: &mesh.Route{Direct: &mesh.DirectResponse{Status: 203}}},
 			&mesh.BoundRoute{Route: &mesh.Route{Direct: &mesh.DirectResponse{Status: 202}}}),
 		host("mirror", &mesh.BoundRoute{Route: &mesh.Route{}, Clusters: to("v1"), Mirrors: []*mesh.MirrorCluster{{Cluster: "copies", PPM: 1_000_000}}}),
 		host("half", &mesh.BoundRoute{Route: &mesh.Route{}, Clusters: to("half")}),
@@ -197,7 +198,7 @@ func checkRewrite(t *testing.T, m *trafficMesh) {
 	if a := m.get("rewrite", "/old/a"); a.Status != 302 || a.Header.Get("location") != "http://new/fresh/a" {
 		t.Errorf("%d %s", a.Status, a.Header.Get("location"))
 	}
-	for cookie, want := range map[string]int{"user=a.b": 201, "x=1; user=a.b; y=2": 201, "user=aXb": 202, "other=user=a.b": 202, "xuser=a.b": 202, "user=a.bc": 202, "": 202} {
+	for cookie, want := range map[string]int{"user=a.b": 201, "x=1; user=a.b; y=2": 201, "user=aXb": 202, "other=user=a.b": 203, "xuser=a.b": 203, "user=a.bc": 202, "": 203} {
 		if a := m.get("cookies", "/", "cookie: "+cookie); a.Status != want {
 			t.Errorf("cookie %q: %d, want %d", cookie, a.Status, want)
 		}
