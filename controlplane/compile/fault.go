@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
@@ -35,6 +36,10 @@ func (c *compiler) fault(m *istio.Meta, path string, in *networking.HTTPFaultInj
 		}
 	}
 	if out.Delay == nil && out.Abort == nil {
+		return nil
+	}
+	if err := (&fault.Config{Rules: []fault.Rule{*out}}).Validate(); err != nil {
+		c.report(m, path, istio.Error, istio.CodeSchema, fmt.Sprintf("the fault is left out: %v", err), "")
 		return nil
 	}
 	return out

@@ -13,7 +13,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
-// matchRule lowers one HTTPMatchRequest.
+// matchRule lowers one HTTPMatchRequest; nil if it is none that the filters can evaluate, which a diagnostic then says.
 func (c *compiler) matchRule(m *istio.Meta, path string, in *networking.HTTPMatchRequest) *mesh.Match {
 	out := &mesh.Match{
 		Request:         matchRequest(in),
@@ -28,6 +28,10 @@ func (c *compiler) matchRule(m *istio.Meta, path string, in *networking.HTTPMatc
 	}
 	if len(out.SourceLabels) == 0 {
 		out.SourceLabels = nil
+	}
+	if _, err := match.Compile(out.Request); err != nil {
+		c.report(m, path, istio.Error, istio.CodeSchema, fmt.Sprintf("the match is left out: %v", err), "")
+		return nil
 	}
 	return out
 }

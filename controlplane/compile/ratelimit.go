@@ -33,7 +33,12 @@ func (c *compiler) rateLimits() {
 					"write for example requests: 10 and per: second")
 				continue
 			}
-			l.Config.Limits = append(l.Config.Limits, c.limit(&o.Meta, path, i, r, per))
+			limits := append(slices.Clone(l.Config.Limits), c.limit(&o.Meta, path, i, r, per))
+			if err := (&ratelimit.Config{Limits: limits}).Validate(); err != nil {
+				c.report(&o.Meta, path, istio.Error, istio.CodeSchema, fmt.Sprintf("the limit is left out: %v", err), "")
+				continue
+			}
+			l.Config.Limits = limits
 		}
 		if len(l.Config.Limits) > 0 {
 			c.world.Limits = append(c.world.Limits, l)

@@ -22,7 +22,12 @@ func (c *compiler) route(m *istio.Meta, path string, in *networking.HTTPRoute, s
 		Origin:  origin(m, path),
 	}
 	for i, h := range in.GetMatch() {
-		r.Matches = append(r.Matches, c.matchRule(m, index(path+".match", i), h))
+		if out := c.matchRule(m, index(path+".match", i), h); out != nil {
+			r.Matches = append(r.Matches, out)
+		}
+	}
+	if len(in.GetMatch()) > 0 && len(r.Matches) == 0 {
+		return nil
 	}
 	switch {
 	case in.GetRedirect() != nil:

@@ -18,9 +18,20 @@ const (
 	DecisionAnnotation = "mizzen.dev/decision-header"
 )
 
-// ParseSticky reads "header=x-user", "cookie=name", "cookie=name;ttl=1h;path=/" (a cookie with ttl is set when it is
+// ParseSticky reads and validates "header=x-user", "cookie=name", "cookie=name;ttl=1h;path=/" (a cookie with ttl is set when it is
 // absent; ttl=0s is a session cookie), "source-address" or "trace-id".
 func ParseSticky(v string) (*canary.Sticky, error) {
+	s, err := parseSticky(v)
+	if err != nil {
+		return nil, err
+	}
+	if err := (&canary.Config{Sticky: s}).Validate(); err != nil {
+		return nil, fmt.Errorf("%q: %w", v, err)
+	}
+	return s, nil
+}
+
+func parseSticky(v string) (*canary.Sticky, error) {
 	parts := strings.Split(v, ";")
 	kind, arg, has := strings.Cut(strings.TrimSpace(parts[0]), "=")
 	s := &canary.Sticky{}

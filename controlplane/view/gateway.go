@@ -19,8 +19,6 @@ func (b bind) name() string { return b.gateway.Namespace + "/" + b.gateway.Name 
 // gateway adds a listener and a table for each HTTP port of the Gateways that select the node. Without any there is
 // no listener; without a rule the table has no host and every request gets 404.
 func (s *scope) gateway(v *mesh.View, n mesh.Node) {
-	v.Clusters = append(v.Clusters, s.clusters...)
-	v.Endpoints = append(v.Endpoints, s.endpoints...)
 	byPort := map[uint32][]bind{}
 	for _, g := range s.cache.world.Gateways {
 		if !mesh.Selects(g.Selector, n.Labels) {

@@ -16,11 +16,8 @@ const (
 	inboundPort  = 15006
 )
 
-// sidecarOutbound adds the scope's shared parts and the listeners before them.
+// sidecarOutbound adds the listeners before the scope's tables and clusters.
 func (s *scope) sidecarOutbound(v *mesh.View, n mesh.Node) {
-	v.Tables = append(v.Tables, s.tables...)
-	v.Clusters = append(v.Clusters, s.clusters...)
-	v.Endpoints = append(v.Endpoints, s.endpoints...)
 	tr := tracer(v)
 	if n.HTTPProxyPort != 0 {
 		v.Listeners = append(v.Listeners, &mesh.Listener{

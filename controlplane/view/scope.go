@@ -46,6 +46,9 @@ func newScope(c *Cache, n mesh.Node, sc *mesh.Sidecar) *scope {
 	if !n.Gateway {
 		s.buildTables()
 	}
+	slices.SortFunc(s.tables, byTable)
+	slices.SortFunc(s.clusters, byCluster)
+	slices.SortFunc(s.endpoints, byGroup)
 	return s
 }
 

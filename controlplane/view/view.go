@@ -23,14 +23,29 @@ func (c *Cache) Of(n mesh.Node) *mesh.View {
 		s.sidecarOutbound(v, n)
 		c.inbound(v, n)
 	}
-	finish(v)
+	share(v, s)
 	return v
 }
 
-// finish sorts the lists.
-func finish(v *mesh.View) {
+// share adds to the view the scope's lists, which are sorted, and keeps them so for what is the proxy's own.
+func share(v *mesh.View, s *scope) {
+	v.Tables = merged(s.tables, v.Tables, byTable)
+	v.Clusters = merged(s.clusters, v.Clusters, byCluster)
+	v.Endpoints = merged(s.endpoints, v.Endpoints, byGroup)
 	slices.SortFunc(v.Listeners, func(a, b *mesh.Listener) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(v.Tables, func(a, b *mesh.RouteTable) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(v.Clusters, func(a, b *mesh.Cluster) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(v.Endpoints, func(a, b *mesh.EndpointGroup) int { return cmp.Compare(a.Cluster, b.Cluster) })
+}
+
+func byTable(a, b *mesh.RouteTable) int    { return cmp.Compare(a.Name, b.Name) }
+func byCluster(a, b *mesh.Cluster) int     { return cmp.Compare(a.Name, b.Name) }
+func byGroup(a, b *mesh.EndpointGroup) int { return cmp.Compare(a.Cluster, b.Cluster) }
+
+// merged inserts the few of extra into a copy of sorted.
+func merged[T any](sorted, extra []T, order func(a, b T) int) []T {
+	out := make([]T, len(sorted), len(sorted)+len(extra))
+	copy(out, sorted)
+	for _, e := range extra {
+		i, _ := slices.BinarySearchFunc(out, e, order)
+		out = slices.Insert(out, i, e)
+	}
+	return out
 }
