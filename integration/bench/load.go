@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -73,41 +72,56 @@ func serve(c net.Conn) {
 	}
 }
 
-// load sends requests over keep-alive connections, one at a time on each, for about d, and returns how many were
-// answered with 200. Any other answer is an error.
-func load(ctx context.Context, addr string, connections int, d time.Duration) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	var n atomic.Int64
-	errs := make(chan error, connections)
+// client is one keep-alive connection.
+type client struct {
+	c net.Conn
+	r *bufio.Reader
+}
+
+func dial(addr string, connections int) ([]*client, error) {
+	var all []*client
 	for range connections {
-		go func() { errs <- client(ctx, addr, &n) }()
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			hangUp(all)
+			return nil, err
+		}
+		all = append(all, &client{c, bufio.NewReaderSize(c, 4096)})
+	}
+	return all, nil
+}
+
+func hangUp(all []*client) {
+	for _, c := range all {
+		c.c.Close()
+	}
+}
+
+// load sends requests on every connection, one at a time on each, for about d, and returns how many were answered
+// with 200. Any other answer is an error.
+func load(clients []*client, d time.Duration) (int64, error) {
+	end := time.Now().Add(d)
+	var n atomic.Int64
+	errs := make(chan error, len(clients))
+	for _, c := range clients {
+		go func() { errs <- c.run(end, &n) }()
 	}
 	var all error
-	for range connections {
+	for range clients {
 		all = errors.Join(all, <-errs)
-	}
-	if all == nil && errors.Is(ctx.Err(), context.Canceled) {
-		all = ctx.Err()
 	}
 	return n.Load(), all
 }
 
-func client(ctx context.Context, addr string, n *atomic.Int64) error {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
+func (c *client) run(end time.Time, n *atomic.Int64) error {
+	if err := c.c.SetDeadline(end.Add(10 * time.Second)); err != nil {
 		return err
 	}
-	defer c.Close()
-	r := bufio.NewReaderSize(c, 4096)
-	for ctx.Err() == nil {
-		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	for time.Now().Before(end) {
+		if _, err := io.WriteString(c.c, request); err != nil {
 			return err
 		}
-		if _, err := io.WriteString(c, request); err != nil {
-			return err
-		}
-		if err := readResponse(r); err != nil {
+		if err := readResponse(c.r); err != nil {
 			return err
 		}
 		n.Add(1)

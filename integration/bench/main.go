@@ -3,9 +3,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,16 +20,17 @@ import (
 )
 
 type options struct {
-	rounds, connections int
-	round               time.Duration
-	parts               bool
+	rounds, turns, connections int
+	turn                       time.Duration
+	parts                      bool
 }
 
 func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 9, "rounds of each setup")
 	flag.IntVar(&o.connections, "connections", 16, "keep-alive connections")
-	flag.DurationVar(&o.round, "round", 2*time.Second, "length of a round")
+	flag.IntVar(&o.turns, "turns", 10, "turns of each setup in a round")
+	flag.DurationVar(&o.turn, "turn", 100*time.Millisecond, "length of a turn")
 	flag.BoolVar(&o.parts, "parts", false, "also measure the empty chain and every policy alone")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -46,14 +45,18 @@ func main() {
 type setup struct {
 	name, config string
 	envoy        *envoytest.Envoy
+	clients      []*client
 	rounds       []sample
 }
 
-// sample is one round of one setup.
+// sample is one round of one setup: all its turns together.
 type sample struct {
-	rps float64
-	cpu time.Duration // of the Envoy process, per request
+	requests  int64
+	took, cpu time.Duration // cpu of the Envoy process
 }
+
+func (r sample) perRequest() float64 { return float64(r.cpu) / float64(r.requests) }
+func (r sample) rps() float64        { return float64(r.requests) / r.took.Seconds() }
 
 func run(ctx context.Context, o options) (err error) {
 	bin, err := envoytest.Binary()
@@ -79,6 +82,7 @@ func run(ctx context.Context, o options) (err error) {
 	all := setups(up.port, o.parts)
 	defer func() {
 		for _, s := range all {
+			hangUp(s.clients)
 			if s.envoy != nil {
 				s.envoy.Stop()
 			}
@@ -93,16 +97,25 @@ func run(ctx context.Context, o options) (err error) {
 		if err != nil {
 			return fmt.Errorf("setup %s: %w", s.name, err)
 		}
+		if s.clients, err = dial(s.envoy.Addr(10000), o.connections); err != nil {
+			return fmt.Errorf("setup %s: %w", s.name, err)
+		}
 	}
-	fmt.Fprintf(os.Stderr, "bench: %d setups, %d rounds of %v each\n", len(all), o.rounds, o.round)
+	fmt.Fprintf(os.Stderr, "bench: %d setups, %d rounds of %d turns of %v each\n", len(all), o.rounds, o.turns, o.turn)
 	for r := -1; r < o.rounds; r++ { // round -1 warms up
 		for _, s := range all {
-			got, err := measure(ctx, s, o)
-			if err != nil {
-				return fmt.Errorf("setup %s: %w", s.name, err)
+			s.rounds = append(s.rounds, sample{})
+		}
+		for range o.turns {
+			for _, s := range all {
+				if err := s.turn(ctx, o.turn); err != nil {
+					return fmt.Errorf("setup %s: %w", s.name, err)
+				}
 			}
-			if r >= 0 {
-				s.rounds = append(s.rounds, got)
+		}
+		if r < 0 {
+			for _, s := range all {
+				s.rounds = nil
 			}
 		}
 	}
@@ -110,26 +123,29 @@ func run(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// measure loads one Envoy for one round.
-func measure(ctx context.Context, s *setup, o options) (sample, error) {
+// turn loads the setup's Envoy for d and adds to its last round. Turns are short, so that what disturbs the machine
+// disturbs all setups alike.
+func (s *setup) turn(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	before, err := cpuTime(s.envoy.PID())
 	if err != nil {
-		return sample{}, err
+		return err
 	}
 	start := time.Now()
-	n, err := load(ctx, s.envoy.Addr(10000), o.connections, o.round)
+	n, err := load(s.clients, d)
 	if err != nil {
-		return sample{}, err
+		return err
 	}
 	took := time.Since(start)
 	after, err := cpuTime(s.envoy.PID())
 	if err != nil {
-		return sample{}, err
+		return err
 	}
-	if n == 0 {
-		return sample{}, errors.New("no request was answered")
-	}
-	return sample{rps: float64(n) / took.Seconds(), cpu: (after - before) / time.Duration(n)}, nil
+	r := &s.rounds[len(s.rounds)-1]
+	r.requests, r.took, r.cpu = r.requests+n, r.took+took, r.cpu+after-before
+	return nil
 }
 
 // cpuTime is the CPU time, user and system, that a process and its threads have used: its CPU clock, which counts
@@ -143,8 +159,8 @@ func cpuTime(pid int) (time.Duration, error) {
 }
 
 // median of f over rounds.
-func median[T cmp.Ordered](rounds []sample, f func(sample) T) T {
-	vs := make([]T, len(rounds))
+func median(rounds []sample, f func(sample) float64) float64 {
+	vs := make([]float64, len(rounds))
 	for i, r := range rounds {
 		vs[i] = f(r)
 	}
@@ -152,15 +168,11 @@ func median[T cmp.Ordered](rounds []sample, f func(sample) T) T {
 	return vs[len(vs)/2]
 }
 
-func cpuOf(r sample) time.Duration { return r.cpu }
-func rpsOf(r sample) float64       { return r.rps }
-
-// ratio is the median over rounds of a's CPU per request over b's in the same round: what disturbs the machine for
-// longer than a round disturbs both.
+// ratio is the median over rounds of a's CPU per request over b's in the same round.
 func ratio(a, b *setup) float64 {
 	vs := make([]float64, len(a.rounds))
 	for i := range a.rounds {
-		vs[i] = float64(a.rounds[i].cpu) / float64(b.rounds[i].cpu)
+		vs[i] = a.rounds[i].perRequest() / b.rounds[i].perRequest()
 	}
 	slices.Sort(vs)
 	return vs[len(vs)/2]
@@ -172,8 +184,8 @@ func report(all []*setup) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "setup\trequests/s\tCPU/request\tvs no filter\tvs native\t")
 	for _, s := range all {
-		fmt.Fprintf(w, "%s\t%.0f\t%.1f us\t%.3f\t%.3f\t\n", s.name, median(s.rounds, rpsOf),
-			float64(median(s.rounds, cpuOf))/1000, ratio(s, bare), ratio(s, native))
+		fmt.Fprintf(w, "%s\t%.0f\t%.1f us\t%.3f\t%.3f\t\n", s.name, median(s.rounds, sample.rps),
+			median(s.rounds, sample.perRequest)/1000, ratio(s, bare), ratio(s, native))
 	}
 	w.Flush()
 	fmt.Println()
@@ -182,7 +194,7 @@ func report(all []*setup) {
 	fmt.Printf("ratio cpu-native-vs-nofilter %.3f\n", ratio(native, bare))
 	for _, s := range all {
 		name := strings.ReplaceAll(s.name, " ", "-")
-		fmt.Printf("figure rps-%s %.0f rps\n", name, median(s.rounds, rpsOf))
-		fmt.Printf("figure cpu-%s %.2f us\n", name, float64(median(s.rounds, cpuOf))/1000)
+		fmt.Printf("figure rps-%s %.0f rps\n", name, median(s.rounds, sample.rps))
+		fmt.Printf("figure cpu-%s %.2f us\n", name, median(s.rounds, sample.perRequest)/1000)
 	}
 }
