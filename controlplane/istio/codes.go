@@ -18,6 +18,7 @@ const (
 	CodeUnsupported  = "MZ0201"  // a field of Istio's that this version refuses
 	CodeIgnored      = "MZ0202"  // a field that has no effect here
 	CodeUnknownField = "MZ0203"  // an unknown field of a Kubernetes object or of MeshConfig; it is left out
+	CodeAnnotation   = "MZ0204"  // an annotation that resembles one of Mizzen's and is none
 	CodeTrap         = "MZ0301"  // does less than it seems to: a fault without percentage, a setting without its other half
 	CodeRetryOn      = "MZ0302"  // retries without retryOn: an answered 500 is not tried again
 	CodeKept         = "MZ0401"  // a broken edit; the previous version stays in force
