@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -96,27 +97,40 @@ func (o *Overlay) Apply(set istio.Set) (results []Result, revision string, err e
 	return results, revision, err
 }
 
-// Delete takes objects out: those of the overlay by their file, those of the user's files by an object that says so.
+// Delete takes objects out: those of the overlay by their file, those of the user's files by an object that says so. One
+// that cannot be deleted does not keep the others.
 func (o *Overlay) Delete(refs []istio.Ref) (results []Result, revision string, err error) {
+	var failed []error
 	for _, ref := range refs {
-		m := find(&o.current, ref)
-		if m == nil {
-			return results, revision, fmt.Errorf("delete %s: not found in namespace %s", strings.Replace(Resource(ref), "/", " ", 1), ref.Namespace)
-		}
-		if find(&o.base, ref) == nil {
-			err = os.Remove(o.file(ref))
-		} else {
-			err = o.bury(m)
-		}
-		if err != nil {
-			return results, revision, fmt.Errorf("delete %s: %w", Resource(ref), err)
+		if err := o.remove(ref); err != nil {
+			failed = append(failed, err)
+			continue
 		}
 		results = append(results, Result{Resource: Resource(ref), Action: "deleted"})
 	}
 	if len(results) > 0 {
-		revision, err = o.mark()
+		if revision, err = o.mark(); err != nil {
+			failed = append(failed, err)
+		}
 	}
-	return results, revision, err
+	return results, revision, errors.Join(failed...)
+}
+
+func (o *Overlay) remove(ref istio.Ref) error {
+	m := find(&o.current, ref)
+	if m == nil {
+		return fmt.Errorf("delete %s: not found in namespace %s", strings.Replace(Resource(ref), "/", " ", 1), ref.Namespace)
+	}
+	var err error
+	if find(&o.base, ref) == nil {
+		err = os.Remove(o.file(ref))
+	} else {
+		err = o.bury(m)
+	}
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", Resource(ref), err)
+	}
+	return nil
 }
 
 // bury hides an object of the user's files. It repeats the object, so that it stays valid whatever its kind requires.

@@ -118,16 +118,16 @@ func TestDelete(t *testing.T) {
 	o.Close()
 	o = open(t, s)
 	refs := []istio.Ref{{Kind: "VirtualService", Namespace: "default", Name: "reviews"}, {Kind: "DestinationRule", Namespace: "default", Name: "ratings"}}
-	got, revision, err := o.Delete(refs)
+	got, revision, err := o.Delete(append([]istio.Ref{{Kind: "Gateway", Namespace: "default", Name: "none"}}, refs...))
 	o.Close()
-	if err != nil || revision == "" || len(got) != 2 || got[0].Action != "deleted" {
+	if err == nil || !strings.Contains(err.Error(), "gateway.networking.istio.io none: not found") || revision == "" || len(got) != 2 || got[0].Action != "deleted" {
 		t.Fatalf("got %v, %q, %v", got, revision, err)
 	}
 	if set := inForce(t, s); len(set.VirtualServices)+len(set.DestinationRules) != 0 {
 		t.Errorf("still there: %v %v", set.VirtualServices, set.DestinationRules)
 	}
 	o = open(t, s)
-	if _, _, err := o.Delete(refs[:1]); err == nil || !strings.Contains(err.Error(), "virtualservice.networking.istio.io reviews: not found in namespace default") {
+	if _, revision, err := o.Delete(refs[:1]); err == nil || revision != "" || !strings.Contains(err.Error(), "virtualservice.networking.istio.io reviews: not found in namespace default") {
 		t.Errorf("second delete: %v", err)
 	}
 	got, _, err = o.Apply(decodeT(t, reviews))
