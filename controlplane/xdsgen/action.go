@@ -66,7 +66,8 @@ func mergeEdits(a, b edits) edits {
 // prefix_rewrite replaces what matched: the prefix, the whole of an exact path, or the "/" of a route without a path.
 func setForward(out *routev3.RouteAction, def *mesh.Route, authority string) {
 	out.Timeout = durationpb.New(def.Timeout)
-	out.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{GrpcTimeoutHeaderMax: durationpb.New(def.Timeout)}
+	// The deprecated field on purpose, as Istio: with max_stream_duration set Envoy ignores timeout altogether.
+	out.MaxGrpcTimeout = durationpb.New(def.Timeout) //nolint:staticcheck
 	if w := def.Rewrite; w != nil {
 		out.PrefixRewrite = w.Path
 		if w.RegexMatch != "" {

@@ -34,7 +34,7 @@ func connectionManager(in listenerInput, role httpRole) (*hcmv3.HttpConnectionMa
 		// A gateway is the edge: it believes its peer's address and no header. A sidecar passes x-forwarded-for on
 		// as it came.
 		UseRemoteAddress: wrapperspb.Bool(in.Gateway), SkipXffAppend: !in.Gateway,
-		GenerateRequestId: wrapperspb.Bool(true),
+		GenerateRequestId: wrapperspb.Bool(!makesRequestID(in)),
 		// A caller's own x-request-id is kept at the edge too: tests and traces rely on it.
 		PreserveExternalRequestId:     in.Gateway,
 		NormalizePath:                 wrapperspb.Bool(true),
@@ -51,6 +51,13 @@ func connectionManager(in listenerInput, role httpRole) (*hcmv3.HttpConnectionMa
 	}
 	out.HttpFilters, err = httpFilters(in)
 	return out, err
+}
+
+// makesRequestID tells whether the tracing policy makes x-request-id, and writes the sampling decision into it as Envoy
+// would; Envoy, coming first, would leave it nothing to make.
+func makesRequestID(in listenerInput) bool {
+	t := in.Listener.Tracing
+	return in.Module && t != nil && !t.KeepRequestID
 }
 
 // stripInternal removes, before any route is chosen, the headers that carry Mizzen's own decisions, so that no client

@@ -16,9 +16,10 @@ import (
 // FilterName is the name of Mizzen's filter in the chain, of its module (libmizzen.so) and of the filter inside it.
 const FilterName = "mizzen"
 
-// module loads libmizzen.so once for the whole process: a Go runtime cannot be unloaded, hence do_not_close.
+// module loads libmizzen.so once for the whole process: a Go runtime cannot be unloaded, hence do_not_close. Its
+// metrics are called mizzen.NAME.
 func module() *dynmodv3.DynamicModuleConfig {
-	return &dynmodv3.DynamicModuleConfig{Name: FilterName, DoNotClose: true}
+	return &dynmodv3.DynamicModuleConfig{Name: FilterName, DoNotClose: true, MetricsNamespace: FilterName}
 }
 
 // configAny packs p as the module reads it: JSON inside a StringValue, which Envoy hands over raw.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/filters/tracing"
 )
 
 func listener(t *testing.T, v *mesh.View, name string) *listenerv3.Listener {
@@ -62,7 +63,7 @@ func TestOutboundHTTP(t *testing.T) {
 	}
 	m := manager(t, l.FilterChains[0])
 	if m.StatPrefix != "outbound_0.0.0.0_9080;" || m.ServerName != "istio-envoy" || m.GetRds().RouteConfigName != "9080" ||
-		!m.NormalizePath.GetValue() || m.StreamIdleTimeout.AsDuration() != 0 || m.StreamIdleTimeout == nil || !m.GenerateRequestId.GetValue() {
+		!m.NormalizePath.GetValue() || m.StreamIdleTimeout.AsDuration() != 0 || m.StreamIdleTimeout == nil {
 		t.Errorf("manager %v", m)
 	}
 	if m.UseRemoteAddress.GetValue() || !m.SkipXffAppend {
@@ -75,6 +76,26 @@ func TestOutboundHTTP(t *testing.T) {
 		t.Errorf("upgrades %q", got)
 	}
 	same(t, m.GetRds().ConfigSource, `ads {} resource_api_version: V3 initial_fetch_timeout {}`)
+}
+
+// TestRequestID: the tracing policy makes it, or else Envoy does.
+func TestRequestID(t *testing.T) {
+	for name, c := range map[string]struct {
+		module bool
+		policy *tracing.Config
+		want   bool
+	}{
+		"policy":    {true, &tracing.Config{}, false},
+		"kept":      {true, &tracing.Config{KeepRequestID: true}, true},
+		"no policy": {true, nil, true},
+		"no module": {false, &tracing.Config{}, true},
+	} {
+		v := sidecarView()
+		v.Node.Module, v.Listeners[0].Tracing = c.module, c.policy
+		if got := manager(t, listener(t, v, "0.0.0.0_9080").FilterChains[0]).GenerateRequestId.GetValue(); got != c.want {
+			t.Errorf("%s: Envoy makes it: %v, want %v", name, got, c.want)
+		}
+	}
 }
 
 func TestModuleFilter(t *testing.T) {

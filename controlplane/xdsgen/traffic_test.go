@@ -244,6 +244,9 @@ func checkHeaders(t *testing.T, m *trafficMesh) {
 	if e.Headers["x-forwarded-for"] != "1.2.3.4" || e.Headers["x-request-id"] != "mine" || e.Headers["x-envoy-attempt-count"] == "" {
 		t.Errorf("headers %v", e.Headers)
 	}
+	if id := m.get("half", "/").Echo().Headers["x-request-id"]; len(id) != 36 || id[14] != '9' {
+		t.Errorf("x-request-id %q, want one that says: sampled", id)
+	}
 	c, err := net.Dial("tcp", m.Addr(m.proxy))
 	if err != nil {
 		t.Fatal(err)
