@@ -63,11 +63,16 @@ func mergeEdits(a, b edits) edits {
 }
 
 // setForward sets rewrites and timeouts. Envoy's own default timeout of 15 s is switched off, as Istio does.
+// A gRPC request's own grpc-timeout counts up to the route's timeout; it ends in DEADLINE_EXCEEDED, where the deprecated
+// max_grpc_timeout, which Istio still uses, ends in UNAVAILABLE and prints a warning for every route.
 // prefix_rewrite replaces what matched: the prefix, the whole of an exact path, or the "/" of a route without a path.
 func setForward(out *routev3.RouteAction, def *mesh.Route, authority string) {
 	out.Timeout = durationpb.New(def.Timeout)
-	// The deprecated field on purpose, as Istio: with max_stream_duration set Envoy ignores timeout altogether.
-	out.MaxGrpcTimeout = durationpb.New(def.Timeout) //nolint:staticcheck
+	if def.Timeout == 0 {
+		// Honours grpc-timeout. Not together with a timeout: once max_stream_duration is set Envoy ignores timeout, and
+		// max_grpc_timeout, which Istio uses, is deprecated. A gRPC request then has the route's timeout, as any other.
+		out.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{GrpcTimeoutHeaderMax: durationpb.New(0)}
+	}
 	if w := def.Rewrite; w != nil {
 		out.PrefixRewrite = w.Path
 		if w.RegexMatch != "" {

@@ -89,7 +89,7 @@ func TestChoiceMatchesPathOnly(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	got := oneRoute(t, &mesh.BoundRoute{Route: &mesh.Route{}, Clusters: []*mesh.WeightedCluster{{Cluster: "c"}}})
-	same(t, got, `match { prefix: "/" } route { cluster: "c" timeout {} max_grpc_timeout {} }`)
+	same(t, got, `match { prefix: "/" } route { cluster: "c" timeout {} max_stream_duration { grpc_timeout_header_max {} } }`)
 }
 
 func TestRewrite(t *testing.T) {
@@ -103,7 +103,7 @@ func TestRewrite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := oneRoute(t, &mesh.BoundRoute{Route: &mesh.Route{Timeout: time.Second, Rewrite: &c.in}, Clusters: []*mesh.WeightedCluster{{Cluster: "c"}}})
-			same(t, r.GetRoute(), c.want+` cluster: "c" timeout { seconds: 1 } max_grpc_timeout { seconds: 1 }`)
+			same(t, r.GetRoute(), c.want+` cluster: "c" timeout { seconds: 1 }`)
 		})
 	}
 }
