@@ -226,7 +226,7 @@ func TestConfigErrors(t *testing.T) {
 	c.Await(t, "v2", isVersion("v2"), reviews)
 	write(reviewsTo("  - rout: [{destination: {host: reviews, subset: v3}}]\n"))
 	meshtest.Eventually(t, "the mistake is told with its line", func() bool {
-		return regexp.MustCompile(`reviews\.yaml:17.*rout`).MatchString(m.Output())
+		return regexp.MustCompile(`reviews\.yaml:19:5.*rout`).MatchString(m.Output())
 	})
 	if got := c.Tally(t, 100, version, reviews); got["v2"] != 100 {
 		t.Errorf("the last good state must stay: %v", got)

@@ -21,7 +21,7 @@ func TestMirror(t *testing.T) {
     mirror: {host: reviews, subset: v3}
 `))
 	c.Await(t, "live traffic to v2", isVersion("v2"), reviews)
-	const inbound = `http\.inbound.*downstream_rq_2xx$`
+	const inbound = `^http\.inbound.*downstream_rq_2xx$`
 	before := m.Stat(t, "reviews-v3-0", inbound)
 	const n = 200
 	if got := c.Tally(t, n, version, reviews); got["v2"] != n {

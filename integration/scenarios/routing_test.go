@@ -21,7 +21,10 @@ func TestNoRules(t *testing.T) {
 	for _, v := range []string{"v1", "v2", "v3"} {
 		wantShare(t, v, got[v], n, 1./3)
 	}
-	m.Apply(t, scaledV2)
+	t.Cleanup(func() { m.Run(t, strings.Replace(scaledV2, "replicas: 2", "replicas: 1", 1), "apply", "-f", "-") })
+	if out, status := m.Run(t, scaledV2, "apply", "-f", "-"); status != 0 {
+		t.Fatal(out)
+	}
 	c.Await(t, "the second replica answers", func(a meshtest.Answer) bool { return instance(a) == "reviews-v2-1" }, reviews)
 	got = c.Tally(t, n, version, reviews)
 	wantShare(t, "v2 with two replicas of four", got["v2"], n, 1./2)
@@ -176,7 +179,7 @@ func TestMissingSubset(t *testing.T) {
 		t.Errorf("the other route must go on: %v", got)
 	}
 	meshtest.Eventually(t, "the diagnostic names file and line", func() bool {
-		return strings.Contains(m.Output(), "IST0101") && strings.Contains(m.Output(), "missing-subset.yaml:18") && strings.Contains(m.Output(), "v9")
+		return strings.Contains(m.Output(), "IST0101") && strings.Contains(m.Output(), "missing-subset.yaml:21:43") && strings.Contains(m.Output(), "v9")
 	})
 	os.Remove(file)
 	c.Await(t, "healed", isVersion("v3"), reviews)
