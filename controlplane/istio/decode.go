@@ -143,6 +143,9 @@ func (o *object) metadata() bool {
 	if o.kind.use == kept || !istioGroup(o.kind.Group) {
 		c.unknown = Warning
 	}
+	if f, ok := m.take("clusterName"); ok { // gone from Kubernetes 1.24; exports of that time have it
+		o.deprecated(f, "metadata", "clusterName is no longer in Kubernetes", "take it away")
+	}
 	c.goType(reflect.TypeOf(corev1.Pod{}.ObjectMeta), m, "metadata")
 	o.diags = append(o.diags, c.diags...)
 	o.meta.Labels = m.get("labels").strings()

@@ -164,6 +164,7 @@ func labelKey(s string) bool {
 
 // hostname is a DNS name without wildcard; case does not matter, a trailing dot is no part of it.
 func hostname(s string) bool {
+	s = strings.TrimSuffix(s, ".")
 	if s == "" || len(s) > 253 {
 		return false
 	}
