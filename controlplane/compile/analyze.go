@@ -80,11 +80,12 @@ func (c *compiler) analyzeDestination(r *rule, d *mesh.Destination, path, so str
 	}
 }
 
-// subset looks in the rules that a client of namespace would use; p is the first rule for the host, if any.
+// subset looks in the rules that a client of namespace may see (which of them counts depends on the client's own
+// namespace: one that defines the subset is enough to be silent). p is the first rule for the host, if any.
 func (c *compiler) subset(svc *mesh.Service, name, namespace string) (p *mesh.Policy, found bool) {
-	for _, ns := range []string{namespace, svc.Namespace, c.world.Settings.RootNamespace} {
-		for _, q := range c.world.Policies {
-			if q.Namespace != ns || !mesh.HostCovers(q.Hostname, svc.Hostname) || ns != namespace && !q.Visibility.In(namespace) {
+	for host := svc.Hostname; host != ""; host = mesh.Wider(host) {
+		for _, q := range c.policies[host] {
+			if q.Namespace != namespace && !q.Visibility.In(namespace) {
 				continue
 			}
 			if p == nil {
@@ -93,12 +94,6 @@ func (c *compiler) subset(svc *mesh.Service, name, namespace string) (p *mesh.Po
 			if q.SubsetByName(name) != nil {
 				return p, true
 			}
-		}
-	}
-	// A rule without subsets for the mesh may stand in the namespaces of clients that import it.
-	for _, q := range c.world.Policies {
-		if mesh.HostCovers(q.Hostname, svc.Hostname) && q.SubsetByName(name) != nil && p == nil {
-			return q, true
 		}
 	}
 	return p, false

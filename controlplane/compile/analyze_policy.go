@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
@@ -114,10 +115,9 @@ func (c *compiler) checkSelector(m *istio.Meta, path, namespace string, sel map[
 	if len(sel) == 0 || c.template(namespace, func(have map[string]string) bool { return mesh.Selects(sel, have) }) {
 		return
 	}
-	for _, w := range c.world.Workloads {
-		if (namespace == "" || w.Namespace == namespace) && mesh.Selects(sel, w.Labels) {
-			return
-		}
+	if namespace != "" && len(c.selected(namespace, sel)) > 0 || namespace == "" && slices.ContainsFunc(c.world.Workloads,
+		func(w *mesh.Workload) bool { return mesh.Selects(sel, w.Labels) }) {
+		return
 	}
 	where := "in namespace " + namespace
 	if namespace == "" {

@@ -9,7 +9,6 @@ const (
 	codePortRequired  = "IST0112" // VirtualServiceDestinationPortSelectorRequired
 	codeNoWorkload    = "IST0127" // NoMatchingWorkloadsFound
 	codeNotInGateway  = "IST0132" // VirtualServiceHostNotFoundInGateway
-	codeGateways      = "IST0145" // ConflictingGateways
 	codeEmptySubset   = "IST0173" // DestinationRuleSubsetNotSelectPods
 	codeUnknownTarget = "IST0174" // UnknownDestinationRuleHost
 	codePortName      = "IST0118" // PortNameIsNotUnderNamingConvention

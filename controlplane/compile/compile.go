@@ -25,6 +25,7 @@ func World(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c := &compiler{set: sorted(in.Set), world: &mesh.World{}}
 	c.world.Settings = c.settings(in)
 	c.workloads()
+	c.indexWorkloads()
 	c.services()
 	c.serviceEntries()
 	c.endpoints()
@@ -45,8 +46,10 @@ type compiler struct {
 	world *mesh.World
 	diags istio.Diagnostics
 
-	byHost map[string][]*mesh.Service // by Hostname, see index
-	rules  []*rule                    // world.Rules with the objects they came from
+	byHost   map[string][]*mesh.Service // by Hostname, see index
+	labelled map[label][]*mesh.Workload // see indexWorkloads
+	policies map[string][]*mesh.Policy  // by Hostname
+	rules    []*rule                    // world.Rules with the objects they came from
 }
 
 // index makes host lookups quick once all services stand.

@@ -13,6 +13,7 @@ import (
 func (c *compiler) destinationRules() {
 	type key struct{ namespace, host, audience string }
 	merged := map[key]*mesh.Policy{}
+	c.policies = map[string][]*mesh.Policy{}
 	for _, o := range c.set.DestinationRules {
 		host := c.fqdn(o.Spec.GetHost(), o.Namespace)
 		if host == "" {
@@ -32,6 +33,7 @@ func (c *compiler) destinationRules() {
 			}
 			merged[k] = p
 			c.world.Policies = append(c.world.Policies, p)
+			c.policies[host] = append(c.policies[host], p)
 		}
 		c.mergeRule(p, o)
 	}

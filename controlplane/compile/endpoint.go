@@ -61,10 +61,7 @@ func (c *compiler) addEndpoints(s *mesh.Service, port uint32, list ...*mesh.Endp
 }
 
 func (c *compiler) fromSelector(s *mesh.Service) {
-	for _, w := range c.world.Workloads {
-		if w.Namespace != s.Namespace || !mesh.Selects(s.Selector, w.Labels) {
-			continue
-		}
+	for _, w := range c.selected(s.Namespace, s.Selector) {
 		for _, p := range s.Ports {
 			if port := p.On(w); port != 0 {
 				c.addEndpoints(s, p.Number, workloadEndpoint(w, port))

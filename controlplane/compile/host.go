@@ -35,7 +35,8 @@ func gatewayName(gw, namespace string) string {
 }
 
 // lookup returns the service that a client in namespace gets for a host: its own namespace's, then a Kubernetes one,
-// then the first; nil if it sees none. Wildcard services stand for the hosts they cover.
+// then the first; nil if it sees none. A wildcard service is no destination for the hosts it covers: it
+// has one cluster, under its own name.
 func (c *compiler) lookup(host, namespace string) *mesh.Service {
 	var best *mesh.Service
 	for _, s := range c.byHost[host] {
@@ -49,13 +50,5 @@ func (c *compiler) lookup(host, namespace string) *mesh.Service {
 			best = s
 		}
 	}
-	if best != nil {
-		return best
-	}
-	for _, s := range c.world.Services {
-		if mesh.IsWildcard(s.Hostname) && mesh.HostCovers(s.Hostname, host) && s.Visibility.In(namespace) {
-			return s
-		}
-	}
-	return nil
+	return best
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
@@ -17,6 +18,7 @@ func (c *compiler) serviceEntries() {
 	seen := map[key]*mesh.Service{}
 	for _, o := range c.set.ServiceEntries {
 		for i, host := range o.Spec.GetHosts() {
+			host = strings.ToLower(host)
 			s := c.serviceEntry(o, i, host)
 			k := key{s.Hostname, s.Namespace}
 			if first := seen[k]; first != nil {

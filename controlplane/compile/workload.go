@@ -46,6 +46,38 @@ func (c *compiler) workloads() {
 	})
 }
 
+// label is one label of a workload in a namespace.
+type label struct{ namespace, key, value string }
+
+// indexWorkloads makes selectors quick: most select by a label that few workloads have.
+func (c *compiler) indexWorkloads() {
+	c.labelled = map[label][]*mesh.Workload{}
+	for _, w := range c.world.Workloads {
+		for k, v := range w.Labels {
+			l := label{w.Namespace, k, v}
+			c.labelled[l] = append(c.labelled[l], w)
+		}
+	}
+}
+
+// selected lists the workloads of a namespace that a selector picks, in the World's order. An empty selector picks none.
+func (c *compiler) selected(namespace string, selector map[string]string) []*mesh.Workload {
+	var fewest []*mesh.Workload
+	first := true
+	for k, v := range selector {
+		if l := c.labelled[label{namespace, k, v}]; first || len(l) < len(fewest) {
+			fewest, first = l, false
+		}
+	}
+	var out []*mesh.Workload
+	for _, w := range fewest {
+		if mesh.Selects(selector, w.Labels) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
 func podLabels(meta map[string]string, p *corev1.Pod) map[string]string {
 	if len(p.Labels) > 0 {
 		return p.Labels
@@ -53,7 +85,11 @@ func podLabels(meta map[string]string, p *corev1.Pod) map[string]string {
 	return meta
 }
 
+// podReady: a pod that is being deleted gets no new requests.
 func podReady(p *corev1.Pod) bool {
+	if p.DeletionTimestamp != nil {
+		return false
+	}
 	for _, cond := range p.Status.Conditions {
 		if cond.Type == corev1.PodReady {
 			return cond.Status == corev1.ConditionTrue

@@ -40,6 +40,18 @@ func HostCovers(pattern, host string) bool {
 	return strings.HasSuffix(host[1:], suffix)
 }
 
+// Wider returns the next wider wildcard: a.b.c, *.b.c, *.c, *, "".
+func Wider(host string) string {
+	if host == "*" {
+		return ""
+	}
+	rest := strings.TrimPrefix(host, "*.")
+	if _, tail, ok := strings.Cut(rest, "."); ok {
+		return "*." + tail
+	}
+	return "*"
+}
+
 // HostIntersection returns the narrower of two host patterns if one covers the other; ok is false if they are disjoint.
 func HostIntersection(a, b string) (host string, ok bool) {
 	switch {

@@ -149,6 +149,9 @@ func (s *scope) importRules() {
 			continue
 		}
 		for _, h := range r.Hosts {
+			if h == "*" {
+				continue // not a host of the mesh, as in Istio
+			}
 			if mesh.IsWildcard(h) {
 				s.wild = append(s.wild, wildRule{h, r})
 			} else if s.exact[h] == nil {
@@ -219,7 +222,7 @@ func (s *scope) policy(svc *mesh.Service) *mesh.Policy {
 func (s *scope) findPolicy(svc *mesh.Service) *mesh.Policy {
 	own := s.node.Namespace
 	for _, ns := range []string{own, svc.Namespace, s.cache.world.Settings.RootNamespace} {
-		for host := svc.Hostname; host != ""; host = widen(host) {
+		for host := svc.Hostname; host != ""; host = mesh.Wider(host) {
 			if p := s.pick(s.cache.policies[policyKey{ns, host}], ns == own); p != nil {
 				return p
 			}
@@ -243,16 +246,4 @@ func (s *scope) pick(list []*mesh.Policy, own bool) *mesh.Policy {
 		}
 	}
 	return found
-}
-
-// widen returns the next wider wildcard: a.b.c, *.b.c, *.c, *, "".
-func widen(host string) string {
-	if host == "*" {
-		return ""
-	}
-	rest := strings.TrimPrefix(host, "*.")
-	if _, tail, ok := strings.Cut(rest, "."); ok {
-		return "*." + tail
-	}
-	return "*"
 }

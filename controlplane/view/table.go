@@ -123,7 +123,7 @@ func (s *scope) serviceless() []*mesh.VirtualHost {
 	slices.Sort(hosts)
 	var out []*mesh.VirtualHost
 	for _, h := range slices.Compact(hosts) {
-		if h == "*" || s.anyService(h) {
+		if s.anyService(h) {
 			continue
 		}
 		if entries := s.entries(s.ruleFor(h), at); len(entries) > 0 {
