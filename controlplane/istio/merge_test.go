@@ -142,3 +142,11 @@ func TestExamplesOfTheDocs(t *testing.T) {
 		}
 	}
 }
+
+// TestLineEnds: a byte order mark and Windows line ends do no harm, and positions stay right.
+func TestLineEnds(t *testing.T) {
+	text := "\ufeff" + strings.ReplaceAll(services("a", "b"), "\n", "\r\n")
+	if got, want := refs(decode(t, "f", text)), "Service default/a f:1:1\nService default/b f:6:1\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

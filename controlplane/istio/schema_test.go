@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// object is a JSON schema.
+// schemaObject is a JSON schema.
 type schemaObject = map[string]any
 
 func crdSchema(t *testing.T) schemaObject {
