@@ -80,6 +80,7 @@ Start a mesh on this machine with "mizzen up", work with it with "call", "apply"
 			return usagef("read arguments: unknown command %q%s", args[0], hint)
 		},
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("read arguments: %w; see %s -h", err, cmd.CommandPath())
