@@ -42,10 +42,9 @@ func (s *session) plan(c *channel, now time.Time) *response {
 		c.behind = 1
 		return nil
 	}
-	set, waiting := s.additions(c, now)
-	gone, staying := s.removals(c, now)
+	set, gone, waiting := s.changes(c, now)
 	c.behind = waiting
-	c.settled = waiting == 0 && staying == 0
+	c.settled = len(c.marked) == 0
 	if len(set) == 0 && len(gone) == 0 && (!c.answer || waiting > 0) {
 		return nil
 	}
@@ -103,44 +102,111 @@ func (s *session) repeatEndpoints(cluster string) {
 	e := s.ch[endpoints]
 	if e.wants(cluster) && find(s.want.Endpoints, cluster) != nil {
 		e.again[cluster] = true
-		e.settled = false
+		e.mark(cluster)
 	}
 }
 
-// additions are the new and changed resources that may go now; waiting counts those that may not yet.
-func (s *session) additions(c *channel, now time.Time) (set []*xdsgen.Resource, waiting int) {
-	visit := func(r *xdsgen.Resource) {
-		if h, ok := c.sent[r.Name]; ok && h.version == r.Version && !c.again[r.Name] {
-			delete(c.since, r.Name)
+// verdict is what is to be done about one name now.
+type verdict int
+
+const (
+	nothing verdict = iota
+	send            // or withdraw
+	hold            // something else must be acknowledged, or time pass, first
+)
+
+// changes are what may be sent and withdrawn now; waiting counts the new and changed resources that may not be sent yet.
+// Names about which nothing can be said yet stay marked.
+func (s *session) changes(c *channel, now time.Time) (set []*xdsgen.Resource, gone []string, waiting int) {
+	left := map[string]bool{}
+	var used map[string]bool
+	c.look(s.list(c.kind), func(name string, r *xdsgen.Resource) {
+		if r != nil {
+			switch s.addition(c, r, now) {
+			case send:
+				set = append(set, r)
+			case hold:
+				left[name] = true
+				waiting++
+			}
 			return
 		}
-		if ref, ok := c.refused[r.Name]; ok && ref.res.Version == r.Version {
-			delete(c.since, r.Name)
-			return
+		if c.kind == clusters && used == nil {
+			used = s.used()
 		}
-		if c.kind == hosts && !s.ch[routes].wants(r.Table) {
-			return
+		switch s.removal(c, name, used, now) {
+		case send:
+			gone = append(gone, name)
+		case hold:
+			left[name] = true
 		}
-		if !s.allowed(c, r, now) {
-			waiting++
-			return
+	})
+	c.all, c.marked = false, left
+	byName(set)
+	slices.Sort(gone)
+	return set, gone, waiting
+}
+
+// look visits each marked name, or all that the proxy asked for or has, with the wanted resource of that name or nil.
+func (c *channel) look(want []*xdsgen.Resource, visit func(string, *xdsgen.Resource)) {
+	if !c.all {
+		for name := range c.marked {
+			r := find(want, name)
+			if r != nil && !c.wants(name) {
+				continue
+			}
+			visit(name, r)
 		}
-		set = append(set, r)
+		return
 	}
-	want := s.list(c.kind)
 	if c.wildcard {
 		for _, r := range want {
-			visit(r)
+			visit(r.Name, r)
 		}
-		return set, waiting
 	}
 	for name := range c.names {
-		if r := find(want, name); r != nil {
-			visit(r)
+		if r := find(want, name); r == nil || !c.wildcard {
+			visit(name, r)
 		}
 	}
-	byName(set)
-	return set, waiting
+	for name := range c.sent {
+		if !c.names[name] && find(want, name) == nil {
+			visit(name, nil)
+		}
+	}
+}
+
+// addition decides about a wanted resource.
+func (s *session) addition(c *channel, r *xdsgen.Resource, now time.Time) verdict {
+	if h, ok := c.sent[r.Name]; ok && h.version == r.Version && !c.again[r.Name] {
+		delete(c.since, r.Name)
+		return nothing
+	}
+	if ref, ok := c.refused[r.Name]; ok && ref.res.Version == r.Version {
+		delete(c.since, r.Name)
+		return nothing
+	}
+	if c.kind == hosts && !s.ch[routes].wants(r.Table) {
+		return nothing
+	}
+	if !s.allowed(c, r, now) {
+		return hold
+	}
+	return send
+}
+
+// removal decides about a name under which nothing is wanted.
+func (s *session) removal(c *channel, name string, used map[string]bool, now time.Time) verdict {
+	h, told := c.sent[name]
+	switch {
+	case !told && c.names[name]:
+		return send // asked for, and not there
+	case !told || h.version == "":
+		return nothing
+	case s.removable(c, name, used, now):
+		return send
+	}
+	return hold
 }
 
 // allowed tells whether a resource may be sent: the clusters that it names are acknowledged, and a virtual host's table is.
@@ -194,32 +260,6 @@ func (s *session) ready(cluster string) (ok, refused bool) {
 	}
 	_, refused = s.ch[endpoints].refused[cluster]
 	return s.ch[endpoints].has(cluster), refused && !s.ch[endpoints].has(cluster)
-}
-
-// removals are the names that are to go now; staying counts those that must stay a while.
-func (s *session) removals(c *channel, now time.Time) (gone []string, staying int) {
-	want := s.list(c.kind)
-	var used map[string]bool
-	for name, h := range c.sent {
-		if h.version == "" || find(want, name) != nil {
-			continue
-		}
-		if c.kind == clusters && used == nil {
-			used = s.used()
-		}
-		if s.removable(c, name, used, now) {
-			gone = append(gone, name)
-		} else {
-			staying++
-		}
-	}
-	for name := range c.names {
-		if _, told := c.sent[name]; !told && find(want, name) == nil {
-			gone = append(gone, name)
-		}
-	}
-	slices.Sort(gone)
-	return gone, staying
 }
 
 // removable tells whether a resource that is no longer wanted may be withdrawn.

@@ -48,7 +48,10 @@ type channel struct {
 	released map[string]bool      // sent although what it waits for is not acknowledged
 	answer   bool                 // the proxy waits for an answer, even an empty one
 	behind   int                  // changes that wait for something
+	marked   map[string]bool      // names to look at
+	all      bool                 // look at every name
 	settled  bool                 // nothing to do until something changes
+	unknown  bool                 // some of sent is left over from an earlier stream and not recognised
 	nonce    string               // last sent
 	version  string               // state of the world: last sent or, after a reconnect, what the proxy said
 }
@@ -75,6 +78,7 @@ func newSession(delta bool, l limits) *session {
 		s.ch[k] = &channel{
 			kind: k, names: map[string]bool{}, sent: map[string]held{}, acked: map[string]held{},
 			refused: map[string]refusal{}, again: map[string]bool{}, since: map[string]time.Time{}, released: map[string]bool{},
+			marked: map[string]bool{}, all: true,
 		}
 	}
 	return s
@@ -82,9 +86,15 @@ func newSession(delta bool, l limits) *session {
 
 // setWant replaces what the proxy is to have.
 func (s *session) setWant(r *xdsgen.Resources) {
+	old := s.want
 	s.want = r
 	for k := range kinds {
 		c := s.ch[k]
+		if old == nil {
+			c.markAll()
+		} else {
+			differences(list(old, k, s.delta), s.list(k), c.mark)
+		}
 		c.settled = false
 		s.recognise(c)
 		for name, ref := range c.refused {
@@ -95,6 +105,45 @@ func (s *session) setWant(r *xdsgen.Resources) {
 	}
 }
 
+// differences tells the names whose resources differ between two lists sorted by name. Parts that did not change are the same
+// resource in both, so this is a walk over pointers.
+func differences(old, now []*xdsgen.Resource, tell func(string)) {
+	i, j := 0, 0
+	for i < len(old) && j < len(now) {
+		a, b := old[i], now[j]
+		switch {
+		case a == b || a.Name == b.Name:
+			if a != b && a.Version != b.Version {
+				tell(a.Name)
+			}
+			i, j = i+1, j+1
+		case a.Name < b.Name:
+			tell(a.Name)
+			i++
+		default:
+			tell(b.Name)
+			j++
+		}
+	}
+	for _, r := range old[i:] {
+		tell(r.Name)
+	}
+	for _, r := range now[j:] {
+		tell(r.Name)
+	}
+}
+
+// mark makes the next plan look at a name.
+func (c *channel) mark(name string) {
+	if !c.all {
+		c.marked[name] = true
+	}
+	c.settled = false
+}
+
+// markAll makes the next plan look at everything.
+func (c *channel) markAll() { c.all, c.settled = true, false }
+
 // list is what the proxy is to have of a kind.
 func (s *session) list(k kind) []*xdsgen.Resource { return list(s.want, k, s.delta) }
 
@@ -103,13 +152,18 @@ func (s *session) recognise(c *channel) {
 	if s.want == nil {
 		return
 	}
-	for _, m := range []map[string]held{c.sent, c.acked} {
-		for name, h := range m {
-			if h.version == "" || h.res != nil {
-				continue
-			}
-			if r := find(s.list(c.kind), name); r != nil && r.Version == h.version {
-				m[name] = held{h.version, r}
+	if c.unknown {
+		c.unknown = false
+		for _, m := range []map[string]held{c.sent, c.acked} {
+			for name, h := range m {
+				if h.version == "" || h.res != nil {
+					continue
+				}
+				if r := find(s.list(c.kind), name); r != nil && r.Version == h.version {
+					m[name] = held{h.version, r}
+				} else {
+					c.unknown = true
+				}
 			}
 		}
 	}
@@ -227,7 +281,11 @@ func (s *session) nack(c *channel, nonce, text string) []refusal {
 	s.touch()
 	guilty := blame(r.set, text)
 	var out []refusal
+	for _, name := range r.gone {
+		c.mark(name)
+	}
 	for _, x := range r.set {
+		c.mark(x.Name)
 		if p, ok := r.prior[x.Name]; ok && r.overdue {
 			c.restore(x.Name, p)
 		}

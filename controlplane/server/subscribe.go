@@ -1,6 +1,8 @@
 package server
 
 import (
+	"maps"
+
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
@@ -59,6 +61,11 @@ func (s *session) openDelta(c *channel, q *discoveryv3.DeltaDiscoveryRequest) {
 		}
 	}
 	c.answer = len(c.sent) == 0
+	c.unknown = len(c.sent) > 0
+	c.markAll()
+	if c.kind == routes {
+		s.ch[hosts].markAll()
+	}
 	s.recognise(c)
 	s.touch()
 }
@@ -77,7 +84,9 @@ func (s *session) subscribe(c *channel, names []string) {
 	for _, name := range names {
 		if name == "*" {
 			c.answer = c.answer || !c.wildcard
+			c.markAll()
 		}
+		c.mark(name)
 		c.add(name)
 		if name == "*" {
 			continue
@@ -111,6 +120,7 @@ func (s *session) unsubscribe(c *channel, names []string) {
 			continue
 		}
 		delete(c.names, name)
+		c.mark(name)
 		if c.wildcard {
 			if find(s.list(c.kind), name) != nil {
 				c.again[name] = true
@@ -131,6 +141,7 @@ func (s *session) unsubscribe(c *channel, names []string) {
 // subscription starts empty and must be told all of them.
 func (s *session) dropTable(table string) {
 	c := s.ch[hosts]
+	c.markAll()
 	for name, h := range c.sent {
 		if h.res != nil && h.res.Table == table || hasPrefix(name, table) {
 			c.forget(name)
@@ -191,11 +202,15 @@ func (s *session) resubscribe(c *channel, names []string, first bool) {
 		c.wildcard = c.kind.listed()
 		return
 	}
-	old := c.names
+	old, all := c.names, c.wildcard
 	c.names, c.wildcard = map[string]bool{}, false
 	for _, name := range names {
 		c.add(name)
 	}
+	if !first && all == c.wildcard && maps.Equal(old, c.names) {
+		return
+	}
+	c.markAll()
 	for name := range old {
 		if !c.wants(name) {
 			c.forget(name)
