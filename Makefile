@@ -16,7 +16,7 @@ help: ## this list
 build: bin/mizzen $(MODULE) ## bin/mizzen and the dynamic module build/libmizzen.so
 
 bin/mizzen: FORCE
-	@$(GO) build -trimpath -o $@ ./cmd/mizzen
+	@$(GO) build -o $@ ./cmd/mizzen
 
 $(MODULE): FORCE
 	@mkdir -p build
