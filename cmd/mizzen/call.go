@@ -31,19 +31,19 @@ type callFlags struct {
 func newCallCommand() *cobra.Command {
 	var f callFlags
 	cmd := &cobra.Command{
-		Use:   "call [--from WORKLOAD] [-n COUNT] URL",
+		Use:   "call [--from WORKLOAD] [-n COUNT] [URL]",
 		Short: "Send requests into the running mesh and count the answers",
 		Long: `Send requests into the running mesh, as the workload named with --from or through the gateway, and print each answer, or with -n
 a table of answers with counts, shares, p50 and p99, and failures by code and response flag. The flag is read off the answer:
 UH no healthy upstream, UO overflow, UT timeout, FI injected fault, RL rate limit, NR no route, NC no cluster.
 
-URL may be a path alone, or have a host that the gateway does not own: the gateway is asked with that Host header.
+URL is / if it is left out; it may be a path alone, or have a host that the gateway does not own: the gateway is asked with that Host header.
 The exit status is 1 if a request had no answer at all, or with --fail if one was an error.`,
 		Example: `  mizzen call /
   mizzen call -n 200 -c 4 -H 'x-user: alice' http://shop.example/
   mizzen call --from storefront-v1-0 http://catalog:8080/`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return call(cmd, f, args[0]) },
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return call(cmd, f, append(args, "/")[0]) },
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.from, "from", "", "`WORKLOAD` (or gateway) that calls; default: the first gateway")
