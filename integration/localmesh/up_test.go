@@ -109,7 +109,10 @@ func TestUpServesAppliesAndLeavesNothing(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, m.Output())
 		}
 	}
-	m.Apply(t, `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: details}, spec: {hosts: [details], http: [{fault: {abort: {httpStatus: 418, percentage: {value: 100}}}, route: [{destination: {host: details}}]}]}}`)
+	out, code := m.Run(t, `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: details}, spec: {hosts: [details], http: [{fault: {abort: {httpStatus: 418, percentage: {value: 100}}}, route: [{destination: {host: details}}]}]}}`, "apply", "-f", "-")
+	if code != 0 || out != "virtualservice.networking.istio.io/details created\n" {
+		t.Errorf("apply: %d %s", code, out)
+	}
 	a := m.ViaGateway().Must(t, "/")
 	if a.Code != 503 || !strings.HasPrefix(a.Body, "productpage v1 (productpage-v1-0) => details: 418") {
 		t.Errorf("after apply has returned: %d %q", a.Code, a.Body)
