@@ -83,7 +83,7 @@ func start(t *testing.T, filter, perRoute string, workers int) (*envoytest.Envoy
 	return envoytest.Start(t, envoytest.Options{
 		Config:      bootstrap(u.Port, filter, perRoute),
 		Concurrency: workers,
-		Module:      envoytest.BuildModule(t, "integration/standalone/probe", "probe"),
+		Module:      envoytest.BuildModule(t, "filters/cmd/probe", "probe"),
 	}), u
 }
 
@@ -206,7 +206,7 @@ func TestHostRejectsBadConfiguration(t *testing.T) {
 		{"panic in the parser", `{"probe":{"panic":true}}`, "", "asked to panic in the configuration"},
 		{"route level", probeConfig, `{"probe":{"tga":1}}`, `configure policy probe: json: unknown field \"tga\"`},
 	}
-	so := envoytest.BuildModule(t, "integration/standalone/probe", "probe")
+	so := envoytest.BuildModule(t, "filters/cmd/probe", "probe")
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			out, err := envoytest.Validate(t, bootstrap(1, c.base, c.route), so)
@@ -226,6 +226,13 @@ func TestHostWaits(t *testing.T) {
 		a := e.Get(t, 10000, "/", "x-probe: wait=300ms")
 		if a.Took < 300*time.Millisecond || a.Took > 500*time.Millisecond {
 			t.Errorf("took %v, want 300ms", a.Took)
+		}
+	})
+	t.Run("with a body", func(t *testing.T) {
+		body := strings.Repeat("0123456789abcdef", 1<<16) // 1 MiB, more than Envoy buffers for a stream at once
+		a := e.Do(t, envoytest.NewRequest(t, "POST", "http://"+e.Addr(10000)+"/", body, "x-probe: wait=100ms reroute=v2"))
+		if got := a.Echo(); a.Status != 200 || got.Body != body || got.Headers["x-second"] != "yes" {
+			t.Errorf("status %d, %d of %d bytes arrived, headers %v", a.Status, len(got.Body), len(body), got.Headers)
 		}
 	})
 	t.Run("client gone meanwhile", func(t *testing.T) {

@@ -123,10 +123,14 @@ func (s *stream) route() *filter.Program {
 
 // goOn resumes a stopped request.
 func (s *stream) goOn() {
+	ahead := true // also after a panic in the host: better a request that goes on than one that hangs
+	defer func() {
+		if ahead {
+			s.h.ContinueRequest() // may end the stream: nothing may follow
+		}
+	}()
 	s.run.Exchange.Now = time.Now()
-	if s.advance() {
-		s.h.ContinueRequest() // may end the stream: nothing may follow
-	}
+	ahead = s.advance()
 }
 
 // OnResponseHeaders runs the response side of the chain. The SDK does not call it for our own local replies: reply
