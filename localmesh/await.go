@@ -75,12 +75,15 @@ func (m *mesh) awaitAcknowledged(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer m.out.progress("")
 	return await(ctx, m.o.ReadyTimeout, func(ctx context.Context) (bool, string) {
 		proxies, err := m.cp.Proxies(ctx)
 		if err != nil {
 			return false, err.Error()
 		}
-		missing := unacknowledged(m.proxyIDs(), proxies, generation)
+		ids := m.proxyIDs()
+		missing := unacknowledged(ids, proxies, generation)
+		m.out.progress(fmt.Sprintf("%d of %d proxies acknowledged", len(ids)-len(missing), len(ids)))
 		return len(missing) == 0, "not acknowledged by " + strings.Join(missing, ", ")
 	})
 }
@@ -167,10 +170,15 @@ func nodeName(id string) string {
 	return id
 }
 
-// awaitReady waits until an Envoy takes traffic.
-func awaitReady(ctx context.Context, client *http.Client, admin string, patience time.Duration) error {
+// awaitReady waits until an Envoy takes traffic, or has died.
+func awaitReady(ctx context.Context, p *proxy, patience time.Duration) error {
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{MaxIdleConns: 1}}
+	defer client.CloseIdleConnections()
 	return await(ctx, patience, func(ctx context.Context) (bool, string) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin+"/ready", nil)
+		if p.process.Restarts() > 0 {
+			return true, ""
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/ready", nil)
 		if err != nil {
 			return false, err.Error()
 		}

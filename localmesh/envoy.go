@@ -3,7 +3,6 @@ package localmesh
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,16 +101,14 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, o bootstrap.Options
 		return err
 	}
 	*into = &proxy{id: o.NodeID, admin: fmt.Sprintf("%s:%d", o.AdminAddress, o.AdminPort), process: process}
-	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{MaxIdleConns: 1}}
-	defer client.CloseIdleConnections()
-	if err := awaitReady(ctx, client, (*into).admin, initialising); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if process.PID() == 0 || process.Restarts() > 0 {
-			return fmt.Errorf("start envoy %s: it ends at once; it wrote:\n%s", name, tail(log, 10))
-		}
-		m.o.Log.Debug("envoy is slow to take traffic", "name", name, "error", err) // awaitAcknowledged goes on waiting
+	err = awaitReady(ctx, *into, initialising)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case process.Restarts() > 0:
+		return fmt.Errorf("start envoy %s: it ends at once; it wrote:\n%s", name, tail(log, 10))
+	case err != nil: // awaitAcknowledged goes on waiting
+		m.o.Log.Debug("envoy is slow to take traffic", "name", name, "error", err)
 	}
 	return nil
 }

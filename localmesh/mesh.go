@@ -36,9 +36,10 @@ type mesh struct {
 
 	workloads    map[string]*workload // by key
 	gateways     map[string]*gateway
-	firstGateway string          // key of the one on 127.0.0.1
-	retiring     map[string]bool // keys of pods that the control plane is to forget
-	revision     string          // of the applied overlay, as last read
+	firstGateway string            // key of the one on 127.0.0.1
+	retiring     map[string]bool   // keys of pods that the control plane is to forget
+	revision     string            // of the applied overlay, as last read
+	planned      istio.Diagnostics // of the start
 	// source is set if the control plane reads a copy of the user's files; copying is closed when its writer has ended.
 	source  atomic.Pointer[source]
 	copying <-chan struct{}
@@ -311,12 +312,27 @@ func (m *mesh) writePods(c *change, ready bool) error {
 // startProxies starts an Envoy for everything new, a bounded number at a time.
 func (m *mesh) startProxies(ctx context.Context, c *change) error {
 	group, ctx := errgroup.WithContext(ctx)
+	var up atomic.Int32
+	all := len(c.newGateways)
+	for _, w := range c.newWorkloads {
+		if w.plan.Sidecar {
+			all++
+		}
+	}
+	defer m.out.progress("")
+	start := func(proxy func() error) {
+		group.Go(func() error {
+			err := proxy()
+			m.out.progress(fmt.Sprintf("%d of %d Envoys started", up.Add(1), all))
+			return err
+		})
+	}
 	for _, g := range c.newGateways {
-		group.Go(func() error { return m.startGatewayProxy(ctx, g) })
+		start(func() error { return m.startGatewayProxy(ctx, g) })
 	}
 	for _, w := range c.newWorkloads {
 		if w.plan.Sidecar {
-			group.Go(func() error { return m.startSidecar(ctx, w) })
+			start(func() error { return m.startSidecar(ctx, w) })
 		}
 	}
 	return group.Wait()

@@ -19,14 +19,40 @@ import (
 
 // printer writes what the user sees.
 type printer struct {
-	mu   sync.Mutex
-	w    io.Writer
-	seen map[string]bool // diagnostics in force that were printed
+	mu       sync.Mutex
+	w        io.Writer
+	terminal bool            // w is one: show progress
+	shown    string          // progress that stands on the last line
+	seen     map[string]bool // diagnostics in force that were printed
+}
+
+func newPrinter(w io.Writer) *printer {
+	p := &printer{w: w, seen: map[string]bool{}}
+	if f, ok := w.(*os.File); ok {
+		fi, err := f.Stat()
+		p.terminal = err == nil && fi.Mode()&os.ModeCharDevice != 0
+	}
+	return p
+}
+
+// progress replaces the last line of a terminal; "" takes it away. Elsewhere it is silent.
+func (p *printer) progress(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.terminal || text == p.shown {
+		return
+	}
+	fmt.Fprint(p.w, "\r\x1b[K"+text)
+	p.shown = text
 }
 
 func (p *printer) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.shown != "" {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = ""
+	}
 	fmt.Fprintf(p.w, format+"\n", args...)
 }
 

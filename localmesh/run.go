@@ -12,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/mizzen-mesh/mizzen/controlplane/compile"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
@@ -30,7 +29,7 @@ type configuration struct {
 func Run(ctx context.Context, o Options) (status int, err error) {
 	o.defaults()
 	m := &mesh{
-		o: o, out: &printer{w: o.Stdout, seen: map[string]bool{}}, started: time.Now(), workloads: map[string]*workload{},
+		o: o, out: newPrinter(o.Stdout), started: time.Now(), workloads: map[string]*workload{},
 		gateways: map[string]*gateway{}, retiring: map[string]bool{}, starting: make(chan struct{}, atOnce()),
 	}
 	defer func() { err = errors.Join(err, m.close()) }() // also on the way of a panic
@@ -97,6 +96,7 @@ func (m *mesh) watch(ctx context.Context) (<-chan configuration, *watching) {
 // begin brings everything up and tells the user.
 func (m *mesh) begin(ctx context.Context, c configuration) error {
 	p, diags := plan.Of(c.set)
+	defer m.out.progress("")
 	if m.module == "" {
 		m.out.say("no dynamic module found (MIZZEN_MODULE, build/libmizzen.so): traffic flows, but the Go policies do not act; run `make build`")
 	}
@@ -108,9 +108,11 @@ func (m *mesh) begin(ctx context.Context, c configuration) error {
 		return err
 	}
 	s := m.state()
+	m.planned = diags
+	m.out.progress("")
 	m.out.gateways(s)
 	m.out.workloads(s)
-	m.report(ctx, c, diags)
+	m.report(ctx, diags)
 	m.out.say("ready in %s: %d proxies acknowledged", seconds(time.Since(m.started)), len(m.proxyIDs()))
 	if len(m.o.Command) == 0 {
 		m.out.try(s, m.o.Executable)
@@ -118,11 +120,13 @@ func (m *mesh) begin(ctx context.Context, c configuration) error {
 	return m.publish(s)
 }
 
+// look is how often the control plane is asked for new findings.
+const look = 250 * time.Millisecond
+
 // follow applies changes until ctx ends or the command does.
 func (m *mesh) follow(ctx context.Context, changes <-chan configuration, command <-chan error) error {
-	last := configuration{}
-	var planned istio.Diagnostics
-	tick := time.NewTicker(time.Second)
+	planned := m.planned
+	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
 		select {
@@ -131,10 +135,9 @@ func (m *mesh) follow(ctx context.Context, changes <-chan configuration, command
 		case err := <-command:
 			return err
 		case c := <-changes:
-			last = c
 			planned = m.followOne(ctx, c)
 		case <-tick.C:
-			m.report(ctx, last, planned)
+			m.report(ctx, planned)
 		}
 	}
 }
@@ -157,19 +160,18 @@ func (m *mesh) followOne(ctx context.Context, c configuration) istio.Diagnostics
 	if err := m.publish(s); err != nil {
 		m.out.say("error: %v", err)
 	}
-	m.report(ctx, c, diags)
+	m.report(ctx, diags)
 	return diags
 }
 
-// report prints findings that are new: of reading, of planning, of compiling, and of the proxies.
-func (m *mesh) report(ctx context.Context, c configuration, planned istio.Diagnostics) {
-	all := slices.Concat(c.diags, planned)
-	_, compiled := compile.World(compile.Inputs{Set: c.set, RootNamespace: "istio-system", DomainSuffix: "cluster.local"})
-	all = append(all, compiled...)
-	if ds, err := m.cp.Diagnostics(ctx); err == nil {
-		all = append(all, ds...)
+// report prints findings that are new: of planning, and all that the control plane has, which reads the same files and hears
+// from the proxies. While it cannot be asked, what was last told stands.
+func (m *mesh) report(ctx context.Context, planned istio.Diagnostics) {
+	ds, err := m.cp.Diagnostics(ctx)
+	if err != nil {
+		return
 	}
-	all = m.original(all)
+	all := m.original(slices.Concat(planned, ds))
 	all.Sort()
 	m.out.diagnostics(all)
 }

@@ -43,6 +43,9 @@ func Resolve(s *state.State, from, rawURL string) (Target, error) {
 		if u.Host == "" {
 			return Target{}, fmt.Errorf("read URL: a workload needs a host to call, such as http://ratings:9080%s", u.Path)
 		}
+		if w.Proxy == "" {
+			return Target{}, fmt.Errorf("call as %s: it has no sidecar", w.Name)
+		}
 		return Target{URL: rawURL, Proxy: w.Proxy}, nil
 	}
 	g, err := s.Gateway("")
