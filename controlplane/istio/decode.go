@@ -14,7 +14,7 @@ import (
 // maxFile bounds one file, in bytes.
 const maxFile = 64 << 20
 
-// AnnotationDeleted, with the value "true", makes an object hide the same object of the sets merged before it.
+// AnnotationDeleted with the value "true", makes an object hide the same object of the sets merged before it.
 const AnnotationDeleted = "mizzen.dev/deleted"
 
 // Decode reads every document of r, YAML or JSON; src names it in positions. A document or object with a mistake of

@@ -16,14 +16,14 @@ import (
 
 const (
 	maxOT         = 4096 // longer than any without absurd baggage
-	tagCarrier    = 2<<3 | 2
-	tagTrace      = 1<<3 | 1
-	tagSpan       = 2<<3 | 1
-	tagSampled    = 3<<3 | 0
 	wireVarint    = 0
 	wireFixed64   = 1
 	wireBytes     = 2
 	wireFixed32   = 5
+	tagCarrier    = 2<<3 | wireBytes
+	tagTrace      = 1<<3 | wireFixed64
+	tagSpan       = 2<<3 | wireFixed64
+	tagSampled    = 3<<3 | wireVarint
 	otCarrierSize = 20 // of the inner message that is written
 )
 

@@ -2,9 +2,6 @@ package tracing
 
 import "github.com/mizzen-mesh/mizzen/filters/filter"
 
-// requestIDLen is the length of a UUID in text.
-const requestIDLen = 36
-
 // appendRequestID appends a random UUID. Its version digit (index 14) tells the sampling decision as Envoy's UUID
 // request id extension has it: 4 not sampled, 9 sampled, a forced by a header, b forced by the client (debug).
 func appendRequestID(b []byte, r filter.Rand, why byte) []byte {
