@@ -15,14 +15,18 @@ import (
 	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
 )
 
-// poll is how often a condition on this machine is looked at while something waits for it.
-const poll = 15 * time.Millisecond
+// A condition on this machine is looked at often at first, then less: looking takes time from those it waits for.
+const (
+	pollFirst = 10 * time.Millisecond
+	pollLast  = 60 * time.Millisecond
+)
 
 // await calls ok until it is true. why says what is still missing, for the error when patience ends.
 func await(ctx context.Context, patience time.Duration, ok func(context.Context) (done bool, why string)) error {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
-	tick := time.NewTicker(poll)
+	wait := pollFirst
+	tick := time.NewTimer(wait)
 	defer tick.Stop()
 	for {
 		done, why := ok(ctx)
@@ -35,6 +39,8 @@ func await(ctx context.Context, patience time.Duration, ok func(context.Context)
 		case <-deadline.C:
 			return fmt.Errorf("waited %s in vain: %s", patience, why)
 		case <-tick.C:
+			wait = min(wait*5/4, pollLast)
+			tick.Reset(wait)
 		}
 	}
 }
