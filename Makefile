@@ -41,10 +41,10 @@ check: generate ## generated files, formatting, vet, lint, layering; fails if an
 	@git diff --exit-code -- docs controlplane/istio/schema || { echo "generated files were stale: commit them"; exit 1; }
 
 generate: ## docs and schemas made from code
-	@$(GO) generate ./...
+	@$(GO) test ./controlplane/istio -update >/dev/null
 
-bench: build ## one sidecar hop: no filter, Envoy's native filters, our chain; as ratios
-	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" $(GO) run ./integration/bench
+bench: build ## one sidecar hop: no filter, Envoy's native filters, our chain, as ratios; time to start 20 workloads
+	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" sh -c '$(GO) run ./integration/bench && $(GO) run ./integration/bench/up'
 
 clean: ## build output and caches of this folder
 	@rm -rf bin build .cache
