@@ -191,7 +191,7 @@ func (s *setup) quiet() float64 {
 
 // report prints the table and the lines for machines.
 func report(all []*setup) {
-	bare, native, chain := all[0], all[1], all[2]
+	bare, native, chain, traced := all[0], all[1], all[2], all[3]
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "setup\trequests/s\tCPU/request\tvs no filter\tvs native\tquiet CPU/request\tvs no filter\tvs native\t")
 	for _, s := range all {
@@ -203,6 +203,7 @@ func report(all []*setup) {
 	fmt.Println()
 	fmt.Printf("ratio cpu-chain-vs-native %.3f\n", ratio(chain, native))
 	fmt.Printf("ratio cpu-chain-vs-nofilter %.3f\n", ratio(chain, bare))
+	fmt.Printf("ratio cpu-chain-vs-native-with-tracer %.3f\n", ratio(chain, traced))
 	fmt.Printf("ratio cpu-native-vs-nofilter %.3f\n", ratio(native, bare))
 	fmt.Printf("ratio quiet-cpu-chain-vs-native %.3f\n", chain.quiet()/native.quiet())
 	fmt.Printf("ratio quiet-cpu-chain-vs-nofilter %.3f\n", chain.quiet()/bare.quiet())

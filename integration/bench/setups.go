@@ -1,13 +1,18 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
-// setups are the Envoys to compare: none, native and chain in this order, then the parts if asked for.
+// setups are the Envoys to compare: none, native, chain, and native with a tracer (what the chain's tracing policy
+// does), in this order, then the parts if asked for.
 func setups(port int, parts bool) []*setup {
 	all := []*setup{
 		{name: "no filter", config: config(port, "", false, plainRoutes)},
 		{name: "native", config: config(port, nativeFilters, false, nativeRoutes)},
 		{name: "chain", config: config(port, mizzen(tracing+", "+limit), true, chainRoutes)},
+		{name: "native+tracer", config: config(port, nativeFilters, false, nativeRoutes, nativeTracer)},
 	}
 	if !parts {
 		return all
@@ -23,8 +28,8 @@ func setups(port int, parts bool) []*setup {
 }
 
 // config is a hop as a sidecar has it: one listener, one worker, one upstream under two names. ownID says that a
-// policy, and not Envoy, makes x-request-id.
-func config(port int, filters string, ownID bool, routes string) string {
+// policy, and not Envoy, makes x-request-id; manager is added to the connection manager.
+func config(port int, filters string, ownID bool, routes string, manager ...string) string {
 	return fmt.Sprintf(`
 static_resources:
   listeners:
@@ -35,7 +40,7 @@ static_resources:
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
           stat_prefix: hop
-          generate_request_id: %v
+          generate_request_id: %v%s
           http_filters:%s
           - name: router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
@@ -51,7 +56,7 @@ static_resources:
       endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]
   - name: v2
     load_assignment: *upstream
-`, !ownID, filters, routes, port)
+`, !ownID, strings.Join(manager, ""), filters, routes, port)
 }
 
 const plainRoutes = `
@@ -72,6 +77,20 @@ const nativeFilters = `
               "@type": type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault
               headers: [{name: x-fault, present_match: true}]
               abort: {http_status: 503, percentage: {numerator: 10}}`
+
+// nativeTracer propagates B3 and W3C contexts as the tracing policy does, and samples as much.
+const nativeTracer = `
+          tracing:
+            random_sampling: {value: 1}
+            provider:
+              name: zipkin
+              typed_config:
+                "@type": type.googleapis.com/envoy.config.trace.v3.ZipkinConfig
+                collector_cluster: v1
+                collector_endpoint: /spans
+                collector_endpoint_version: HTTP_JSON
+                trace_id_128bit: true
+                trace_context_option: USE_B3_WITH_W3C_PROPAGATION`
 
 const nativeRoutes = `
               routes:
