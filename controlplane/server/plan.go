@@ -69,9 +69,12 @@ func (s *session) fill(c *channel, r *response) bool {
 		delete(c.again, x.Name)
 		delete(c.since, x.Name)
 	}
+	r.was = make(map[string]held, len(r.gone))
 	for _, name := range r.gone {
 		delete(c.since, name)
 		delete(c.again, name)
+		s.withdraw(c, name)
+		r.was[name] = c.sent[name]
 		if c.names[name] {
 			c.sent[name] = held{}
 		} else {
@@ -96,6 +99,20 @@ func (s *session) fill(c *channel, r *response) bool {
 	}
 	c.version = r.version
 	return false
+}
+
+// withdraw forgets at once what others would take for a reason to go: should a removed cluster come back, its routes wait
+// until the proxy has it anew, with its endpoints.
+func (s *session) withdraw(c *channel, name string) {
+	if c.kind != clusters && c.kind != routes {
+		return
+	}
+	delete(c.acked, name)
+	c.disown(name)
+	if c.kind == clusters {
+		s.ch[endpoints].forget(name)
+		s.ch[endpoints].mark(name)
+	}
 }
 
 func (s *session) repeatEndpoints(cluster string) {
@@ -302,6 +319,13 @@ func (s *session) used() map[string]bool {
 				}
 				for _, cl := range h.res.Clusters {
 					out[cl] = true
+				}
+			}
+		}
+		for _, r := range c.flight {
+			for _, x := range r.set {
+				for _, cl := range x.Clusters {
+					out[cl] = out[cl] || !r.overdue
 				}
 			}
 		}

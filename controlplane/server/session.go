@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ type response struct {
 	version string // state of the world: the hash of the list
 	set     []*xdsgen.Resource
 	gone    []string           // removed, or asked for and not there
+	was     map[string]held    // what was sent before under the names that are gone
 	body    []*xdsgen.Resource // what travels: set, or for a state-of-the-world list all of it
 	at      time.Time
 	overdue bool            // not acknowledged in time; taken as accepted
@@ -200,6 +202,16 @@ func (c *channel) forget(name string) {
 	delete(c.again, name)
 	delete(c.since, name)
 	delete(c.released, name)
+	c.disown(name)
+}
+
+// disown keeps what is in flight under a name from counting when it is acknowledged: the proxy has dropped it since.
+func (c *channel) disown(name string) {
+	for _, r := range c.flight {
+		if i := slices.IndexFunc(r.set, func(x *xdsgen.Resource) bool { return x.Name == name }); i >= 0 {
+			r.set = append(r.set[:i:i], r.set[i+1:]...) // a copy: it may have to be sent yet
+		}
+	}
 }
 
 // has tells whether the proxy acknowledged some version of a name.
@@ -279,7 +291,11 @@ func (s *session) nack(c *channel, nonce, text string) []refusal {
 		c.flight = nil
 	}
 	s.touch()
-	guilty := blame(r.set, text)
+	suspects := r.set
+	if s.delta {
+		suspects = r.body // with what was disowned: it may be the guilty one
+	}
+	guilty := blame(suspects, text)
 	var out []refusal
 	for _, name := range r.gone {
 		c.mark(name)
@@ -290,18 +306,37 @@ func (s *session) nack(c *channel, nonce, text string) []refusal {
 			c.restore(x.Name, p)
 		}
 		if h, ok := c.sent[x.Name]; ok && h.version == x.Version {
-			c.restoreSent(x.Name)
+			s.doubt(c, x.Name, held{x.Version, x})
 		}
 		if guilty[x.Name] {
-			c.refused[x.Name] = refusal{x, text}
-			out = append(out, c.refused[x.Name])
+			out = append(out, refusal{x, text})
+			if w := find(s.list(c.kind), x.Name); w != nil && w.Version == x.Version {
+				c.refused[x.Name] = refusal{x, text}
+			}
 		}
 	}
 	for _, name := range r.gone {
-		c.gone(name)
+		if _, ok := c.sent[name]; ok || len(r.set) == 0 || r.was[name].version == "" {
+			c.gone(name)
+		} else {
+			s.doubt(c, name, r.was[name])
+		}
 	}
 	return out
 }
+
+// doubt notes that a proxy may or may not have something: it rejected a response, but Envoy takes the good clusters and
+// listeners out of a response that it rejects for others. A version that is never wanted has it sent, or withdrawn, again.
+func (s *session) doubt(c *channel, name string, h held) {
+	if !s.delta {
+		c.restoreSent(name) // the next list settles it
+		return
+	}
+	c.sent[name] = held{strings.TrimSuffix(h.version, doubtful) + doubtful, h.res}
+}
+
+// doubtful ends a version that the proxy may not have.
+const doubtful = "?"
 
 // restore brings back what was acknowledged before an overdue response was taken as accepted.
 func (c *channel) restore(name string, p held) {

@@ -100,6 +100,7 @@ func (s *session) subscribe(c *channel, names []string) {
 		if c.kind == routes {
 			s.dropTable(name)
 			delete(c.acked, name)
+			c.disown(name)
 		}
 	}
 	if len(names) > 0 {
