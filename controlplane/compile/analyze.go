@@ -24,7 +24,7 @@ func (c *compiler) analyze() {
 func (c *compiler) analyzeDestinations(r *rule) {
 	for i, route := range r.Routes {
 		for j, d := range route.Destinations {
-			c.analyzeDestination(r, d, index(r.at[i]+".route", j)+".destination", "requests on this route get 503")
+			c.analyzeDestination(r, route, d, index(r.at[i]+".route", j)+".destination", "requests on this route get 503")
 		}
 		if len(route.Mirrors) == 0 {
 			continue
@@ -32,11 +32,11 @@ func (c *compiler) analyzeDestinations(r *rule) {
 		spec := r.object.Spec.GetHttp()[httpIndex(r.at[i])]
 		for j, m := range spec.GetMirrors() {
 			d := c.destination(&r.object.Meta, "", m.GetDestination())
-			c.analyzeDestination(r, &d, index(r.at[i]+".mirrors", j)+".destination", "nothing is mirrored")
+			c.analyzeDestination(r, route, &d, index(r.at[i]+".mirrors", j)+".destination", "nothing is mirrored")
 		}
 		if m := spec.GetMirror(); m != nil {
 			d := c.destination(&r.object.Meta, "", m)
-			c.analyzeDestination(r, &d, r.at[i]+".mirror", "nothing is mirrored")
+			c.analyzeDestination(r, route, &d, r.at[i]+".mirror", "nothing is mirrored")
 		}
 	}
 }
@@ -47,7 +47,7 @@ func httpIndex(at string) (i int) {
 }
 
 // analyzeDestination checks one; so says what becomes of traffic to a destination that is not there.
-func (c *compiler) analyzeDestination(r *rule, d *mesh.Destination, path, so string) {
+func (c *compiler) analyzeDestination(r *rule, route *mesh.Route, d *mesh.Destination, path, so string) {
 	m := &r.object.Meta
 	svc := c.lookup(d.Hostname, r.Namespace)
 	if svc == nil {
@@ -60,10 +60,8 @@ func (c *compiler) analyzeDestination(r *rule, d *mesh.Destination, path, so str
 	case d.Port != 0 && svc.PortByNumber(d.Port) == nil:
 		c.report(m, path+".port.number", istio.Error, codeNotFound,
 			fmt.Sprintf("%s has no port %d: %s", d.Hostname, d.Port, so), "it has "+portList(svc))
-	case d.Port == 0 && len(svc.Ports) > 1:
-		c.report(m, path, istio.Error, codePortRequired,
-			fmt.Sprintf("%s has the ports %s and the destination names none: the request's port is taken, and where there is no such port, 503",
-				d.Hostname, portList(svc)), "write port: {number: ...}")
+	case d.Port == 0:
+		c.analyzePort(r, route, svc, path, so)
 	}
 	if d.Subset == "" {
 		return

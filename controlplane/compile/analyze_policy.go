@@ -67,23 +67,9 @@ func (c *compiler) template(namespace string, ok func(labels map[string]string) 
 func (c *compiler) analyzeSelectors() {
 	root := c.world.Settings.RootNamespace
 	for _, o := range c.set.Sidecars {
-		sel := o.Spec.GetWorkloadSelector().GetLabels()
-		c.checkSelector(&o.Meta, "spec.workloadSelector", o.Namespace, sel)
-		if len(sel) > 0 {
-			continue
-		}
-		for _, other := range c.set.Sidecars {
-			if other == o {
-				break
-			}
-			if other.Namespace == o.Namespace && len(other.Spec.GetWorkloadSelector().GetLabels()) == 0 {
-				c.report(&o.Meta, "", istio.Error, codeSidecars,
-					fmt.Sprintf("Sidecar %s/%s (%s) is older and stands for the whole namespace: this one has no effect",
-						other.Namespace, other.Name, originAt(origin(&other.Meta, ""))), "give one of them a workloadSelector")
-				break
-			}
-		}
+		c.checkSelector(&o.Meta, "spec.workloadSelector", o.Namespace, o.Spec.GetWorkloadSelector().GetLabels())
 	}
+	c.analyzeSidecars()
 	for _, o := range c.set.DestinationRules {
 		c.checkSelector(&o.Meta, "spec.workloadSelector", o.Namespace, o.Spec.GetWorkloadSelector().GetMatchLabels())
 	}
@@ -99,6 +85,45 @@ func (c *compiler) analyzeSelectors() {
 			c.checkSelector(&o.Meta, "spec.selector", ns, s.MatchLabels)
 		}
 	}
+}
+
+// analyzeSidecars finds those that an older one leaves without effect, on a namespace or on a workload.
+func (c *compiler) analyzeSidecars() {
+	for i, s := range c.world.Sidecars {
+		m := &c.set.Sidecars[i].Meta
+		for _, older := range c.world.Sidecars[:i] {
+			if older.Namespace != s.Namespace || (older.Selector == nil) != (s.Selector == nil) {
+				continue
+			}
+			if s.Selector == nil {
+				c.report(m, "", istio.Error, codeSidecars,
+					fmt.Sprintf("Sidecar %s/%s (%s) is older and stands for the whole namespace: this one has no effect",
+						older.Namespace, older.Name, originAt(older.Origin)), "give one of them a workloadSelector")
+				break
+			}
+			if w := c.both(s.Namespace, older.Selector, s.Selector); w != "" {
+				c.report(m, "spec.workloadSelector", istio.Error, codeSidecarLabels,
+					fmt.Sprintf("Sidecar %s/%s (%s) is older and selects %s too: this one has no effect there",
+						older.Namespace, older.Name, originAt(older.Origin), w), "make the selectors disjoint")
+				break
+			}
+		}
+	}
+}
+
+// both names a workload that two selectors pick, "" if there is none.
+func (c *compiler) both(namespace string, a, b map[string]string) string {
+	for _, w := range c.selected(namespace, a) {
+		if mesh.Selects(b, w.Labels) {
+			return "workload " + w.Name
+		}
+	}
+	for _, o := range c.set.Workloads {
+		if l := o.Spec.Template.Labels; o.Namespace == namespace && mesh.Selects(a, l) && mesh.Selects(b, l) {
+			return o.Spec.Kind + " " + o.Name
+		}
+	}
+	return ""
 }
 
 // selectsGateway: labels by which a Gateway picks its proxies are a gateway's, of which there need be no manifest.

@@ -5,6 +5,7 @@ package compile
 const (
 	codeNotFound      = "IST0101" // ReferencedResourceNotFound
 	codeMeshConflict  = "IST0109" // ConflictingMeshGatewayVirtualServiceHosts
+	codeSidecarLabels = "IST0110" // ConflictingSidecarWorkloadSelectors
 	codeSidecars      = "IST0111" // MultipleSidecarsWithoutWorkloadSelectors
 	codePortRequired  = "IST0112" // VirtualServiceDestinationPortSelectorRequired
 	codeNoWorkload    = "IST0127" // NoMatchingWorkloadsFound
