@@ -2,7 +2,9 @@ package localmesh
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +22,52 @@ type proxy struct {
 }
 
 func (p *proxy) stop() { p.process.Stop() }
+
+// drain waits a while until no request is under way any more. Nobody sends new ones: no proxy has the endpoint by now. It
+// looks thrice, since the workers of other proxies learn of that a moment after they have acknowledged it.
+func (p *proxy) drain(ctx context.Context) {
+	if p == nil {
+		return
+	}
+	idle := 0
+	_ = await(ctx, 5*time.Second, func(ctx context.Context) (bool, string) {
+		if n, err := p.active(ctx); err != nil || n == 0 {
+			idle++
+		} else {
+			idle = 0
+		}
+		return idle == 3, "requests are under way"
+	})
+}
+
+// active counts the requests under way, those to the administration page excepted.
+func (p *proxy) active(ctx context.Context) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/stats?format=json&filter=downstream_rq_active$", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	var s struct {
+		Stats []struct {
+			Name  string `json:"name"`
+			Value int    `json:"value"`
+		} `json:"stats"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, x := range s.Stats {
+		if !strings.HasPrefix(x.Name, "http.admin.") {
+			n += x.Value
+		}
+	}
+	return n, nil
+}
 
 // initialising is how long an Envoy may hold others back that wait to start.
 const initialising = 5 * time.Second

@@ -188,8 +188,9 @@ func (m *mesh) update(ctx context.Context, set istio.Set, p plan.Plan, first boo
 	if err := m.retire(ctx, &c); err != nil {
 		return err
 	}
-	if err := m.create(p, &c); err != nil {
-		return err
+	failed := m.create(p, &c)
+	if first && failed != nil {
+		return failed
 	}
 	if err := m.writePods(&c, first); err != nil {
 		return err
@@ -215,9 +216,11 @@ func (m *mesh) update(ctx context.Context, set istio.Set, p plan.Plan, first boo
 		if err := m.writePods(&c, true); err != nil {
 			return err
 		}
-		return m.awaitAcknowledged(ctx)
+		if err := m.awaitAcknowledged(ctx); err != nil {
+			return err
+		}
 	}
-	return nil
+	return failed
 }
 
 // retire takes what goes out of the mesh, waits until no proxy sends to it any more, and stops it.
@@ -243,12 +246,12 @@ func (m *mesh) retire(ctx context.Context, c *change) error {
 	var wg sync.WaitGroup
 	for _, w := range c.goneWorkloads {
 		wg.Add(1)
-		go func() { defer wg.Done(); w.stop() }()
+		go func() { defer wg.Done(); w.proxy.drain(ctx); w.stop() }()
 		m.block.Release(w.plan.Key())
 	}
 	for _, g := range c.goneGateways {
 		wg.Add(1)
-		go func() { defer wg.Done(); g.stop() }()
+		go func() { defer wg.Done(); g.proxy.drain(ctx); g.stop() }()
 		if g.key != "" {
 			m.block.Release(g.key)
 		} else {
@@ -267,6 +270,7 @@ func (m *mesh) retire(ctx context.Context, c *change) error {
 
 // create places what is new and starts its applications.
 func (m *mesh) create(p plan.Plan, c *change) error {
+	var failed []error
 	for _, pg := range p.Gateways {
 		if m.gateways[pg.Key()] != nil {
 			continue
@@ -283,16 +287,18 @@ func (m *mesh) create(p plan.Plan, c *change) error {
 			continue
 		}
 		w, err := m.newWorkload(pw)
-		if err != nil {
-			return err
+		if err == nil {
+			err = m.startApplication(w)
+		}
+		if err != nil { // the others start; this one is tried again with the next change
+			m.block.Release(pw.Key())
+			failed = append(failed, err)
+			continue
 		}
 		m.workloads[pw.Key()] = w // from here on close stops it
 		c.newWorkloads = append(c.newWorkloads, w)
-		if err := m.startApplication(w); err != nil {
-			return err
-		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 func (m *mesh) writePods(c *change, ready bool) error {

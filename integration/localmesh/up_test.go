@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -125,6 +126,36 @@ func TestUpServesAppliesAndLeavesNothing(t *testing.T) {
 	nothingLeft(t, root, processes)
 }
 
+// underLoad sends requests through the gateway, four at a time, until stop is called.
+func underLoad(t *testing.T, m *meshtest.Mesh) (stop func() (n int, failed map[string]int)) {
+	client := m.ViaGateway()
+	client.Await(t, "the chain", is(chain), "/")
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	n, failed := 0, map[string]int{}
+	for range 4 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for {
+				select {
+				case <-quit:
+					return
+				default:
+				}
+				a, err := client.Get("/", "slow: 5ms")
+				mu.Lock()
+				if n++; err != nil || a.Code != 200 {
+					failed[fmt.Sprint(a.Code, a.Body, err)]++
+				}
+				mu.Unlock()
+			}
+		}()
+	}
+	return func() (int, map[string]int) { close(quit); wg.Wait(); return n, failed }
+}
+
 func TestUpFollowsItsFiles(t *testing.T) {
 	own(t)
 	m := meshtest.Start(t, bookshop, meshtest.Options{})
@@ -156,6 +187,7 @@ func TestUpFollowsItsFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	stop := underLoad(t, m)
 	write("bookshop.yaml", strings.Replace(string(raw), "replicas: 1", "replicas: 2", 1))
 	become("a second replica", "details-v1-0 details-v1-1 productpage-v1-0 istio-ingressgateway")
 	m.ViaGateway().Await(t, "the second replica", func(a meshtest.Answer) bool { return strings.Contains(a.Body, "(details-v1-1)") }, "/")
@@ -166,6 +198,9 @@ func TestUpFollowsItsFiles(t *testing.T) {
 	}
 	write("bookshop.yaml", string(raw))
 	become("what it was", "details-v1-0 productpage-v1-0 istio-ingressgateway")
+	if n, failed := stop(); n == 0 || len(failed) > 0 {
+		t.Errorf("of %d requests while workloads came and went failed: %v", n, failed)
+	}
 	if envoys, _ := count(children(t, m.Pid()), "envoy"); envoys != 3 {
 		t.Errorf("%d Envoys run", envoys)
 	}
