@@ -103,13 +103,16 @@ func (h *Headers) All() []Header {
 	return h.entries
 }
 
-// Set replaces every value of name.
+// Set replaces every value of name. Where name is known to be absent the edit is an EditAdd, which costs Envoy less.
 func (h *Headers) Set(name, value string) {
+	op := EditSet
 	if h.load == nil {
-		h.drop(name)
+		if !h.drop(name) {
+			op = EditAdd
+		}
 		h.entries = append(h.entries, Header{name, value})
 	}
-	h.edits = append(h.edits, Edit{EditSet, name, value})
+	h.edits = append(h.edits, Edit{op, name, value})
 }
 
 // Add appends a value.
