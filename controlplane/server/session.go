@@ -211,6 +211,9 @@ func (c *channel) disown(name string) {
 		if i := slices.IndexFunc(r.set, func(x *xdsgen.Resource) bool { return x.Name == name }); i >= 0 {
 			r.set = append(r.set[:i:i], r.set[i+1:]...) // a copy: it may have to be sent yet
 		}
+		if i := slices.Index(r.gone, name); i >= 0 {
+			r.gone = append(r.gone[:i:i], r.gone[i+1:]...)
+		}
 	}
 }
 

@@ -143,8 +143,23 @@ func (s *session) unsubscribe(c *channel, names []string) {
 func (s *session) dropTable(table string) {
 	c := s.ch[hosts]
 	c.markAll()
-	for name, h := range c.sent {
-		if h.res != nil && h.res.Table == table || hasPrefix(name, table) {
+	names := map[string]bool{}
+	for name := range c.sent {
+		names[name] = true
+	}
+	for name := range c.acked {
+		names[name] = true
+	}
+	for _, r := range c.flight {
+		for _, x := range r.set {
+			names[x.Name] = true
+		}
+		for _, name := range r.gone {
+			names[name] = true
+		}
+	}
+	for name := range names {
+		if hasPrefix(name, table) {
 			c.forget(name)
 		}
 	}
