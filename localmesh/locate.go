@@ -38,13 +38,16 @@ func FindEnvoy(explicit, executable string, getenv func(string) string) (string,
 // FindModule looks for the dynamic module that holds the Go policies: MIZZEN_MODULE, build/ beside the executable's
 // folder, ./build. "" if there is none: proxies then run without the Go policies.
 func FindModule(executable string, getenv func(string) string) string {
-	candidates := []string{getenv("MIZZEN_MODULE")}
+	var candidates []string
 	for _, dir := range roots(executable) {
 		candidates = append(candidates, filepath.Join(dir, "build", "libmizzen.so"))
 	}
 	candidates = append(candidates, filepath.Join(filepath.Dir(executable), "libmizzen.so"))
+	if named := getenv("MIZZEN_MODULE"); named != "" {
+		candidates = []string{named} // nothing else will do
+	}
 	for _, c := range candidates {
-		if fi, err := os.Stat(c); c != "" && err == nil && fi.Mode().IsRegular() {
+		if fi, err := os.Stat(c); err == nil && fi.Mode().IsRegular() {
 			if abs, err := filepath.Abs(c); err == nil {
 				return abs
 			}

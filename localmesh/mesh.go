@@ -112,10 +112,6 @@ type change struct {
 	goneGateways, newGateways   []*gateway
 }
 
-func (c *change) empty() bool {
-	return len(c.goneWorkloads)+len(c.newWorkloads)+len(c.goneGateways)+len(c.newGateways) == 0
-}
-
 // diff plans what to stop and to start. What changed is both: stopped, and started anew at the same addresses.
 func (m *mesh) diff(p plan.Plan) (change, error) {
 	var c change

@@ -74,6 +74,9 @@ func TestFindModule(t *testing.T) {
 	if got := FindModule(executable, func(string) string { return named }); got != named {
 		t.Errorf("got %s, want %s", got, named)
 	}
+	if got := FindModule(executable, func(string) string { return "/no/such.so" }); got != "" {
+		t.Errorf("MIZZEN_MODULE names nothing, got %s all the same", got)
+	}
 }
 
 // testMesh has a block of addresses and a state directory, but runs nothing.

@@ -96,22 +96,22 @@ func (m *mesh) watch(ctx context.Context) (<-chan configuration, *watching) {
 // begin brings everything up and tells the user.
 func (m *mesh) begin(ctx context.Context, c configuration) error {
 	p, diags := plan.Of(c.set)
-	defer m.out.progress("")
+	if err := m.update(ctx, c.set, p, true); err != nil {
+		if ctx.Err() == nil {
+			m.out.diagnostics(m.original(slices.Concat(c.diags, diags))) // they may be why
+		}
+		return err
+	}
+	m.planned = diags
+	s := m.state()
+	m.out.gateways(s)
+	m.out.workloads(s)
+	if len(p.Workloads) == 0 {
+		m.out.say("there are no workloads in %s", joined(m.o.Files))
+	}
 	if m.module == "" {
 		m.out.say("no dynamic module found (MIZZEN_MODULE, build/libmizzen.so): traffic flows, but the Go policies do not act; run `make build`")
 	}
-	if len(p.Workloads) == 0 {
-		m.out.say("no workloads in %s", cmp.Or(joined(m.o.Files), "the manifests"))
-	}
-	m.out.diagnostics(m.original(slices.Concat(c.diags, diags))) // early: they may be why the rest fails
-	if err := m.update(ctx, c.set, p, true); err != nil {
-		return err
-	}
-	s := m.state()
-	m.planned = diags
-	m.out.progress("")
-	m.out.gateways(s)
-	m.out.workloads(s)
 	m.report(ctx, diags)
 	m.out.say("ready in %s: %d proxies acknowledged", seconds(time.Since(m.started)), len(m.proxyIDs()))
 	if len(m.o.Command) == 0 {

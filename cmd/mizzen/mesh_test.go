@@ -118,7 +118,7 @@ func TestExitStatusAndMessages(t *testing.T) {
 		{"up", 2, "error: read arguments: no -f PATH was given"},
 		{"up --isolation netns -f x", 2, "error: read --isolation: \"netns\" is not in this version"},
 		{"up --nope", 2, "error: read arguments: unknown flag: --nope; see mizzen up -h"},
-		{"call", 2, "error: read arguments: accepts 1 arg(s), received 0; see mizzen call -h"},
+		{"call / /", 2, "error: read arguments: accepts at most 1 arg(s), received 2; see mizzen call -h"},
 		{"call -H nonsense /", 2, "error: read -H: \"nonsense\" is not 'name: value'"},
 		{"call -o xml /", 2, "error: read -o: \"xml\" is not one of table, json, yaml"},
 		{"call /", 1, "error: find mesh: none is running; start one with `mizzen up -f PATH`"},

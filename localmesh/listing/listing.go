@@ -40,9 +40,7 @@ func ParseQuery(args []string, namespace string, all bool) (Query, error) {
 	}
 	for _, word := range strings.Split(kinds, ",") {
 		if strings.EqualFold(word, "all") {
-			for _, k := range istio.Known() {
-				q.Kinds = append(q.Kinds, k)
-			}
+			q.Kinds = append(q.Kinds, istio.Known()...)
 			continue
 		}
 		k, ok := istio.FindKind(word)
