@@ -319,9 +319,9 @@ func (s *session) nack(c *channel, nonce, text string) []refusal {
 		}
 	}
 	for _, name := range r.gone {
-		if _, ok := c.sent[name]; ok || len(r.set) == 0 || r.was[name].version == "" {
+		if len(r.body) == 0 || r.was[name].version == "" {
 			c.gone(name)
-		} else {
+		} else if _, again := c.sent[name]; !again {
 			s.doubt(c, name, r.was[name])
 		}
 	}
