@@ -120,6 +120,7 @@ func TestControlPlaneRestart(t *testing.T) {
 	m.Apply(t, throughGateway)
 	m.ViaGateway().Await(t, "the way in", hasCode(200), "/")
 	l := startLoad(m, 4, hasCode(200))
+	awaitQuiet(t, m)
 	pid := controlPlanePid(t, m)
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -136,6 +137,19 @@ func TestControlPlaneRestart(t *testing.T) {
 	l.end(t)
 	m.Apply(t, reviewsTo("  - route: [{destination: {host: reviews, subset: v2}}]\n"))
 	m.From(t, "productpage-v1-0").Await(t, "changes still arrive", isVersion("v2"), reviews)
+}
+
+// awaitQuiet waits until nothing has been pushed for three seconds: clusters that no route names any more are withdrawn
+// two seconds after their last route, and that would be a push for a reason.
+func awaitQuiet(t *testing.T, m *meshtest.Mesh) {
+	t.Helper()
+	last, since := -1, time.Now()
+	meshtest.Eventually(t, "no pushes for a while", func() bool {
+		if n := metric(m, `pilot_xds_pushes\{[^}]*\}`); n != last {
+			last, since = n, time.Now()
+		}
+		return last >= 0 && time.Since(since) > 3*time.Second
+	})
 }
 
 // metric sums the control plane's samples whose name and labels match; -1 while it cannot be asked.
