@@ -1,7 +1,8 @@
 package istio
 
 // Codes of diagnostics. Those beginning with IST mean what they mean to `istioctl analyze`; those beginning with MZ are ours.
-// MZ00xx reading, MZ01xx objects and sets, MZ02xx fields, MZ03xx traps, MZ04xx sources.
+// MZ00xx reading, MZ01xx objects and sets, MZ02xx fields, MZ03xx traps, MZ04xx sources;
+// MZ05xx are compile's, MZ06xx server's.
 const (
 	CodeDeprecated   = "IST0002" // an obsolete field or value; it is read as its author meant it
 	CodeSchema       = "IST0106" // the object does not fit its schema, or breaks one of its rules

@@ -66,12 +66,21 @@ API is missing from it. Kinds are read as networking.istio.io/v1, v1beta1 and v1
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", f.Path, f.Type, f.Status, strings.TrimPrefix(note, "; "))
 	}
 	b.WriteString("\n## Codes of diagnostics\n\n| code | meaning |\n|---|---|\n")
-	source, err := os.ReadFile("codes.go")
-	if err != nil {
-		t.Fatal(err)
+	codes := map[string]string{}
+	for _, file := range []string{"codes.go", "../compile/codes.go", "../server/codes.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`= "(\w+)"\s+// (.*)`).FindAllStringSubmatch(string(source), -1) {
+			if codes[m[1]] != "" {
+				t.Errorf("%s: code %s has two meanings", file, m[1])
+			}
+			codes[m[1]] = m[2]
+		}
 	}
-	for _, m := range regexp.MustCompile(`= "(\w+)"\s+// (.*)`).FindAllStringSubmatch(string(source), -1) {
-		fmt.Fprintf(&b, "| %s | %s |\n", m[1], m[2])
+	for _, code := range sortedKeys(codes) {
+		fmt.Fprintf(&b, "| %s | %s |\n", code, codes[code])
 	}
 	return b.String()
 }

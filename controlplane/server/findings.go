@@ -10,18 +10,6 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
 )
 
-// Codes of the diagnostics that come from proxies.
-const (
-	// CodeRejected: Envoy refused a resource. The proxy keeps the last good one.
-	CodeRejected = "MZ0501"
-	// CodeSilent: a proxy does not acknowledge; the order of updates no longer waits for it.
-	CodeSilent = "MZ0502"
-	// CodeNoModule: a proxy cannot load the dynamic module; the Go policies do not act there.
-	CodeNoModule = "MZ0503"
-	// CodeBuild: a proxy's configuration could not be built.
-	CodeBuild = "MZ0504"
-)
-
 // finding is a diagnostic of one proxy; those that differ in the proxy alone are told once.
 type finding struct {
 	proxy string

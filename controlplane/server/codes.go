@@ -1,0 +1,9 @@
+package server
+
+// Codes of the diagnostics that come from proxies.
+const (
+	CodeRejected = "MZ0601" // Envoy refused a resource; the proxy keeps the last good one
+	CodeSilent   = "MZ0602" // a proxy does not acknowledge; the order of updates no longer waits for it
+	CodeNoModule = "MZ0603" // a proxy cannot load the dynamic module; the Go policies do not act there
+	CodeBuild    = "MZ0604" // a proxy's configuration could not be built
+)
