@@ -54,12 +54,16 @@ func (c *Cache) workload(n mesh.Node) *mesh.Workload {
 	return &mesh.Workload{}
 }
 
-// inboundCluster leads to the application. Of its DestinationRule only the connection pool counts here, as in Istio.
+// inboundCluster leads to the application: where the connection was meant to go if it was intercepted, as in Istio, for an
+// application may listen on the pod's address only. Of its DestinationRule only the connection pool counts here, as in Istio.
 func (c *Cache) inboundCluster(n mesh.Node, in *mesh.Inbound) *mesh.Cluster {
 	cl := &mesh.Cluster{
 		Name: in.Cluster, Kind: mesh.ClusterStatic, Protocol: in.Protocol, Inbound: true,
 		Hosts:    []*mesh.Endpoint{{Address: cmp.Or(n.AppAddress, "127.0.0.1"), Port: in.Port, Ready: true}},
 		Hostname: in.Hostname, Namespace: n.Namespace, Port: in.Port,
+	}
+	if n.Intercepts && n.AppAddress == "" {
+		cl.Kind, cl.Hosts = mesh.ClusterOriginalDst, nil
 	}
 	svc, port := c.behind(n, in)
 	if svc == nil {
