@@ -120,7 +120,11 @@ func TestConfigMarshals(t *testing.T) {
 	}
 }
 
-type counter struct{ n int }
+// counter holds a pointer, so that it has a block of memory to itself: one that it shared could keep it alive.
+type counter struct {
+	n int
+	_ *int
+}
 
 func TestSharedLivesAsLongAsItsUsers(t *testing.T) {
 	env := NewEnv()
