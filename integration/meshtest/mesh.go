@@ -351,3 +351,17 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
+
+// Up runs `mizzen up` over manifests with a command and returns what was printed, and the exit status.
+func Up(t testing.TB, manifests string, command ...string) (string, int) {
+	t.Helper()
+	args := append([]string{"up", "-f", manifests, "--envoy", Envoy(t), "--gateway-port", fmt.Sprint(envoytest.FreePort(t)), "--"}, command...)
+	cmd := exec.Command(Binary(t), args...)
+	cmd.Env = append(os.Environ(), "NO_COLOR=1", "MIZZEN_MODULE="+Module(t))
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatalf("mizzen up: %v\n%s", err, out)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
