@@ -10,15 +10,6 @@ import (
 	"github.com/mizzen-mesh/mizzen/filters/match"
 )
 
-// quietHost costs nothing, so that a benchmark measures the policy.
-type quietHost struct{}
-
-func (quietHost) RouteName() string                      { return "" }
-func (quietHost) SourceAddress() string                  { return "10.0.0.1" }
-func (quietHost) Count(*filter.Metric, int64, ...string) {}
-func (quietHost) Annotate(string, string)                {}
-func (quietHost) Flag(string)                            {}
-
 func BenchmarkRequest(b *testing.B) {
 	minute := filter.Duration(time.Minute)
 	user := []match.Key{{Header: "x-user"}}
@@ -41,7 +32,7 @@ func BenchmarkRequest(b *testing.B) {
 			}
 			p := policy.(*Policy)
 			x := filtertest.NewExchange("x-user: alice", "user-agent: bench", "accept: */*")
-			x.Host = quietHost{}
+			x.Host = filtertest.QuietHost{}
 			now := time.Now()
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
@@ -60,7 +51,7 @@ func BenchmarkNewKeysAtTheCap(b *testing.B) {
 		b.Fatal(err)
 	}
 	x := filtertest.NewExchange()
-	x.Host = quietHost{}
+	x.Host = filtertest.QuietHost{}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		x.Request.Reset([]filter.Header{{Name: "x-user", Value: strconv.Itoa(i)}})

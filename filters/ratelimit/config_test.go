@@ -84,7 +84,7 @@ func FuzzConfig(f *testing.F) {
 			t.Fatalf("parsed, but not made: %v", err)
 		}
 		x := filtertest.NewExchange()
-		x.Host = quietHost{}
+		x.Host = filtertest.QuietHost{}
 		x.Request.Set("x", header)
 		for range 5 {
 			if r := p.Request(x).Reply; r != nil && (r.Status < 400 || r.Headers[0].Value < "1" || strings.HasPrefix(r.Headers[0].Value, "-")) {

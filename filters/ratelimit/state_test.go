@@ -226,7 +226,7 @@ func TestDecisionAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := filtertest.NewExchange("x-user: alice")
-	x.Host = quietHost{}
+	x.Host = filtertest.QuietHost{}
 	got := testing.AllocsPerRun(1000, func() {
 		policy.Request(x)
 		policy.(filter.Ender).End(x)

@@ -8,15 +8,6 @@ import (
 	"github.com/mizzen-mesh/mizzen/filters/filtertest"
 )
 
-// quietHost costs nothing, so that a benchmark measures the policy.
-type quietHost struct{}
-
-func (quietHost) RouteName() string                      { return "" }
-func (quietHost) SourceAddress() string                  { return "10.0.0.1" }
-func (quietHost) Count(*filter.Metric, int64, ...string) {}
-func (quietHost) Annotate(string, string)                {}
-func (quietHost) Flag(string)                            {}
-
 func browser(more ...filter.Header) []filter.Header {
 	return append([]filter.Header{
 		{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":authority", Value: "shop.test"},
@@ -48,7 +39,7 @@ func BenchmarkRequest(b *testing.B) {
 				b.Fatal(err)
 			}
 			entries := make([]filter.Header, len(c.headers), len(c.headers)+16)
-			x := &filter.Exchange{Request: filter.NewHeaders(nil), Now: time.Unix(1, 0), Rand: filtertest.Rand(1), Host: quietHost{}}
+			x := &filter.Exchange{Request: filter.NewHeaders(nil), Now: time.Unix(1, 0), Rand: filtertest.Rand(1), Host: filtertest.QuietHost{}}
 			b.ReportAllocs()
 			for b.Loop() {
 				copy(entries, c.headers)
