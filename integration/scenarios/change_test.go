@@ -8,111 +8,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/integration/meshtest"
 )
-
-// load sends requests through the gateway until stop is called, and returns how many were sent and which failed.
-type load struct {
-	sent  atomic.Int64
-	mu    sync.Mutex
-	wrong []string
-	stop  chan struct{}
-	wg    sync.WaitGroup
-}
-
-func startLoad(m *meshtest.Mesh, clients int, fine func(meshtest.Answer) bool) *load {
-	l := &load{stop: make(chan struct{})}
-	for range clients {
-		l.wg.Add(1)
-		go func() {
-			defer l.wg.Done()
-			c := m.ViaGateway()
-			for {
-				select {
-				case <-l.stop:
-					return
-				default:
-				}
-				a, err := c.Get("/")
-				l.sent.Add(1)
-				if err != nil || !fine(a) {
-					l.mu.Lock()
-					l.wrong = append(l.wrong, fmt.Sprintf("%d %q %v", a.Code, a.Body, err))
-					l.mu.Unlock()
-				}
-			}
-		}()
-	}
-	return l
-}
-
-func (l *load) end(t *testing.T) {
-	t.Helper()
-	close(l.stop)
-	l.wg.Wait()
-	if len(l.wrong) > 0 {
-		t.Errorf("%d of %d requests failed, first: %s", len(l.wrong), l.sent.Load(), l.wrong[0])
-	}
-	t.Logf("%d requests under load", l.sent.Load())
-}
-
-// 200 changes of weights, subsets and faults under load: no request fails that the rules do not make fail. The aborts
-// use a status of their own, so that any other failure shows.
-func TestChangesUnderLoad(t *testing.T) {
-	m := shared.Mesh(t)
-	m.Apply(t, throughGateway)
-	m.Apply(t, reviewsTo("  - route: [{destination: {host: reviews, subset: v1}}]\n"))
-	m.ViaGateway().Await(t, "the way in", hasCode(200), "/")
-	fine := func(a meshtest.Answer) bool {
-		return a.Code == 200 || a.Code == 503 && strings.Contains(a.Body, "=> reviews: 418")
-	}
-	l := startLoad(m, 4, fine)
-	file := filepath.Join(m.Dir, "churn.yaml")
-	defer os.Remove(file)
-	for i := range 200 {
-		if err := os.WriteFile(file, []byte(churn(i)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		seen := l.sent.Load()
-		meshtest.Eventually(t, "some traffic between changes", func() bool { return l.sent.Load() > seen+5 })
-	}
-	l.end(t)
-}
-
-// churn is the i-th variation of what details and reviews do.
-func churn(i int) string {
-	extra := fmt.Sprintf("  - {name: x%d, labels: {version: v%d}}\n", i, i%3+1)
-	http := fmt.Sprintf("  - route:\n    - {destination: {host: details, subset: x%d}, weight: %d}\n    - {destination: {host: details, subset: all}, weight: %d}\n", i, i%99+1, 99-i%99)
-	if i%4 == 3 {
-		http = "  - route: [{destination: {host: details, subset: all}}]\n"
-	}
-	if i%5 == 0 {
-		http = strings.Replace(http, "  - route", "  - fault: {delay: {fixedDelay: 5ms, percentage: {value: 50}}}\n    route", 1)
-	}
-	return `
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: details}
-spec:
-  host: details
-  subsets:
-  - {name: all, labels: {app: details}}
-` + strings.Replace(extra, fmt.Sprintf("version: v%d", i%3+1), "app: details", 1) + `
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: {name: details}
-spec:
-  hosts: [details]
-  http:
-` + http
-}
 
 // Row 23: the control plane dies and comes back under load; nobody notices and nothing is pushed.
 func TestControlPlaneRestart(t *testing.T) {
