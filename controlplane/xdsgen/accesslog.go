@@ -8,13 +8,15 @@ import (
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 )
 
-// accessLogFormat is Istio's default text format, column for column, and one more: the canary's decision, "-" if none.
+// accessLogFormat is Istio's default text format, column for column, and two more: the canary's decision, RULE/SIDE or -, and
+// the flags of Mizzen's policies (DI delayed, FI aborted, RL rate limited), which Envoy keeps apart from %RESPONSE_FLAGS%
+// where a dynamic module sets them ("" if none).
 const accessLogFormat = `[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% ` +
 	`%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" ` +
 	`%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" ` +
 	`"%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% ` +
 	`%UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME% ` +
-	`"%DYNAMIC_METADATA(mizzen:canary)%"`
+	`"%DYNAMIC_METADATA(mizzen:canary)%" "%CUSTOM_FLAGS%"`
 
 // accessLog writes to the mesh's file; nil if it has none.
 func accessLog(in listenerInput) ([]*accesslogv3.AccessLog, error) {

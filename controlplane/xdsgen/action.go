@@ -1,7 +1,9 @@
 package xdsgen
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,7 +40,7 @@ func setAction(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRoute, s sc
 	default:
 		action := &routev3.RouteAction{}
 		if len(r.Clusters) == 1 {
-			e = mergeEdits(e, headerEdits(r.Clusters[0].Headers))
+			e = withDestination(e, headerEdits(r.Clusters[0].Headers), len(def.Destinations) > 1)
 		}
 		setForward(action, def, e.authority)
 		setDestinations(action, r.Clusters)
@@ -50,16 +52,32 @@ func setAction(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRoute, s sc
 	return nil
 }
 
-// mergeEdits appends a single destination's edits to the route's, as Istio does; the route's host rewrite wins.
-func mergeEdits(a, b edits) edits {
-	a.requestAdd = append(a.requestAdd, b.requestAdd...)
-	a.requestRemove = append(a.requestRemove, b.requestRemove...)
-	a.responseAdd = append(a.responseAdd, b.responseAdd...)
-	a.responseRemove = append(a.responseRemove, b.responseRemove...)
-	if a.authority == "" {
-		a.authority = b.authority
+// withDestination merges the edits of the one destination that an Envoy route has into its route's. Istio appends those
+// of a route's only destination, which so have the last word. Of several, Envoy applies the destination's first: the
+// route then has it. An Envoy route of the canary for one of several must do as Envoy does with all of them.
+// The route's host rewrite wins either way.
+func withDestination(route, destination edits, oneOfSeveral bool) edits {
+	first, last := route, destination
+	if oneOfSeveral {
+		first, last = destination, route
+		// Envoy would edit twice, each time removing before it adds. One edit has one removal.
+		first.requestAdd = without(first.requestAdd, last.requestRemove)
+		first.responseAdd = without(first.responseAdd, last.responseRemove)
 	}
-	return a
+	return edits{
+		requestAdd:     slices.Concat(first.requestAdd, last.requestAdd),
+		requestRemove:  slices.Concat(first.requestRemove, last.requestRemove),
+		responseAdd:    slices.Concat(first.responseAdd, last.responseAdd),
+		responseRemove: slices.Concat(first.responseRemove, last.responseRemove),
+		authority:      cmp.Or(route.authority, destination.authority),
+	}
+}
+
+// without leaves out the options for headers that are removed.
+func without(options []*corev3.HeaderValueOption, removed []string) []*corev3.HeaderValueOption {
+	return slices.DeleteFunc(slices.Clone(options), func(o *corev3.HeaderValueOption) bool {
+		return slices.ContainsFunc(removed, func(n string) bool { return strings.EqualFold(n, o.Header.Key) })
+	})
 }
 
 // setForward sets rewrites and timeouts. Envoy's own default timeout of 15 s is switched off, as Istio does.

@@ -178,6 +178,38 @@ func TestHeaders(t *testing.T) {
 		response_headers_to_add { header { key: "x-e" } keep_empty_value: true }`)
 }
 
+// TestHeadersOfDestination: a route's only destination has the last word, as in Istio; of several the route has it, as
+// with Envoy's weighted clusters, which an Envoy route of the canary for one of several must equal.
+func TestHeadersOfDestination(t *testing.T) {
+	def := mesh.Route{Headers: mesh.HeaderOps{
+		Request:  mesh.HeaderEdit{Set: map[string]string{"x-a": "route"}, Remove: []string{"X-Gone"}},
+		Response: mesh.HeaderEdit{Add: map[string]string{"x-r": "route"}},
+	}}
+	one := []*mesh.WeightedCluster{{Cluster: "c", Headers: mesh.HeaderOps{
+		Request:  mesh.HeaderEdit{Set: map[string]string{"x-a": "dest", "x-gone": "dest"}, Remove: []string{"x-too"}},
+		Response: mesh.HeaderEdit{Add: map[string]string{"x-r": "dest"}},
+	}}}
+	edited := func(d mesh.Route) *routev3.Route {
+		r := oneRoute(t, &mesh.BoundRoute{Route: &d, Clusters: one})
+		return &routev3.Route{RequestHeadersToAdd: r.RequestHeadersToAdd, RequestHeadersToRemove: r.RequestHeadersToRemove, ResponseHeadersToAdd: r.ResponseHeadersToAdd}
+	}
+	def.Destinations = []*mesh.Destination{{}}
+	same(t, edited(def), `
+		request_headers_to_add { header { key: "x-a" value: "route" } append_action: OVERWRITE_IF_EXISTS_OR_ADD }
+		request_headers_to_add { header { key: "x-a" value: "dest" } append_action: OVERWRITE_IF_EXISTS_OR_ADD }
+		request_headers_to_add { header { key: "x-gone" value: "dest" } append_action: OVERWRITE_IF_EXISTS_OR_ADD }
+		request_headers_to_remove: "X-Gone" request_headers_to_remove: "x-too"
+		response_headers_to_add { header { key: "x-r" value: "route" } }
+		response_headers_to_add { header { key: "x-r" value: "dest" } }`)
+	def.Destinations = []*mesh.Destination{{}, {}}
+	same(t, edited(def), `
+		request_headers_to_add { header { key: "x-a" value: "dest" } append_action: OVERWRITE_IF_EXISTS_OR_ADD }
+		request_headers_to_add { header { key: "x-a" value: "route" } append_action: OVERWRITE_IF_EXISTS_OR_ADD }
+		request_headers_to_remove: "x-too" request_headers_to_remove: "X-Gone"
+		response_headers_to_add { header { key: "x-r" value: "dest" } }
+		response_headers_to_add { header { key: "x-r" value: "route" } }`)
+}
+
 // TestAuthority: a host set by a header edit is a rewrite, and the route's own rewrite wins over a destination's.
 func TestAuthority(t *testing.T) {
 	host := func(h string) mesh.HeaderOps {

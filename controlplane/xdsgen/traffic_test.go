@@ -169,7 +169,7 @@ func checkCanary(t *testing.T, m *trafficMesh) {
 		t.Errorf("%d of %d went to v2, want 30 %% within 5 sigma", v2, n)
 	}
 	envoytest.Await(t, 15*time.Second, "the decision at the end of the access log's line", func() bool {
-		return strings.Contains(m.Log(), " - rest \"rest/v2\"\n")
+		return strings.Contains(m.Log(), " - rest \"rest/v2\" \"\"\n")
 	})
 }
 
@@ -177,6 +177,11 @@ func checkPolicies(t *testing.T, m *trafficMesh) {
 	got := []int{m.get("limited", "/").Status, m.get("limited", "/fault").Status, m.get("limited", "/").Status, m.get("limited", "/fault").Status}
 	if want := []int{200, 503, 429, 429}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("statuses %v, want %v: one limit over both routes, and it refuses before the fault", got, want)
+	}
+	for _, flag := range []string{"FI", "RL"} {
+		envoytest.Await(t, 15*time.Second, "the flag "+flag+" in the last column of the access log", func() bool {
+			return strings.Contains(m.Log(), "\""+flag+"\"\n")
+		})
 	}
 }
 
