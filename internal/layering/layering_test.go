@@ -30,6 +30,7 @@ var rules = []rule{
 	{"filters/filtertest", []string{"filters/"}, nil},
 	{"filters/registry", []string{"filters/"}, []string{"os", "net", "net/http"}},
 	{"filters/host/dynmod", []string{"filters/", "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/"}, nil},
+	{"filters/host/golang", []string{"filters/", "github.com/envoyproxy/envoy/contrib/golang/common/go/api", "google.golang.org/protobuf/"}, nil},
 	{"filters/cmd/", []string{"filters/", "github.com/envoyproxy/envoy/"}, nil},
 	{"filters/", []string{"filters/filter", "filters/match"}, []string{"os", "net", "net/http"}},
 	{"controlplane/mesh", []string{"filters/"}, nil},
