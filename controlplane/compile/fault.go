@@ -15,15 +15,10 @@ import (
 func (c *compiler) fault(m *istio.Meta, path string, in *networking.HTTPFaultInjection) *fault.Rule {
 	out := &fault.Rule{}
 	if d := in.GetDelay(); d != nil {
-		p, set := percent(d.GetPercentage())
-		if !set && d.GetPercent() > 0 { //nolint:staticcheck // obsolete, still Istio's meaning
-			p = filter.PercentOf(float64(d.GetPercent())) //nolint:staticcheck
-		}
-		out.Delay = &fault.Delay{Percentage: p, Fixed: filter.Duration(duration(d.GetFixedDelay()))}
+		out.Delay = &fault.Delay{Percentage: percent(d.GetPercentage()), Fixed: filter.Duration(duration(d.GetFixedDelay()))}
 	}
 	if a := in.GetAbort(); a != nil {
-		p, _ := percent(a.GetPercentage())
-		out.Abort = &fault.Abort{Percentage: p, HTTPStatus: int(a.GetHttpStatus())}
+		out.Abort = &fault.Abort{Percentage: percent(a.GetPercentage()), HTTPStatus: int(a.GetHttpStatus())}
 		if name := a.GetGrpcStatus(); name != "" {
 			code, ok := grpcCodes[name]
 			if !ok {
@@ -45,11 +40,9 @@ func (c *compiler) fault(m *istio.Meta, path string, in *networking.HTTPFaultInj
 	return out
 }
 
-func percent(p *networking.Percent) (v filter.Percent, set bool) {
-	if p == nil {
-		return 0, false
-	}
-	return filter.Percent(partsPerMillion(p.GetValue())), true
+// percent is 0 for nil.
+func percent(p *networking.Percent) filter.Percent {
+	return filter.Percent(partsPerMillion(p.GetValue()))
 }
 
 func partsPerMillion(percent float64) uint32 {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
-	"github.com/mizzen-mesh/mizzen/filters/match"
 	networking "istio.io/api/networking/v1alpha3"
 )
 
@@ -17,15 +16,6 @@ func headerOps(in *networking.Headers) mesh.HeaderOps {
 
 func headerEdit(in *networking.Headers_HeaderOperations) mesh.HeaderEdit {
 	return mesh.HeaderEdit{Set: in.GetSet(), Add: in.GetAdd(), Remove: in.GetRemove()}
-}
-
-// exactOrigin reads the obsolete allowOrigin, where "*" is any.
-func exactOrigin(o string) match.String {
-	if o == "*" {
-		any := ".*"
-		return match.String{Regex: &any}
-	}
-	return match.String{Exact: &o}
 }
 
 // authority turns a set or added request header host or :authority into a rewrite, as Istio does, and drops the other

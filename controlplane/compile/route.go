@@ -130,11 +130,8 @@ func (c *compiler) mirrors(m *istio.Meta, path string, in *networking.HTTPRoute)
 	var out []*mesh.Mirror
 	if d := in.GetMirror(); d != nil {
 		ppm := uint32(1_000_000)
-		switch {
-		case in.GetMirrorPercentage() != nil:
-			ppm = partsPerMillion(in.GetMirrorPercentage().GetValue())
-		case in.GetMirrorPercent() != nil:
-			ppm = partsPerMillion(float64(in.GetMirrorPercent().GetValue()))
+		if p := in.GetMirrorPercentage(); p != nil {
+			ppm = partsPerMillion(p.GetValue())
 		}
 		if ppm > 0 {
 			out = append(out, &mesh.Mirror{Destination: c.destination(m, path+".mirror", d), PPM: ppm})
@@ -164,11 +161,6 @@ func cors(in *networking.CorsPolicy) *mesh.CORS {
 	for _, o := range in.GetAllowOrigins() {
 		if s := stringMatch(o); s != nil {
 			out.Origins = append(out.Origins, *s)
-		}
-	}
-	if len(out.Origins) == 0 {
-		for _, o := range in.GetAllowOrigin() { //nolint:staticcheck // obsolete, still Istio's meaning
-			out.Origins = append(out.Origins, exactOrigin(o))
 		}
 	}
 	if v := in.GetAllowCredentials(); v != nil {

@@ -1,8 +1,6 @@
 package compile
 
 import (
-	"cmp"
-
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	networking "istio.io/api/networking/v1alpha3"
@@ -34,8 +32,7 @@ func loadBalancer(in *networking.LoadBalancerSettings) *mesh.LoadBalancer {
 	if in == nil {
 		return nil
 	}
-	out := &mesh.LoadBalancer{Kind: "LEAST_REQUEST", Warmup: cmp.Or(duration(in.GetWarmup().GetDuration()),
-		duration(in.GetWarmupDurationSecs()))} //nolint:staticcheck // obsolete, still Istio's meaning
+	out := &mesh.LoadBalancer{Kind: "LEAST_REQUEST", Warmup: duration(in.GetWarmup().GetDuration())}
 	if h := in.GetConsistentHash(); h != nil {
 		consistentHash(out, h)
 		return out
@@ -53,7 +50,6 @@ func loadBalancer(in *networking.LoadBalancerSettings) *mesh.LoadBalancer {
 
 func consistentHash(out *mesh.LoadBalancer, in *networking.LoadBalancerSettings_ConsistentHashLB) {
 	out.Kind = "RING_HASH"
-	out.MinimumRingSize = in.GetMinimumRingSize() //nolint:staticcheck // obsolete, still Istio's meaning
 	switch a := in.GetHashAlgorithm().(type) {
 	case *networking.LoadBalancerSettings_ConsistentHashLB_RingHash_:
 		out.MinimumRingSize = a.RingHash.GetMinimumRingSize()
