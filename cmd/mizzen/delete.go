@@ -84,7 +84,8 @@ func refsToDelete(cmd *cobra.Command, o *overlay.Overlay, f deleteFlags, args []
 		if err != nil {
 			return nil, err
 		}
-		printDiagnostics(cmd.ErrOrStderr(), diags)
+		// Warnings are of no use to one who deletes; an object with a mistake is none that could be found.
+		printDiagnostics(cmd.ErrOrStderr(), diags.Errors())
 		set = overlay.WithNamespace(set, namespace)
 		for _, m := range set.Metas() {
 			refs = append(refs, m.Ref)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"time"
@@ -47,11 +48,12 @@ func newGetCommand() *cobra.Command {
 }
 
 func get(cmd *cobra.Command, s *state.State, q listing.Query, output string) error {
-	set, _, err := dir.Load(append(slices.Clone(s.Files), state.AppliedDir(s.Dir), state.PodsDir(s.Dir)))
+	set, mistakes, err := dir.Load(append(slices.Clone(s.Files), state.AppliedDir(s.Dir), state.PodsDir(s.Dir)))
 	if err != nil {
 		return err
 	}
 	set = set.Only(func(m *istio.Meta) bool { return !overlay.IsMarkerObject(m) })
+	printUnlisted(cmd.ErrOrStderr(), q, mistakes)
 	found, err := q.Find(set)
 	if err != nil {
 		return err
@@ -72,4 +74,21 @@ func get(cmd *cobra.Command, s *state.State, q listing.Query, output string) err
 		return p.Names(out, found)
 	}
 	return p.Table(out, found)
+}
+
+// printUnlisted names what the list lacks because its YAML cannot be read now: what of it was good before is still in force.
+func printUnlisted(w io.Writer, q listing.Query, mistakes istio.Diagnostics) {
+	said := false
+	for _, d := range mistakes.Errors() {
+		asked := d.Object.Kind == "" || slices.ContainsFunc(q.Kinds, func(k istio.Kind) bool {
+			return k.Name == d.Object.Kind && (q.All || !k.Namespaced || d.Object.Namespace == q.Namespace)
+		})
+		if asked {
+			fmt.Fprintln(w, d)
+			said = true
+		}
+	}
+	if said {
+		fmt.Fprintln(w, "What these mistakes are in is not listed; if it was in force before them, it still is.")
+	}
 }

@@ -173,6 +173,33 @@ destinationrule.networking.istio.io/catalog   catalog   0s
 	}
 }
 
+// TestGetTellsWhatItCannotList: an object whose file was broken by an edit is still in force, and no longer readable.
+func TestGetTellsWhatItCannotList(t *testing.T) {
+	s := fakeMesh(t)
+	user := filepath.Join(s.Files[0], "shop.yaml")
+	if err := os.WriteFile(user, []byte(strings.Replace(shop, "route:", "rout:", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, out, stderr := cli(t, "", "get", "vs")
+	if status != 0 || out != "" || !strings.Contains(stderr, user+":9:34: spec.http[0].rout: unknown field") || !strings.Contains(stderr, "if it was in force before them, it still is.\n") {
+		t.Errorf("get vs: %d %q %q", status, out, stderr)
+	}
+	if _, out, stderr = cli(t, "", "get", "svc"); !strings.Contains(out, "catalog") || stderr != "" {
+		t.Errorf("get svc, which is well: %q %q", out, stderr)
+	}
+}
+
+func TestDeleteIsSilentAboutObsoleteFields(t *testing.T) {
+	fakeMesh(t)
+	name := file(t, strings.Replace(shop, "{host: catalog}}]", "{host: catalog}}], mirror: {host: catalog}, mirrorPercent: 5", 1))
+	if status, _, stderr := cli(t, "", "apply", "-f", name); status != 0 || !strings.Contains(stderr, "mirrorPercent is obsolete") {
+		t.Fatalf("apply: %d %q", status, stderr)
+	}
+	if status, _, stderr := cli(t, "", "delete", "-f", name); status != 0 || stderr != "" {
+		t.Errorf("delete: %d %q", status, stderr)
+	}
+}
+
 func TestApplyRefusesMistakesWhole(t *testing.T) {
 	s := fakeMesh(t)
 	two := "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: catalog}\nspec: {host: catalog}\n---\n" +

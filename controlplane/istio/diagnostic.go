@@ -75,6 +75,16 @@ func (ds Diagnostics) Sort() {
 	})
 }
 
+// Errors returns those of severity Error.
+func (ds Diagnostics) Errors() (out Diagnostics) {
+	for _, d := range ds {
+		if d.Severity == Error {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // Worst returns the worst severity; ok is false for an empty list.
 func (ds Diagnostics) Worst() (s Severity, ok bool) {
 	for _, d := range ds {
