@@ -143,7 +143,8 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, o bootstrap.Options
 	log := m.logFile(name)
 	process, err := supervisor.Start(supervisor.Command{
 		Name: "envoy " + name, Path: m.envoy, Env: m.envoyEnv(), Output: log,
-		Args: []string{"-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning", "--drain-time-s", "1", "--parent-shutdown-time-s", "2"},
+		Args: []string{"-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning", "--drain-time-s", "1", "--parent-shutdown-time-s", "2",
+			"--file-flush-interval-msec", "500"}, // who looks at an access log by hand has just sent the request
 	}, m.o.Log)
 	if err != nil {
 		return err
