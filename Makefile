@@ -29,6 +29,7 @@ up: build ## the sample mesh on real Envoys; Ctrl-C stops it
 	@envoy=$(ENVOY) && exec bin/mizzen up --envoy "$$envoy" -f examples/shop
 
 test: build ## all tests, with a real Envoy; nothing may be skipped
+	@scripts/packages
 	@envoy=$(ENVOY) && MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" \
 		$(GO) test -timeout 20m ./...
 

@@ -62,12 +62,13 @@ func Find(t testing.TB) string {
 	t.Helper()
 	path, err := found()
 	if err != nil {
-		missing(t, err)
+		Missing(t, err)
 	}
 	return path
 }
 
-func missing(t testing.TB, err error) {
+// Missing ends a test that lacks a part it needs: it is skipped with the reason, or fails with MIZZEN_REQUIRE=1.
+func Missing(t testing.TB, err error) {
 	t.Helper()
 	if os.Getenv("MIZZEN_REQUIRE") == "1" {
 		t.Fatal(err)

@@ -33,12 +33,12 @@ func need(t *testing.T) {
 	}
 	for _, tool := range []string{"ip", "iptables", "setpriv"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("network namespaces need %s: %v", tool, err)
+			envoytest.Missing(t, fmt.Errorf("network namespaces need %s: %w", tool, err))
 		}
 	}
 	name := fmt.Sprintf("mizzen-try-%d", os.Getpid())
 	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
-		t.Skipf("network namespaces are not allowed here: %s", out)
+		envoytest.Missing(t, fmt.Errorf("network namespaces are not allowed here: %w: %s", err, out))
 	}
 	sh(t, "ip", "netns", "del", name)
 }
