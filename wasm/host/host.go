@@ -43,9 +43,6 @@ func (s *stream) Annotate(key, value string) {
 // Flag annotates: a wasm filter cannot add an access-log flag. %FILTER_STATE(wasm.mizzen.flag:PLAIN)% has the last one.
 func (s *stream) Flag(code string) { s.Annotate("flag", code) }
 
-// levels are the attributes that hold a level's metadata, the most specific first.
-var levels = [...]string{"route_metadata", "virtual_host_metadata"}
-
 // route is the program of the request's route, or else of its virtual host; nil if neither has one.
 //
 // Envoy shows a wasm filter the metadata of the route that was selected when the filter was called, even after the
@@ -67,7 +64,7 @@ func (s *stream) route() (*filter.Program, error) {
 
 // metadata reads one key of ours from the most specific level that has it.
 func metadata(key string) []byte {
-	for _, level := range levels {
+	for _, level := range [...]string{"route_metadata", "virtual_host_metadata"} {
 		text, err := proxywasm.GetProperty([]string{"xds", level, "filter_metadata", Namespace, key})
 		if err == nil && len(text) > 0 {
 			return text
