@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -168,7 +169,11 @@ func (v *validator) rewrite(r *networking.HTTPRoute, path string) {
 		v.regex(path+".uriRegexRewrite.match", x.Match)
 		v.required(path+".uriRegexRewrite.rewrite", x.Rewrite)
 	}
+	if w.Uri == "" || r.Redirect != nil || r.DirectResponse != nil {
+		return
+	}
 	if !strings.HasSuffix(w.Uri, "/") {
+		v.rewriteJoins(r, path+".uri")
 		return
 	}
 	for _, m := range r.Match {
@@ -177,6 +182,23 @@ func (v *validator) rewrite(r *networking.HTTPRoute, path string) {
 				fmt.Sprintf("match %s/ first if the application minds", p))
 			return
 		}
+	}
+}
+
+// rewriteJoins tells of a prefix that ends in '/', or a route without a path, which means "/": the '/' is replaced too.
+func (v *validator) rewriteJoins(r *networking.HTTPRoute, path string) {
+	prefix := ""
+	for _, m := range r.Match {
+		if p := m.GetUri().GetPrefix(); prefix == "" && (m.GetUri() == nil || strings.HasSuffix(p, "/")) {
+			prefix = cmp.Or(p, "/")
+		}
+	}
+	if len(r.Match) == 0 {
+		prefix = "/"
+	}
+	if prefix != "" {
+		v.note(path, fmt.Sprintf("%sx becomes %sx: the prefix %q is replaced with its '/'", prefix, r.Rewrite.Uri, prefix),
+			"write "+r.Rewrite.Uri+"/ if that is meant")
 	}
 }
 
