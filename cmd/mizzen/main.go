@@ -97,7 +97,7 @@ func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newUpCommand(), newCallCommand(), newApplyCommand(), newDeleteCommand(), newGetCommand(),
 		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(),
-		newControlplaneCommand(), newVersionCommand(),
+		newControlplaneCommand(), newRatelimitCommand(), newVersionCommand(),
 	}
 }
 

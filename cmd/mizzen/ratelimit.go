@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/ratelimit"
+)
+
+func newRatelimitCommand() *cobra.Command {
+	var o ratelimit.Options
+	var level, redis, algorithm string
+	cmd := &cobra.Command{
+		Use:   "ratelimit --config PATH...",
+		Short: "Serve limits that hold over all proxies together",
+		Long: `Serve limits that hold over all proxies together, by Envoy's rate-limit service protocol (gRPC): the limits with scope: global of
+RateLimit resources. The files are watched. Counts are kept in memory, or in Redis, so that several of these servers count
+together. SIGTERM drains.
+
+While Redis is away, --on-error says what holds: local (this server counts for itself), allow or deny. Several addresses are those of a
+Redis Cluster; a single one may be a redis:// or rediss:// URL.
+
+Every flag can be given as an environment variable: MIZZEN_CONFIG (several paths are separated by ":"), MIZZEN_REDIS,
+MIZZEN_GRPC_ADDR, MIZZEN_HTTP_ADDR, MIZZEN_ON_ERROR and so on.`,
+		Example: `  mizzen ratelimit --config limits.yaml
+  mizzen ratelimit --config limits.yaml --redis 127.0.0.1:6379`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := flagsFromEnv(cmd, os.Getenv, "config", "grpc-addr", "http-addr", "redis", "redis-timeout", "on-error",
+				"algorithm", "max-keys", "domain", "log-level"); err != nil {
+				return err
+			}
+			if len(o.Paths) == 0 {
+				return errors.New("read configuration: no --config PATH was given")
+			}
+			var l slog.Level
+			if err := l.UnmarshalText([]byte(level)); err != nil {
+				return fmt.Errorf("read --log-level: %w", err)
+			}
+			switch algorithm {
+			case "gcra":
+			case "slidingWindow":
+				o.Sliding = true
+			default:
+				return usagef("read --algorithm: %q is neither gcra nor slidingWindow", algorithm)
+			}
+			if redis != "" {
+				o.Redis.Addrs = strings.Split(redis, ",")
+			}
+			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: l}))
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			return ratelimit.Run(ctx, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.Paths, "config", nil, "`PATH` of a file or directory of YAML; repeat it, a later one wins on the same object")
+	f.StringVar(&o.Addr, "grpc-addr", "127.0.0.1:8081", "where proxies ask, in plaintext")
+	f.StringVar(&o.HTTPAddr, "http-addr", "127.0.0.1:8082", "where metrics and readiness are served")
+	f.StringVar(&redis, "redis", "", "count in Redis at `ADDR[,ADDR...]`; default: in memory")
+	f.DurationVar(&o.Redis.Timeout, "redis-timeout", ratelimit.DefaultRedisTimeout, "how long to wait for Redis")
+	f.StringVar(&o.OnError, "on-error", "local", "while Redis is away: local, allow or deny")
+	f.StringVar(&algorithm, "algorithm", "gcra", "gcra, or slidingWindow (which has no burst)")
+	f.IntVar(&o.MaxKeys, "max-keys", ratelimit.DefaultMaxKeys, "how many keys to remember in memory")
+	f.StringVar(&o.Domain, "domain", ratelimit.DefaultDomain, "the domain to answer for; requests in others pass")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}

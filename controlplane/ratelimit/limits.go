@@ -1,0 +1,119 @@
+package ratelimit
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	commonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+)
+
+// Limit is one limit of scope global of a RateLimit.
+type Limit struct {
+	Name   string // <namespace>/<name of the object>/<name of the limit, or its place in the list>
+	Rule   Rule
+	Shadow bool // counted and told, never refused
+}
+
+// Table holds the limits by name. Immutable.
+type Table struct{ byName map[string]*Limit }
+
+// TableOf reads the limits of scope global. sliding makes them sliding windows, for which a burst has no meaning.
+func TableOf(set istio.Set, sliding bool) *Table {
+	t := &Table{byName: map[string]*Limit{}}
+	for _, o := range set.RateLimits {
+		for i, r := range o.Spec.Limits {
+			per, err := istio.Per(r.Per)
+			if r.Scope != "global" || err != nil || r.Requests == 0 || per < time.Millisecond {
+				continue // what is wrong with it, istio.Decode has told
+			}
+			name := o.Namespace + "/" + o.Name + "/" + cmp.Or(r.Name, strconv.Itoa(i))
+			rule := Rule{Requests: r.Requests, Per: per, Burst: cmp.Or(r.Burst, r.Requests), Sliding: sliding}
+			if sliding {
+				rule.Burst = r.Requests
+			}
+			t.byName[name] = &Limit{Name: name, Rule: rule, Shadow: r.Action == "shadow"}
+		}
+	}
+	return t
+}
+
+// Names lists the limits, sorted.
+func (t *Table) Names() []string { return slices.Sorted(maps.Keys(t.byName)) }
+
+// Descriptor convention: the first entry names the limit, the values of the others are the parts of the key. Their
+// names are free, so that Envoy's own rate-limit actions, some of which have fixed names, can make them.
+const entryLimit = "limit"
+
+// other labels what no limit of the configuration covers.
+const other = "(other)"
+
+// find resolves a descriptor to its limit and the key of its state; nil: nothing limits it.
+func (t *Table) find(d *commonv3.RateLimitDescriptor) (*Limit, string) {
+	entries := d.GetEntries()
+	var l *Limit
+	if len(entries) > 0 && entries[0].GetKey() == entryLimit {
+		l = t.byName[entries[0].GetValue()]
+	}
+	override, ok := overrideOf(d)
+	switch {
+	case ok && l != nil:
+		own := *l
+		override.Sliding = l.Rule.Sliding
+		own.Rule = override
+		return &own, stateKey(l.Name, entries[1:], false)
+	case ok:
+		return &Limit{Name: other, Rule: override}, stateKey("", entries, true)
+	case l == nil:
+		return nil, ""
+	}
+	return l, stateKey(l.Name, entries[1:], false)
+}
+
+// overrideOf reads the limit that a descriptor brings along.
+func overrideOf(d *commonv3.RateLimitDescriptor) (Rule, bool) {
+	o := d.GetLimit()
+	day := 24 * time.Hour
+	per, ok := map[typev3.RateLimitUnit]time.Duration{
+		typev3.RateLimitUnit_SECOND: time.Second, typev3.RateLimitUnit_MINUTE: time.Minute, typev3.RateLimitUnit_HOUR: time.Hour,
+		typev3.RateLimitUnit_DAY: day, typev3.RateLimitUnit_MONTH: 30 * day, typev3.RateLimitUnit_YEAR: 365 * day,
+	}[o.GetUnit()]
+	if !ok || o.GetRequestsPerUnit() == 0 {
+		return Rule{}, false
+	}
+	return Rule{Requests: o.GetRequestsPerUnit(), Per: per, Burst: o.GetRequestsPerUnit()}, true
+}
+
+// maxKey bounds a key in bytes; a longer one is kept as its SHA-256.
+const maxKey = 256
+
+// stateKey joins the parts of a key, each with its length before it, so that different parts never join to one key.
+func stateKey(name string, entries []*commonv3.RateLimitDescriptor_Entry, names bool) string {
+	var b strings.Builder
+	b.WriteString(name)
+	part := func(s string) {
+		b.WriteByte('|')
+		b.WriteString(strconv.Itoa(len(s)))
+		b.WriteByte(':')
+		b.WriteString(s)
+	}
+	for _, e := range entries {
+		if names {
+			part(e.GetKey())
+		}
+		part(e.GetValue())
+	}
+	if b.Len() <= maxKey {
+		return b.String()
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	return name + "|sha256:" + hex.EncodeToString(sum[:])
+}
