@@ -52,15 +52,15 @@ func (d *decoder) typed(o *object) {
 	case "RateLimit":
 		decodeRateLimit(o, &s.RateLimits)
 	case "Service":
-		decodeGo[corev1.Service](o, &s.Services)
+		decodeGo[corev1.Service](o, &s.Services, validateService)
 	case "Pod":
-		decodeGo[corev1.Pod](o, &s.Pods)
+		decodeGo[corev1.Pod](o, &s.Pods, validatePod)
 	case "Endpoints":
-		decodeGo[corev1.Endpoints](o, &s.Endpoints)
+		decodeGo[corev1.Endpoints](o, &s.Endpoints, validateEndpoints)
 	case "EndpointSlice":
-		decodeGo[discoveryv1.EndpointSlice](o, &s.EndpointSlices)
+		decodeGo[discoveryv1.EndpointSlice](o, &s.EndpointSlices, validateEndpointSlice)
 	case "Namespace":
-		decodeGo[corev1.Namespace](o, &s.Namespaces)
+		decodeGo[corev1.Namespace](o, &s.Namespaces, nil)
 	case "Deployment":
 		decodeWorkload(o, s, func(w *appsv1.Deployment) (*int32, corev1.PodTemplateSpec) { return w.Spec.Replicas, w.Spec.Template })
 	case "StatefulSet":
@@ -145,9 +145,18 @@ func (o *object) places() {
 }
 
 // decodeGo reads a Kubernetes kind whole. An unknown field is a Warning: those schemas grow with every release.
-func decodeGo[T any](o *object, list *[]*Object[*T]) {
-	if v := goObject[T](o); v != nil {
-		*list = append(*list, &Object[*T]{Meta: o.meta, Spec: v})
+// validate, if not nil, says what of it proxies could not take.
+func decodeGo[T any](o *object, list *[]*Object[*T], validate func(*Object[*T]) Diagnostics) {
+	v := goObject[T](o)
+	if v == nil {
+		return
+	}
+	out := &Object[*T]{Meta: o.meta, Spec: v}
+	if validate != nil {
+		o.diags = append(o.diags, validate(out)...)
+	}
+	if !o.broken() {
+		*list = append(*list, out)
 	}
 }
 

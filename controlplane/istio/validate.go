@@ -91,6 +91,14 @@ func (v *validator) regex(path, s string) {
 	}
 	if _, err := regexp.Compile(s); err != nil {
 		v.fail(path, "not a regular expression (RE2): "+strings.TrimPrefix(err.Error(), "error parsing regexp: "), "")
+		return
+	}
+	if why := re2(s); why != "" {
+		v.fail(path, "not a regular expression (RE2): "+why, "")
+		return
+	}
+	if n := programSize(s); n > maxProgram {
+		v.fail(path, fmt.Sprintf("too large a regular expression: about %d steps, at most %d are allowed", n, maxProgram), "repeat less")
 	}
 }
 
@@ -182,8 +190,8 @@ func wildcard(s string) bool {
 }
 
 func isIP(s string) bool {
-	_, err := netip.ParseAddr(s)
-	return err == nil
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Zone() == ""
 }
 
 // headerName is an RFC 9110 token.

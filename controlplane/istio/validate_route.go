@@ -167,8 +167,12 @@ func (v *validator) rewrite(r *networking.HTTPRoute, path string) {
 	if x := w.UriRegexRewrite; x != nil {
 		v.required(path+".uriRegexRewrite.match", x.Match)
 		v.regex(path+".uriRegexRewrite.match", x.Match)
-		v.required(path+".uriRegexRewrite.rewrite", x.Rewrite)
+		if v.required(path+".uriRegexRewrite.rewrite", x.Rewrite) {
+			v.substitution(path+".uriRegexRewrite.rewrite", x.Match, x.Rewrite)
+		}
 	}
+	v.line(path+".uri", w.Uri)
+	v.line(path+".authority", w.Authority)
 	if w.Uri == "" || r.Redirect != nil || r.DirectResponse != nil {
 		return
 	}
@@ -207,6 +211,9 @@ func (v *validator) redirect(r *networking.HTTPRoute, path string) {
 	if d.Uri == "" && d.Authority == "" && d.Scheme == "" && d.PrefixRewrite == "" && d.RedirectPort == nil && d.RedirectCode == 0 {
 		v.fail(path, "a redirect needs uri, authority, scheme, port, prefixRewrite or redirectCode", "")
 	}
+	v.line(path+".uri", d.Uri)
+	v.line(path+".authority", d.Authority)
+	v.line(path+".prefixRewrite", d.PrefixRewrite)
 	switch d.RedirectCode {
 	case 0, 301, 302, 303, 307, 308:
 	default:

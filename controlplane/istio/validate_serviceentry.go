@@ -37,6 +37,7 @@ func validateServiceEntry(o *Object[se]) Diagnostics {
 			}
 		}
 	}
+	v.endpointWeights(s.Endpoints)
 	v.exportTo(s.ExportTo, true)
 	return v.diags
 }
@@ -125,6 +126,8 @@ func (v *validator) workload(w *networking.WorkloadEntry, path string, r network
 		switch {
 		case unix && !strings.HasPrefix(socket, "/") && !strings.HasPrefix(socket, "@"):
 			v.fail(p, "a Unix socket needs an absolute path", "")
+		case unix && len(socket) > maxUnixPath:
+			v.fail(p, fmt.Sprintf("a path of %d bytes; a Unix socket's has at most %d", len(socket), maxUnixPath), "")
 		case unix && len(w.Ports) > 0:
 			v.fail(path+".ports", "a Unix socket has no ports", "take them away")
 		case unix || isIP(w.Address):

@@ -123,6 +123,7 @@ func (v *routeValidator) destinations(r *networking.HTTPRoute, path string) {
 	if len(r.Route) < 2 {
 		return
 	}
+	v.weights(path, sum)
 	if sum == 0 {
 		v.fail(path, fmt.Sprintf("%d destinations and no weights", len(r.Route)), "give each destination a weight")
 		return
@@ -165,9 +166,11 @@ func (v *validator) headers(h *networking.Headers, path string) {
 		}
 		for _, name := range sortedKeys(ops.GetSet()) {
 			check(name, join(path+".set", name))
+			v.headerValue(join(path+".set", name), name, ops.Set[name])
 		}
 		for _, name := range sortedKeys(ops.GetAdd()) {
 			check(name, join(path+".add", name))
+			v.headerValue(join(path+".add", name), name, ops.Add[name])
 		}
 		for i, name := range ops.GetRemove() {
 			check(name, index(path+".remove", i))

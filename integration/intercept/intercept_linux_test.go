@@ -144,7 +144,7 @@ func accepted(t *testing.T, c *http.Client) {
 		a, err := get(c, pages+"/debug/syncz", "")
 		return err == nil && strings.Count(a.body, `"synced": true`)+strings.Count(a.body, `"synced":true`) == 2
 	})
-	if a, err := get(c, pages+"/debug/diagnostics", ""); err != nil || strings.Contains(a.body, "MZ05") {
+	if a, err := get(c, pages+"/debug/diagnostics", ""); err != nil || strings.Contains(a.body, "MZ06") {
 		t.Errorf("diagnostics: %v %s", err, a.body)
 	}
 }
