@@ -21,4 +21,5 @@ const (
 	codeSecondSubset = "MZ0504" // a second definition of a subset: the older counts
 	codeLimitMatch   = "MZ0505" // a condition that a RateLimit does not look at
 	codeLimitScope   = "MZ0506" // a global limit without a service to ask
+	codeEndpointName = "MZ0507" // an endpoint's address is a name where no name is looked up
 )

@@ -2,7 +2,10 @@ package compile
 
 import (
 	"cmp"
+	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
@@ -62,12 +65,33 @@ func (c *compiler) addEndpoints(s *mesh.Service, port uint32, list ...*mesh.Endp
 
 func (c *compiler) fromSelector(s *mesh.Service) {
 	for _, w := range c.selected(s.Namespace, s.Selector) {
+		if fixed := s.Resolution == mesh.ResolutionRegistry || s.Resolution == mesh.ResolutionStatic; fixed && !reachable(w.Address) {
+			c.reportName(s, w)
+			continue
+		}
 		for _, p := range s.Ports {
 			if port := p.On(w); port != 0 {
 				c.addEndpoints(s, p.Number, workloadEndpoint(w, port))
 			}
 		}
 	}
+}
+
+// reachable tells whether an endpoint's address needs no name resolution.
+func reachable(address string) bool {
+	_, err := netip.ParseAddr(address)
+	return err == nil || strings.HasPrefix(address, "unix://")
+}
+
+// reportName tells that a WorkloadEntry with a name for an address stands behind a service that resolves none.
+func (c *compiler) reportName(s *mesh.Service, w *mesh.Workload) {
+	o := w.Origin
+	c.diags = append(c.diags, istio.Diagnostic{
+		Code: codeEndpointName, Severity: istio.Warning, Object: istio.Ref{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name},
+		Position: istio.Position{File: o.File, Line: o.Line}, Path: "spec.address",
+		Message: fmt.Sprintf("%q is a name, and %s takes addresses only: it gets no requests here", w.Address, s.Hostname),
+		Fix:     "write an IP address, or a ServiceEntry with resolution: DNS",
+	})
 }
 
 func workloadEndpoint(w *mesh.Workload, port uint32) *mesh.Endpoint {

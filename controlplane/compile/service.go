@@ -21,7 +21,7 @@ func (c *compiler) services() {
 			Hostname:   c.serviceFQDN(o.Name, o.Namespace),
 			Namespace:  o.Namespace,
 			ShortName:  o.Name,
-			Addresses:  clusterIPs(o.Spec),
+			Addresses:  canonical(clusterIPs(o.Spec)),
 			Selector:   o.Spec.Spec.Selector,
 			Visibility: visibility(serviceExport(o), o.Namespace),
 			Origin:     origin(&o.Meta, ""),

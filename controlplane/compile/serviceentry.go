@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -38,7 +39,7 @@ func (c *compiler) serviceEntry(o *istio.Object[*networking.ServiceEntry], i int
 	s := &mesh.Service{
 		Hostname:   host,
 		Namespace:  o.Namespace,
-		Addresses:  slices.Clone(spec.GetAddresses()),
+		Addresses:  canonical(spec.GetAddresses()),
 		External:   spec.GetLocation() == networking.ServiceEntry_MESH_EXTERNAL,
 		Visibility: visibility(spec.GetExportTo(), o.Namespace),
 		Origin:     origin(&o.Meta, fmt.Sprintf("spec.hosts[%d]", i)),
@@ -64,6 +65,20 @@ func (c *compiler) serviceEntry(o *istio.Object[*networking.ServiceEntry], i int
 	}
 	sortPorts(s.Ports)
 	return s
+}
+
+// canonical writes each address in the one form that Envoy compares: 2001:DB8:0::1 is 2001:db8::1. Ranges stay as they are.
+func canonical(addresses []string) []string {
+	var out []string
+	for _, s := range addresses {
+		if a, err := netip.ParseAddr(s); err == nil {
+			s = a.Unmap().String()
+		}
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // joinEntry adds the ports that only the younger entry names.

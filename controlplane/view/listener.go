@@ -27,8 +27,10 @@ func (s *scope) sidecarOutbound(v *mesh.View, n mesh.Node) {
 	}
 	taken := map[string]bool{}
 	if n.Intercepts {
+		// What a service on one of these ports gets goes on as it came: the listener there is the proxy's own.
+		taken["0.0.0.0_"+portString(outboundPort)], taken["0.0.0.0_"+portString(inboundPort)] = true, true
 		for _, t := range s.tables {
-			if t.Proxy {
+			if t.Proxy || taken["0.0.0.0_"+t.Name] {
 				continue
 			}
 			l := &mesh.Listener{

@@ -2,6 +2,7 @@ package xdsgen
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -11,6 +12,9 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
+
+// unixScheme begins the address of an endpoint that is a Unix socket: "unix:///run/app.sock".
+const unixScheme = "unix://"
 
 // buildEndpoints makes the ClusterLoadAssignment of an EDS cluster; a group without endpoints gives an empty one, so
 // that Envoy need not wait for it.
@@ -29,13 +33,14 @@ func loadAssignment(cluster string, endpoints []*mesh.Endpoint) *endpointv3.Clus
 	for _, e := range endpoints {
 		groups[e.Locality] = append(groups[e.Locality], e)
 	}
+	shrink := shrinkage(endpoints)
 	out := &endpointv3.ClusterLoadAssignment{ClusterName: cluster}
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
 		l := &endpointv3.LocalityLbEndpoints{Locality: locality(name)}
 		var weight uint32
 		for _, e := range groups[name] {
-			l.LbEndpoints = append(l.LbEndpoints, lbEndpoint(e))
-			weight += max(e.Weight, 1)
+			l.LbEndpoints = append(l.LbEndpoints, lbEndpoint(e, shrink))
+			weight += max(e.Weight/shrink, 1)
 		}
 		l.LoadBalancingWeight = wrapperspb.UInt32(weight)
 		out.Endpoints = append(out.Endpoints, l)
@@ -43,12 +48,28 @@ func loadAssignment(cluster string, endpoints []*mesh.Endpoint) *endpointv3.Clus
 	return out
 }
 
-func lbEndpoint(e *mesh.Endpoint) *endpointv3.LbEndpoint {
+// shrinkage is what weights are divided by so that Envoy, with 32 bits, can add them up.
+func shrinkage(endpoints []*mesh.Endpoint) uint32 {
+	var sum uint64
+	for _, e := range endpoints {
+		sum += uint64(max(e.Weight, 1))
+	}
+	if sum <= math.MaxUint32 {
+		return 1
+	}
+	return uint32(sum/(math.MaxUint32/2)) + 1
+}
+
+func lbEndpoint(e *mesh.Endpoint, shrink uint32) *endpointv3.LbEndpoint {
+	address := socket(e.Address, e.Port)
+	if path, ok := strings.CutPrefix(e.Address, unixScheme); ok {
+		address = &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}
+	}
 	out := &endpointv3.LbEndpoint{
-		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: socket(e.Address, e.Port)}},
+		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address}},
 	}
 	if e.Weight > 0 {
-		out.LoadBalancingWeight = wrapperspb.UInt32(e.Weight)
+		out.LoadBalancingWeight = wrapperspb.UInt32(max(e.Weight/shrink, 1))
 	}
 	if e.Draining {
 		out.HealthStatus = corev3.HealthStatus_DRAINING
