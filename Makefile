@@ -5,10 +5,11 @@ MODULE := build/libmizzen.so
 # cgocheck=0: Envoy's dynamic-module SDK hands Go pointers to C that the checker refuses (docs/architecture.md, "Go inside Envoy").
 MODULE_FLAGS := -trimpath -buildmode=c-shared -ldflags="-s -w -X=runtime.godebugDefault=cgocheck=0"
 ENVOY = $$(scripts/envoy install)
+GOLANG := build/libmizzen-golang.so
 # Where CI or a careful developer wants no test skipped.
 REQUIRE ?= 1
 
-.PHONY: help build up test check generate bench clean envoy FORCE
+.PHONY: help build golang up test check generate bench clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,15 +23,21 @@ $(MODULE): FORCE
 	@mkdir -p build
 	@CGO_ENABLED=1 $(GO) build $(MODULE_FLAGS) -o $@ ./filters/cmd/mizzen && rm -f build/libmizzen.h
 
+golang: $(GOLANG) ## build/libmizzen-golang.so, for the golang filter of envoyproxy/envoy:contrib-*
+
+$(GOLANG): FORCE
+	@mkdir -p build
+	@CGO_ENABLED=1 $(GO) build -trimpath -buildmode=c-shared -ldflags="-s -w" -o $@ ./filters/cmd/golang && rm -f build/libmizzen-golang.h
+
 envoy: ## a stock Envoy in .cache/envoy (or the one of ENVOY_BIN or PATH)
 	@scripts/envoy install
 
 up: build ## the sample mesh on real Envoys; Ctrl-C stops it
 	@envoy=$(ENVOY) && exec bin/mizzen up --envoy "$$envoy" -f examples/shop
 
-test: build ## all tests, with a real Envoy; nothing may be skipped
+test: build golang ## all tests, with a real Envoy; nothing may be skipped
 	@scripts/packages
-	@envoy=$(ENVOY) && MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" \
+	@envoy=$(ENVOY) && MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" MIZZEN_GOLANG="$(CURDIR)/$(GOLANG)" \
 		$(GO) test -timeout 20m ./...
 
 check: generate ## generated files, formatting, vet, lint, layering; fails if anything is off

@@ -39,6 +39,9 @@ var (
 		// Go's memory is no business of the leak checker's, and Go needs its own signal handlers.
 		env: []string{"ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0:detect_stack_use_after_return=0"},
 	}
+	// thread sees the harness, and what it shares with Go; not what Go shares with itself: a library built with Go's
+	// race detector cannot be loaded by dlopen (its runtime finds its address range taken).
+	thread = variant{name: "thread", flags: []string{"-O1", "-g", "-fsanitize=thread"}, env: []string{"TSAN_OPTIONS=halt_on_error=1"}}
 )
 
 // script is a harness run in the making.
@@ -269,7 +272,7 @@ func compile(v variant) (string, error) {
 		"-I" + filepath.Join(strings.TrimSpace(string(dir)), "contrib/golang/common/go/api")}, v.flags...)
 	args = append(append(args, sources...), "-ldl", "-lpthread")
 	msg, err := exec.Command(gcc, args...).CombinedOutput()
-	if err != nil && strings.Contains(string(msg), "cannot find -l") || strings.Contains(string(msg), "libasan") {
+	if err != nil && strings.Contains(string(msg), "cannot find -l") || strings.Contains(string(msg), "libasan") || strings.Contains(string(msg), "libtsan") {
 		return "", fmt.Errorf("%w: %s", errSanitizer, tail(msg))
 	}
 	if err != nil {

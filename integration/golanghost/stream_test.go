@@ -159,7 +159,7 @@ func TestDestroyDuringDelay(t *testing.T) {
 
 // TestCrowd: four workers at once, one request in seven abandoned during its delay.
 func TestCrowd(t *testing.T) {
-	for _, v := range []variant{plain, address} {
+	for _, v := range []variant{plain, address, thread} {
 		t.Run(v.name, func(t *testing.T) {
 			const n = 400
 			s := newScript(t)

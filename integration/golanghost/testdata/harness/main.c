@@ -126,7 +126,9 @@ static void cmd_merge(char **w) {
 // drop ends a configuration as a listener update does. Go frees a listener's later.
 static void cmd_drop(const char *name) {
   config **c = var(name, false);
+  host_lock();
   (*c)->gone = true;
+  host_unlock();
   if ((*c)->id != 0) {
     lib.destroy_config((*c)->id, 0);
   }

@@ -516,10 +516,10 @@ static struct {
 static uint32_t metric_count;
 
 CAPIStatus envoyGoFilterHttpDefineMetric(void *c, uint32_t type, void *name, int n, uint32_t *id) {
-  if (((config *)c)->gone) {
-    return CAPIFilterIsGone;
-  }
   host_lock();
+  if (((config *)c)->gone) {
+    return leave(CAPIFilterIsGone);
+  }
   uint32_t i = 0;
   while (i < metric_count && (strlen(metrics[i].name) != (size_t)n || memcmp(metrics[i].name, name, (size_t)n) != 0)) {
     i++;
@@ -537,10 +537,10 @@ CAPIStatus envoyGoFilterHttpDefineMetric(void *c, uint32_t type, void *name, int
 }
 
 CAPIStatus envoyGoFilterHttpIncrementMetric(void *c, uint32_t id, int64_t n) {
-  if (((config *)c)->gone) {
-    return CAPIFilterIsGone;
-  }
   host_lock();
+  if (((config *)c)->gone) {
+    return leave(CAPIFilterIsGone);
+  }
   metrics[id].value += n;
   return leave(CAPIOK);
 }
