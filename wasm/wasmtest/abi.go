@@ -2,7 +2,6 @@ package wasmtest
 
 import (
 	"context"
-	"strings"
 
 	"github.com/tetratelabs/wazero/api"
 )
@@ -29,11 +28,15 @@ type hostFunc struct {
 }
 
 func (f hostFunc) adapt() api.GoModuleFunc {
-	return func(ctx context.Context, _ api.Module, stack []uint64) {
-		v, isVM := ctx.Value(vmKey{}).(*VM)
-		if !isVM || v.module == nil && strings.Contains(f.name, "header") {
-			stack[0] = uint64(internalError)
-			return
+	return func(ctx context.Context, m api.Module, stack []uint64) {
+		v := ctx.Value(vmKey{}).(*VM) // Start put it there
+		if v.module == nil {
+			v.module = m // the module calls while it is being started
+		}
+		for i, t := range f.params {
+			if t == api.ValueTypeI32 {
+				stack[i] = uint64(uint32(stack[i])) // wazero leaves the upper half undefined
+			}
 		}
 		stack[0] = uint64(f.do(v, stack))
 	}

@@ -24,8 +24,9 @@ type Stream struct {
 	maps       [4]Headers // by the ABI's map type: request headers and trailers, response headers and trailers
 	buffers    [2][]byte  // request and response body that the module sees
 	passed     [2][]byte  // what has gone on
-	paused     [2]bool // by the module's last callback of the side
-	stopped    [2]bool // by its callback for headers
+	paused     [2]bool    // by the module's last callback of the side
+	stopped    [2]bool    // by its callback for headers
+	resumed    [2]bool    // inside the callback that is running
 	queue      [2][]func()
 	reply      *Reply
 	answered   bool // the reply has passed through the module's own response callback
@@ -192,7 +193,8 @@ func (s *Stream) run(side int, callback string, args ...uint64) {
 	if s.ended {
 		return
 	}
-	s.paused[side] = s.vm.call(callback, append([]uint64{uint64(s.id)}, args...)...) != 0
+	s.resumed[side] = false
+	s.paused[side] = s.vm.call(callback, append([]uint64{uint64(s.id)}, args...)...) != 0 && !s.resumed[side]
 	s.pass(side)
 	s.vm.settle()
 }
@@ -236,6 +238,6 @@ func (s *Stream) answer() {
 
 // resume is proxy_continue_stream.
 func (s *Stream) resume(side int) {
-	s.paused[side], s.stopped[side] = false, false
+	s.paused[side], s.stopped[side], s.resumed[side] = false, false, true
 	s.pass(side)
 }
