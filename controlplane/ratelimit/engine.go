@@ -46,16 +46,18 @@ func (s *state) takeGCRA(a *Ask, now int64, rate float64) Answer {
 	if now < s.last && s.last-now <= maxStepBack {
 		now = s.last
 	}
-	s.used = min(burst, max(0, s.used-float64(max(0, now-s.last))*rate))
-	s.last = now
+	used := min(burst, max(0, s.used-float64(max(0, now-s.last))*rate))
 	if a.Back {
-		s.used = max(0, s.used-float64(a.Each))
+		used = max(0, used-float64(a.Each))
 	}
-	granted := fit(a, burst-s.used)
-	s.used += float64(counted(a, granted))
-	out := Answer{Granted: granted, Remaining: whole(burst - s.used), Reset: micros(s.used / rate)}
+	granted := fit(a, burst-used)
+	used += float64(counted(a, granted))
+	if a.Back || counted(a, granted) > 0 { // a refusal changes nothing
+		s.used, s.last = used, now
+	}
+	out := Answer{Granted: granted, Remaining: whole(burst - used), Reset: micros(used / rate)}
 	if granted < a.Times {
-		out.Retry = micros((max(1, float64(a.Each)) - (burst - s.used)) / rate)
+		out.Retry = micros((max(1, float64(a.Each)) - (burst - used)) / rate)
 	}
 	return out
 }
