@@ -13,6 +13,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
+	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
 
 // A condition on this machine is looked at often at first, then less: looking takes time from those it waits for.
@@ -212,20 +213,28 @@ func (m *mesh) awaitPrograms(ctx context.Context, c *change) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			address := net.JoinHostPort(w.place().Application, strconv.Itoa(int(port)))
-			err := await(ctx, patience, func(ctx context.Context) (bool, string) {
-				conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
-				if err != nil {
-					return false, err.Error()
-				}
-				conn.Close()
-				return true, ""
-			})
-			if err != nil && ctx.Err() == nil {
+			if address := net.JoinHostPort(w.place().Application, strconv.Itoa(int(port))); !listens(ctx, w, address) && ctx.Err() == nil {
 				m.out.say("the program of %s does not listen on %s ($MIZZEN_BIND:$PORT); what it wrote:\n%s", w.plan.Name, address,
 					tail(m.logFile(w.plan.Namespace+"."+w.plan.Name+".app"), 5))
 			}
 		}()
 	}
 	wg.Wait()
+}
+
+// listens waits for a workload's program to listen. One that has ended twice will not: a mistake in its command line must
+// not keep all others waiting.
+func listens(ctx context.Context, w *workload, address string) bool {
+	ended := false
+	err := await(ctx, patience, func(ctx context.Context) (bool, string) {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+		if err == nil {
+			conn.Close()
+			return true, ""
+		}
+		p, ok := w.app.(*supervisor.Process)
+		ended = ok && p.Restarts() >= 2
+		return ended, err.Error()
+	})
+	return err == nil && !ended
 }

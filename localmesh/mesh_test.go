@@ -2,6 +2,7 @@ package localmesh
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
+	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
 
 func program(t *testing.T, parts ...string) string {
@@ -295,5 +297,21 @@ func TestOutput(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
+	}
+}
+
+// TestProgramThatEndsIsNotWaitedFor: a mistake in one command line does not keep the other workloads from getting ready.
+func TestProgramThatEndsIsNotWaitedFor(t *testing.T) {
+	p, err := supervisor.Start(supervisor.Command{Name: "ends", Path: "/bin/sh", Args: []string{"-c", "exit 3"}, Backoff: time.Millisecond}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Stop()
+	start := time.Now()
+	if listens(t.Context(), &workload{app: p}, "127.0.0.1:1") {
+		t.Error("it listens")
+	}
+	if d := time.Since(start); d > patience/2 {
+		t.Errorf("it was waited for, %v", d)
 	}
 }

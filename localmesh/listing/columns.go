@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,13 +46,13 @@ func columnsOf(kind string) columns {
 		return columns{[]string{"READY", "STATUS", "RESTARTS", "AGE"}, Printer.pod}
 	case "Deployment":
 		return columns{[]string{"READY", "UP-TO-DATE", "AVAILABLE", "AGE"}, func(p Printer, m *istio.Meta) []string {
-			wanted, have := p.replicas(m)
-			return []string{fmt.Sprintf("%d/%d", have, wanted), fmt.Sprint(have), fmt.Sprint(have), p.age(m)}
+			wanted, have, ready := p.replicas(m)
+			return []string{fmt.Sprintf("%d/%d", ready, wanted), fmt.Sprint(have), fmt.Sprint(ready), p.age(m)}
 		}}
 	case "StatefulSet":
 		return columns{[]string{"READY", "AGE"}, func(p Printer, m *istio.Meta) []string {
-			wanted, have := p.replicas(m)
-			return []string{fmt.Sprintf("%d/%d", have, wanted), p.age(m)}
+			wanted, _, ready := p.replicas(m)
+			return []string{fmt.Sprintf("%d/%d", ready, wanted), p.age(m)}
 		}}
 	case "Namespace":
 		return columns{[]string{"STATUS", "AGE"}, func(p Printer, m *istio.Meta) []string { return []string{"Active", p.age(m)} }}
@@ -157,16 +158,20 @@ func (p Printer) pod(m *istio.Meta) []string {
 		}
 	}
 	ready, phase := 0, cmp.Or(string(o.Status.Phase), "Pending")
-	for _, c := range o.Status.Conditions {
-		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-			ready = containers
-		}
+	if isReady(o) {
+		ready = containers
 	}
 	return []string{fmt.Sprintf("%d/%d", ready, containers), phase, "0", p.age(m)}
 }
 
-// replicas counts what the mesh runs of a Deployment.
-func (p Printer) replicas(m *istio.Meta) (wanted, have int) {
+func isReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// replicas counts what the mesh runs of a Deployment, and what of it takes traffic.
+func (p Printer) replicas(m *istio.Meta) (wanted, have, ready int) {
 	if o := at(p.Set.Workloads, m).Spec; o != nil {
 		wanted = o.Replicas
 	}
@@ -177,10 +182,13 @@ func (p Printer) replicas(m *istio.Meta) (wanted, have int) {
 		for _, owner := range o.Spec.OwnerReferences {
 			if owner.Kind == m.Kind && owner.Name == m.Name {
 				have++
+				if isReady(o.Spec) {
+					ready++
+				}
 			}
 		}
 	}
-	return wanted, have
+	return wanted, have, ready
 }
 
 func (p Printer) endpoints(m *istio.Meta) []string {

@@ -85,11 +85,24 @@ func (q Query) Find(set istio.Set) ([]*istio.Meta, error) {
 				}
 			}
 			if len(out) == n {
-				return nil, fmt.Errorf("get %s %q: not found in namespace %s", k.Plural, name, q.Namespace)
+				return nil, fmt.Errorf("find %s %q: not found %s", k.Plural, name, q.where(set, k.Name, name))
 			}
 		}
 	}
 	return out, nil
+}
+
+// where says where an object was looked for in vain, and where there is one of its name.
+func (q Query) where(set istio.Set, kind, name string) string {
+	if q.All {
+		return "anywhere"
+	}
+	for _, m := range set.Metas() {
+		if m.Kind == kind && m.Name == name {
+			return fmt.Sprintf("in namespace %s; there is one in %s: add -n %s", q.Namespace, m.Namespace, m.Namespace)
+		}
+	}
+	return "in namespace " + q.Namespace
 }
 
 // Printer prints what was found.

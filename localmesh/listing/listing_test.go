@@ -135,7 +135,7 @@ func TestQueryMistakes(t *testing.T) {
 	}
 	p, _ := printer(t, false)
 	q, _ := ParseQuery([]string{"vs", "far"}, "default", false)
-	if _, err := q.Find(p.Set); err == nil || !strings.Contains(err.Error(), `get virtualservices "far": not found in namespace default`) {
+	if _, err := q.Find(p.Set); err == nil || !strings.Contains(err.Error(), `find virtualservices "far": not found in namespace default; there is one in `) {
 		t.Errorf("got %v", err)
 	}
 }
