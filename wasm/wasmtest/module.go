@@ -19,17 +19,29 @@ type Module struct {
 	cache    wazero.CompilationCache
 }
 
-// Load compiles the module in a file. cacheDir, unless empty, keeps the machine code for the next run of the tests.
-func Load(file, cacheDir string) (*Module, error) {
+// Compiler says how modules are compiled. The zero value is ready.
+type Compiler struct {
+	// CacheDir, unless empty, keeps the machine code for the next run of the tests.
+	CacheDir string
+	// Interpreter runs the module without compiling it to machine code: it loads in a fraction of the time, and runs
+	// many times slower.
+	Interpreter bool
+}
+
+// Load compiles the module in a file with the zero Compiler.
+func Load(file string) (*Module, error) { return Compiler{}.Load(file) }
+
+// Load compiles the module in a file.
+func (c Compiler) Load(file string) (*Module, error) {
 	code, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the module: %w", err)
 	}
-	return Compile(code, cacheDir)
+	return c.Compile(code)
 }
 
-// Compile is Load for a module in memory.
-func Compile(code []byte, cacheDir string) (_ *Module, err error) {
+// Compile compiles a module in memory.
+func (c Compiler) Compile(code []byte) (_ *Module, err error) {
 	ctx := context.Background()
 	m := &Module{}
 	defer func() {
@@ -38,8 +50,11 @@ func Compile(code []byte, cacheDir string) (_ *Module, err error) {
 		}
 	}()
 	config := wazero.NewRuntimeConfig()
-	if cacheDir != "" {
-		if m.cache, err = wazero.NewCompilationCacheWithDir(cacheDir); err != nil {
+	if c.Interpreter {
+		config = wazero.NewRuntimeConfigInterpreter()
+	}
+	if c.CacheDir != "" && !c.Interpreter {
+		if m.cache, err = wazero.NewCompilationCacheWithDir(c.CacheDir); err != nil {
 			return nil, fmt.Errorf("open the cache of compiled modules: %w", err)
 		}
 		config = config.WithCompilationCache(m.cache)

@@ -21,7 +21,7 @@ func run(m *testing.M) int {
 	if err == nil {
 		file := filepath.Join(root, "build", "hello.wasm")
 		if err = wasmtest.BuildGo(root, "./wasm/cmd/hello", file); err == nil {
-			hello, err = wasmtest.Load(file, filepath.Join(root, "build", "wazero"))
+			hello, err = wasmtest.Compiler{CacheDir: filepath.Join(root, "build", "wazero")}.Load(file)
 		}
 	}
 	if err != nil {
@@ -168,10 +168,10 @@ func TestImports(t *testing.T) {
 }
 
 func TestBadModule(t *testing.T) {
-	if _, err := wasmtest.Compile([]byte("no wasm"), ""); err == nil {
+	if _, err := (wasmtest.Compiler{}).Compile([]byte("no wasm")); err == nil {
 		t.Error("compiled nonsense")
 	}
-	if _, err := wasmtest.Load("absent.wasm", ""); err == nil {
+	if _, err := wasmtest.Load("absent.wasm"); err == nil {
 		t.Error("loaded nothing")
 	}
 }
