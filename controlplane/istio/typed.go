@@ -26,6 +26,7 @@ func (d *decoder) typed(o *object) {
 		if !d.meshConfig(o) && !o.broken() {
 			s.Others = append(s.Others, &o.meta)
 		}
+		o.ingressClass()
 		return
 	case refused:
 		severity := Warning
@@ -190,4 +191,21 @@ func decodeWorkload[T any](o *object, s *Set, get func(*T) (*int32, corev1.PodTe
 		w.Replicas = int(*replicas)
 	}
 	s.Workloads = append(s.Workloads, &Object[*WorkloadTemplate]{Meta: o.meta, Spec: w})
+}
+
+// ingressClass tells of an Ingress that Istio's gateway would have served.
+func (o *object) ingressClass() {
+	if o.kind.Name != "Ingress" {
+		return
+	}
+	const annotation = "kubernetes.io/ingress.class"
+	n := o.root.get("metadata", "annotations", annotation)
+	path := join("metadata.annotations", annotation)
+	if n.str() != "istio" {
+		n, path = o.root.get("spec", "ingressClassName"), "spec.ingressClassName"
+	}
+	if n.str() == "istio" {
+		o.add(CodeIgnored, Warning, n.pos, path, "an Ingress has no effect here, of class istio neither",
+			"write a Gateway with selector {istio: ingressgateway} and a VirtualService with its paths")
+	}
 }

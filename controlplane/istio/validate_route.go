@@ -257,3 +257,26 @@ func (v *validator) direct(d *networking.HTTPDirectResponse, path string) {
 		v.fail(path+".body", "a body needs string or bytes", "")
 	}
 }
+
+// headerTwice tells of a header that both the route and one of its several destinations set. Envoy edits the destination's
+// first, so that the route's value is what arrives; with one destination it is the other way round.
+func (v *validator) headerTwice(r *networking.HTTPRoute, path string) {
+	if len(r.Route) < 2 {
+		return
+	}
+	side := func(route, own *networking.Headers_HeaderOperations, path string) {
+		for _, name := range sortedKeys(own.GetSet()) {
+			for _, wins := range sortedKeys(route.GetSet()) {
+				if strings.EqualFold(name, wins) && route.Set[wins] != own.Set[name] {
+					v.trap(join(path+".set", name), fmt.Sprintf("the route sets %s too, and of several destinations the route's value wins: %q", wins, route.Set[wins]),
+						"set it on the destinations only")
+				}
+			}
+		}
+	}
+	for i, d := range r.Route {
+		at := index(path+".route", i) + ".headers"
+		side(r.GetHeaders().GetRequest(), d.GetHeaders().GetRequest(), at+".request")
+		side(r.GetHeaders().GetResponse(), d.GetHeaders().GetResponse(), at+".response")
+	}
+}

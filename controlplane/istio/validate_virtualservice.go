@@ -62,6 +62,7 @@ func (v *routeValidator) route(r *networking.HTTPRoute, path string) {
 		v.match(m, index(path+".match", i))
 	}
 	v.headers(r.Headers, path+".headers")
+	v.headerTwice(r, path)
 	v.positive(path+".timeout", r.Timeout, "leave timeout out for none")
 	v.retries(r, path+".retries")
 	if r.Fault != nil {
