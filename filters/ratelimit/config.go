@@ -54,7 +54,9 @@ type Override struct {
 
 // Global is a rate-limit service spoken to by Envoy's gRPC protocol (envoy.service.ratelimit.v3).
 type Global struct {
-	Cluster string          `json:"cluster"`
+	// Cluster is Envoy's name of the service: a cluster with HTTP/2.
+	Cluster string `json:"cluster"`
+	// Domain of the descriptors; default "mizzen".
 	Domain  string          `json:"domain,omitempty"`
 	Timeout filter.Duration `json:"timeout,omitempty"` // default 20ms
 	// OnError: local (default: the local share decides), allow, or deny.

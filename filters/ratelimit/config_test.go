@@ -43,7 +43,12 @@ func TestParseConfig(t *testing.T) {
 		{"concurrency and algorithm", `{"limits":[{"name":"l","concurrency":1,"algorithm":"gcra"}]}`, "algorithm"},
 		{"global without cluster", `{"limits":[],"global":{"cluster":""}}`, "cluster"},
 		{"global onError", `{"limits":[],"global":{"cluster":"c","onError":"x"}}`, "onError"},
-		{"global", `{"limits":[],"global":{"cluster":"c"}}`, "does not ask a rate-limit service yet"},
+		{"global timeout", `{"limits":[],"global":{"cluster":"c","timeout":"10us"}}`, "timeout"},
+		{"global share", `{"limits":[],"global":{"cluster":"c","localShare":2}}`, "localShare"},
+		{"global concurrency", `{"limits":[{"name":"c","concurrency":1,"scope":"global"}],"global":{"cluster":"c"}}`, "by each proxy"},
+		{"global override", `{"limits":[{` + limit + `,"scope":"global","key":[{"path":true}],"overrides":[{"key":["a"],"requests":1,"per":"2s"}]}],"global":{"cluster":"c"}}`, "overrides[0]"},
+		{"global", `{"limits":[{` + limit + `,"scope":"global","key":[{"path":true}],"overrides":[{"key":["a"],"requests":1,"per":"1m"}]}],
+			"global":{"cluster":"c","domain":"d","timeout":"5ms","onError":"deny","localShare":0.5}}`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := ParseConfig([]byte(c.raw))

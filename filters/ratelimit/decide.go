@@ -58,15 +58,60 @@ type place struct {
 
 // Request implements filter.Policy.
 func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
+	if p.global != nil {
+		if x.Resumed() {
+			return p.global.answered(p, x)
+		}
+		if v, decided := p.global.request(p, x); decided {
+			return v
+		}
+	}
 	if x.Resumed() {
 		return filter.Verdict{}
 	}
+	return p.local(x, p.limits, nil)
+}
+
+// local asks limits, which this process counts, and adds what the rate-limit service has let pass.
+func (p *Policy) local(x *filter.Exchange, limits []*limit, global []hit) filter.Verdict {
 	var (
 		hitBuf [typicalHits]hit
 		keyBuf [typicalKeys]byte
 	)
-	hits, keys := hitBuf[:0], keyBuf[:0]
-	for _, l := range p.limits {
+	hits, keys := gather(x, limits, hitBuf[:0], keyBuf[:0])
+	if len(hits)+len(global) == 0 {
+		return filter.Verdict{}
+	}
+	refusal := decide(hits, keys, x.Now, true)
+	if refusal == nil {
+		hits = append(hits, global...)
+	}
+	count(x, hits, refusal)
+	if refusal != nil {
+		return p.refusal(x, refusal)
+	}
+	p.keep(x, hits)
+	return filter.Verdict{}
+}
+
+// look says whether a local limit would refuse, and counts the request only then.
+func (p *Policy) look(x *filter.Exchange) (v filter.Verdict, refused bool) {
+	var (
+		hitBuf [typicalHits]hit
+		keyBuf [typicalKeys]byte
+	)
+	hits, keys := gather(x, p.limits, hitBuf[:0], keyBuf[:0])
+	refusal := decide(hits, keys, x.Now, false)
+	if refusal == nil {
+		return filter.Verdict{}, false
+	}
+	count(x, hits, refusal)
+	return p.refusal(x, refusal), true
+}
+
+// gather appends the limits that bear on the request to hits, and their keys to keys.
+func gather(x *filter.Exchange, limits []*limit, hits []hit, keys []byte) ([]hit, []byte) {
+	for _, l := range limits {
 		if l.any != nil && !l.any.Matches(x.Request) {
 			continue
 		}
@@ -79,23 +124,18 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 		h.shard = l.store.shard(keys[from:])
 		hits = append(hits, h)
 	}
-	if len(hits) == 0 {
-		return filter.Verdict{}
-	}
-	refusal := decide(hits, keys, x.Now)
-	count(x, hits, refusal)
-	if refusal != nil {
-		x.Host.Annotate("ratelimit", refusal.limit.name)
-		return filter.Verdict{Reply: p.refuse(x, refusal)}
-	}
-	p.keep(x, hits)
-	return filter.Verdict{}
+	return hits, keys
+}
+
+func (p *Policy) refusal(x *filter.Exchange, h *hit) filter.Verdict {
+	x.Host.Annotate("ratelimit", h.limit.name)
+	return filter.Verdict{Reply: p.refuse(x, h)}
 }
 
 // decide asks every limit, and counts the request against all of them, or, if one that is enforced refuses, against
 // none. It holds the locks of all keys meanwhile, so that a refusal takes nothing from anybody, not even for a
-// moment. Returned is the refusal with the longest wait, nil if the request may pass.
-func decide(hits []hit, keys []byte, t time.Time) (refusal *hit) {
+// moment. Returned is the refusal with the longest wait, nil if the request may pass. Without take it only asks.
+func decide(hits []hit, keys []byte, t time.Time, take bool) (refusal *hit) {
 	for i := range hits {
 		hits[i].shard.mu.Lock()
 	}
@@ -116,7 +156,7 @@ func decide(hits []hit, keys []byte, t time.Time) (refusal *hit) {
 			refusal = h
 		}
 	}
-	if refusal != nil {
+	if refusal != nil || !take {
 		return refusal
 	}
 	for i := range hits {

@@ -27,13 +27,14 @@ func Kind() filter.Kind {
 			}
 			return New(c, env)
 		},
-		Metrics: []*filter.Metric{metricRequests, metricKeys, metricEvictions},
+		Metrics: []*filter.Metric{metricRequests, metricKeys, metricEvictions, metricService},
 	}
 }
 
 // Policy is the compiled configuration. Immutable but for the pool; the stores guard their own state.
 type Policy struct {
 	limits  []*limit // sorted by store id: the order in which locks are taken
+	global  *global  // nil: no service is asked
 	headers bool
 	holds   bool // some limit counts requests in progress
 	pool    sync.Pool
@@ -71,29 +72,61 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 	}
 	p := &Policy{headers: c.Headers != HeadersOff}
 	p.pool.New = func() any { return new(kept) }
+	if c.Global != nil {
+		p.global = newGlobal(c.Global, maxKeys, env)
+	}
 	for i := range c.Limits {
-		l, err := compile(&c.Limits[i])
-		if err != nil {
+		if err := p.add(&c, i, maxKeys, env); err != nil {
 			return nil, fmt.Errorf("ratelimit: limit %q: %w", c.Limits[i].Name, err)
 		}
-		l.index = i
-		id, count := identity(&c.Limits[i], l.num), shardCount(maxKeys)
-		l.store = env.Shared(id, func() any { return newStore(id, count) }).(*store)
-		l.store.setCap(maxKeys)
-		p.holds = p.holds || l.num.kind == kindConcurrency
-		p.limits = append(p.limits, l)
 	}
-	slices.SortFunc(p.limits, func(a, b *limit) int { return strings.Compare(a.store.id, b.store.id) })
+	byID := func(a, b *limit) int { return strings.Compare(a.store.id, b.store.id) }
+	slices.SortFunc(p.limits, byID)
+	if p.global != nil {
+		p.global.away = append(p.global.away, p.limits...)
+		slices.SortFunc(p.global.away, byID)
+	}
 	return p, nil
 }
 
-func compile(c *Limit) (*limit, error) {
-	l := &limit{name: c.Name, shadow: c.Action == ActionShadow, status: c.Status,
-		body: "rate limit " + c.Name + " reached\n"}
+// add compiles the limit with index i. A global one is compiled twice: for the service, and as this proxy's share.
+func (p *Policy) add(c *Config, i, maxKeys int, env *filter.Env) error {
+	conf := c.Limits[i]
+	global := p.global != nil && conf.Scope == ScopeGlobal
+	if global {
+		l, err := compile(&conf, ScopeGlobal)
+		if err != nil {
+			return err
+		}
+		l.index = i
+		p.global.limits = append(p.global.limits, l)
+		conf = c.Global.share(conf)
+	}
 	scope := ScopeLocal
-	if c.Scope == ScopeGlobal {
+	if conf.Scope == ScopeGlobal {
 		scope = "global-local"
 	}
+	l, err := compile(&conf, scope)
+	if err != nil {
+		return err
+	}
+	l.index = i
+	id, count := identity(&conf, l.num), shardCount(maxKeys)
+	l.store = env.Shared(id, func() any { return newStore(id, count) }).(*store)
+	l.store.setCap(maxKeys)
+	if global {
+		p.global.away = append(p.global.away, l)
+		return nil
+	}
+	p.holds = p.holds || l.num.kind == kindConcurrency
+	p.limits = append(p.limits, l)
+	return nil
+}
+
+// compile makes a limit; scope is told in metrics.
+func compile(c *Limit, scope string) (*limit, error) {
+	l := &limit{name: c.Name, shadow: c.Action == ActionShadow, status: c.Status,
+		body: "rate limit " + c.Name + " reached\n"}
 	l.ok = []string{c.Name, "ok", scope}
 	l.limited = []string{c.Name, "limited", scope}
 	l.shadowed = []string{c.Name, "shadow_limited", scope}

@@ -73,10 +73,15 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("ratelimit: limit %q: %w", l.Name, err)
 		}
 	}
-	if c.Global != nil {
-		return c.Global.validate()
+	if c.Global == nil {
+		return nil
 	}
-	return nil
+	for i := range c.Limits {
+		if err := c.Limits[i].validateGlobal(); err != nil {
+			return fmt.Errorf("ratelimit: limit %q: %w", c.Limits[i].Name, err)
+		}
+	}
+	return c.Global.validate()
 }
 
 func (l *Limit) validate() error {
@@ -161,13 +166,30 @@ func (g *Global) validate() error {
 	switch {
 	case g.Cluster == "":
 		return errors.New("ratelimit: global: cluster is missing")
-	case !oneOf(g.OnError, "", "local", "allow", "deny"):
+	case !oneOf(g.OnError, "", OnErrorLocal, OnErrorAllow, OnErrorDeny):
 		return fmt.Errorf("ratelimit: global: onError %q: want local, allow or deny", g.OnError)
 	case g.LocalShare < 0 || g.LocalShare > 1 || math.IsNaN(g.LocalShare):
 		return fmt.Errorf("ratelimit: global: localShare %v: want more than 0, at most 1", g.LocalShare)
+	case g.Timeout != 0 && g.Timeout < filter.Duration(time.Millisecond):
+		return fmt.Errorf("ratelimit: global: timeout %s: want at least 1ms", time.Duration(g.Timeout))
 	}
-	return errors.New("ratelimit: global: this version does not ask a rate-limit service yet; " +
-		"remove the global block: limits of scope global are then kept by each proxy for itself")
+	return nil
+}
+
+// validateGlobal checks what a limit that the service counts cannot have.
+func (l *Limit) validateGlobal() error {
+	if l.Scope != ScopeGlobal {
+		return nil
+	}
+	if l.Concurrency > 0 {
+		return errors.New("concurrency: requests in progress are counted by each proxy; write scope: local")
+	}
+	for i, o := range l.Overrides {
+		if rlsUnit(time.Duration(o.Per)) == 0 || o.Burst != 0 {
+			return fmt.Errorf("overrides[%d]: the protocol of a global limit knows a per of 1s, 1m, 1h and 24h, and no burst", i)
+		}
+	}
+	return nil
 }
 
 func oneOf(s string, words ...string) bool {
