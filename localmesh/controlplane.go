@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
+	"github.com/mizzen-mesh/mizzen/localmesh/plan"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
 	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
@@ -55,4 +56,6 @@ func address(port uint32) (string, error) {
 }
 
 // logFile takes what a process writes, in the state directory.
-func (m *mesh) logFile(name string) string { return filepath.Join(m.dir.Path, "logs", name+".log") }
+func (m *mesh) logFile(name string) string {
+	return filepath.Join(m.dir.Path, "logs", plan.FileName(name)+".log")
+}

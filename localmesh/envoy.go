@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
+	"github.com/mizzen-mesh/mizzen/localmesh/plan"
 	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
 
@@ -136,7 +137,7 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, o bootstrap.Options
 		return err
 	}
 	name := nodeName(o.NodeID)
-	file := filepath.Join(m.dir.Path, "envoy", name+".json")
+	file := filepath.Join(m.dir.Path, "envoy", plan.FileName(name)+".json")
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		return fmt.Errorf("write bootstrap of %s: %w", name, err)
 	}

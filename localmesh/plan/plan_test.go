@@ -191,3 +191,16 @@ func TestGateways(t *testing.T) {
 		t.Errorf("got  %s\nwant %s\nworkloads %v", strings.Join(got, "\n     "), strings.Join(want, "\n     "), p.Workloads)
 	}
 }
+
+// Files of pods are told apart, whatever the pods are called, and may be written.
+func TestPodFile(t *testing.T) {
+	long := strings.Repeat("n", 253)
+	seen := map[string]bool{}
+	for _, pod := range [][2]string{{"a", "b-c"}, {"a-b", "c"}, {"a", "b.c"}, {"a", long + "1"}, {"a", long + "2"}} {
+		name := PodFile(pod[0], pod[1])
+		if seen[name] || len(name) > 255 {
+			t.Errorf("%v: file %q", pod, name)
+		}
+		seen[name] = true
+	}
+}

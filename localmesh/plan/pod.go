@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"maps"
 	"strings"
 
@@ -69,7 +71,18 @@ func newPod(name, namespace string, labels map[string]string, ip string, ready b
 	}
 }
 
-// PodFile is the name of a pod's file in the state directory.
-func PodFile(namespace, name string) string {
-	return strings.ReplaceAll(namespace+"-"+name, "/", "-") + ".yaml"
+// PodFile is the name of a pod's file in the state directory. A namespace has no dot, so no two pods share one.
+func PodFile(namespace, name string) string { return FileName(namespace+"."+name) + ".yaml" }
+
+// longestFile is short of what file systems take, 255 bytes, by an ending.
+const longestFile = 200
+
+// FileName makes a name that a file may have, the same for the same name: of one that is too long the end is a hash.
+func FileName(name string) string {
+	name = strings.ReplaceAll(name, "/", "-")
+	if len(name) <= longestFile {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return name[:longestFile-17] + "-" + hex.EncodeToString(sum[:8])
 }
