@@ -286,13 +286,43 @@ func TestOutput(t *testing.T) {
 	}
 	p.gateways(s)
 	p.workloads(s)
-	p.try(s, "mizzen")
+	set, diags := istio.Decode("shop.yaml", strings.NewReader(`
+apiVersion: v1
+kind: Service
+metadata: {name: redis}
+spec: {selector: {app: db}, ports: [{name: tcp-redis, port: 6379}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: database}
+spec: {selector: {app: db}, ports: [{name: tcp-redis, port: 6379}, {name: http-admin, port: 81, targetPort: 8081}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: inside}
+spec: {hosts: [redis], http: [{route: [{destination: {host: redis}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: outside}
+spec:
+  hosts: ["*.example.com"]
+  gateways: [shop]
+  http:
+  - {match: [{uri: {prefix: /dev}, headers: {x-user: {exact: jason}}}], route: [{destination: {host: web}}]}
+  - {match: [{uri: {prefix: /shop}}], route: [{destination: {host: web}}]}
+`))
+	if _, bad := diags.Worst(); bad {
+		t.Fatal(diags)
+	}
+	p.try(s, set, "mizzen")
 	for _, want := range []string{
 		"gateway istio-ingressgateway: http://127.0.0.1:8080  127.0.0.1:31400\n",
 		"NAME      NAMESPACE   VERSION   ADDRESS          PROXY\n",
 		"web-0     default     -         127.1.0.1:80     http://127.1.0.1:15001\n",
 		"db-v1-0   default     v1        127.1.0.2:6379   none\n",
-		"  curl http://127.0.0.1:8080/\n", "  mizzen call --from web-0 http://db:6379/\n",
+		"  curl -H 'Host: www.example.com' http://127.0.0.1:8080/shop\n", "  mizzen call -n 200 -H 'Host: www.example.com' /shop\n",
+		"  mizzen call --from web-0 http://database:81/\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

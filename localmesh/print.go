@@ -113,31 +113,23 @@ func (p *printer) diagnostics(ds istio.Diagnostics) {
 }
 
 // try prints what to do next.
-func (p *printer) try(s *state.State, executable string) {
+func (p *printer) try(s *state.State, set istio.Set, executable string) {
 	name := programName(executable)
 	p.say("try:")
 	if len(s.Gateways) > 0 && s.Gateways[0].HTTP != "" {
-		p.say("  curl %s/", s.Gateways[0].HTTP)
-		p.say("  %s call -n 200 /", name)
+		host, path := door(set)
+		if host != "" {
+			host = fmt.Sprintf("-H 'Host: %s' ", host)
+		}
+		p.say("  curl %s%s%s", host, s.Gateways[0].HTTP, path)
+		p.say("  %s call -n 200 %s%s", name, host, path)
 	}
-	if w, url := sample(s); w != "" {
+	if w, url := sample(s, set); w != "" {
 		p.say("  %s call --from %s %s", name, w, url)
 	}
 	p.say("  %s apply -f FILE     %s get vs     %s proxy-status", name, name, name)
 	p.say("what Envoys and programs write: %s", filepath.Join(s.Dir, "logs"))
 	p.say("Ctrl-C ends the mesh and leaves nothing behind.")
-}
-
-// sample is a call from one workload to another's service.
-func sample(s *state.State) (from, url string) {
-	for _, w := range s.Workloads {
-		for _, to := range s.Workloads {
-			if w.Proxy != "" && to.Labels["app"] != "" && to.Labels["app"] != w.Labels["app"] && to.Namespace == w.Namespace && len(to.Ports) > 0 {
-				return w.Name, fmt.Sprintf("http://%s:%d/", to.Labels["app"], to.Ports[0])
-			}
-		}
-	}
-	return "", ""
 }
 
 // programName is what the user types: the base name if that is the one on PATH.

@@ -115,7 +115,7 @@ func (m *mesh) begin(ctx context.Context, c configuration) error {
 	m.report(ctx, diags)
 	m.out.say("ready in %s: %d proxies acknowledged", seconds(time.Since(m.started)), len(m.proxyIDs()))
 	if len(m.o.Command) == 0 {
-		m.out.try(s, m.o.Executable)
+		m.out.try(s, c.set, m.o.Executable)
 	}
 	return m.publish(s)
 }
