@@ -57,6 +57,9 @@ func (h *Host) Counted(m *filter.Metric, labels ...string) int64 {
 	return h.counts[series(m.Name, labels)]
 }
 
+// Counts returns every series touched, by "name{label,label}".
+func (h *Host) Counts() map[string]int64 { return maps.Clone(h.counts) }
+
 // Series lists every series touched as "name{label,label}", sorted.
 func (h *Host) Series() []string { return slices.Sorted(maps.Keys(h.counts)) }
 

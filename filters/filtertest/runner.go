@@ -2,6 +2,7 @@ package filtertest
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
@@ -18,6 +19,8 @@ type Runner struct {
 	Upstream func(request *filter.Headers) []filter.Header
 	// Answer plays the clusters that policies call. Nil: "no such cluster".
 	Answer func(c *filter.Call) filter.Answer
+	// Waiting is called when a wait begins, before the clock moves. Nil: nobody listens.
+	Waiting func(d time.Duration)
 	// Clock is moved on by every wait. Nil: a new one for each request.
 	Clock *Clock
 	// Rand is used by every request. Nil: Rand(1), made anew for each request.
@@ -151,6 +154,9 @@ func (p *play) step() {
 
 func (p *play) suspend(v filter.Verdict) {
 	if v.Call == nil {
+		if p.Waiting != nil {
+			p.Waiting(v.Wait)
+		}
 		if p.gone = p.Patience > 0 && p.res.Waited+v.Wait > p.Patience; p.gone {
 			p.clock.Advance(p.Patience - p.res.Waited)
 			p.res.Waited = p.Patience
@@ -176,12 +182,39 @@ func (p *play) reply(r *filter.Reply) {
 		p.res.Host.Flag(r.Flag)
 	}
 	entries := []filter.Header{{Name: ":status", Value: fmt.Sprint(r.Status)}}
-	if r.GRPCStatus != nil && p.run.Exchange.Request.Value("content-type") == "application/grpc" {
+	if isGRPC(p.run.Exchange.Request.Value("content-type")) {
+		code := grpcStatus(r.Status)
+		if r.GRPCStatus != nil {
+			code = *r.GRPCStatus
+		}
 		entries[0].Value = "200"
-		entries = append(entries, filter.Header{Name: "grpc-status", Value: fmt.Sprint(*r.GRPCStatus)})
+		entries = append(entries, filter.Header{Name: "grpc-status", Value: fmt.Sprint(code)})
 	}
 	p.run.Exchange.Response = filter.NewHeaders(append(entries, r.Headers...))
 	p.res.Response = p.run.Exchange.Response
+}
+
+// isGRPC decides as Envoy does (Grpc::Common::hasGrpcContentType).
+func isGRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(contentType, "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
+// grpcStatus maps an HTTP status as Envoy does (Grpc::Utility::httpToGrpcStatus).
+func grpcStatus(http int) int {
+	switch http {
+	case 400:
+		return 13
+	case 401:
+		return 16
+	case 403:
+		return 7
+	case 404:
+		return 12
+	case 429, 502, 503, 504:
+		return 14
+	}
+	return 2
 }
 
 // Single makes a program of one policy.

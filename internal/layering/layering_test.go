@@ -28,6 +28,7 @@ var protos = []string{"github.com/envoyproxy/go-control-plane/", "github.com/cnc
 // rules: the first prefix that fits wins. The table of docs/architecture.md, in code.
 var rules = []rule{
 	{"filters/filtertest", []string{"filters/"}, nil},
+	{"filters/conformance", []string{"filters/", "go.yaml.in/yaml/"}, []string{"os", "net", "net/http"}},
 	{"filters/registry", []string{"filters/"}, []string{"os", "net", "net/http"}},
 	{"filters/host/dynmod", []string{"filters/", "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/"}, nil},
 	{"filters/host/golang", []string{"filters/", "github.com/envoyproxy/envoy/contrib/golang/common/go/api", "google.golang.org/protobuf/"}, nil},
