@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
+	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
@@ -42,25 +44,20 @@ func TestGatewayPortsComeAndGo(t *testing.T) {
 	}
 }
 
-func portsComeAndGo(t *testing.T, sotw bool) {
+// gatewayRig is a rig whose Envoy is a gateway with two ports, the first of which is served.
+func gatewayRig(t *testing.T, sotw bool) (r *rig, ports [2]int) {
+	t.Helper()
 	envoytest.Find(t)
 	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }))
 	t.Cleanup(back.Close)
 	dir := t.TempDir()
-	r := &rig{t: t, file: filepath.Join(dir, "mesh.yaml"), client: &http.Client{Timeout: wait, Transport: &http.Transport{DisableKeepAlives: true}}}
+	r = &rig{t: t, file: filepath.Join(dir, "mesh.yaml"), client: &http.Client{Timeout: wait, Transport: &http.Transport{DisableKeepAlives: true}}}
 	for i := range r.backends {
 		_, r.backends[i], _ = net.SplitHostPort(back.Listener.Addr().String())
 	}
-	write := func(second bool, name string) {
-		s := gateway
-		if second {
-			s += secondServer
-		}
-		r.write(r.yaml(100, "---\n"+s+fmt.Sprintf(gatewayRoute, name)))
-	}
-	write(false, "a")
+	r.serve(false, "a")
 	r.xds, r.pages, r.log, r.stop = start(t, dir)
-	ports := [2]int{envoytest.FreePort(t), envoytest.FreePort(t)}
+	ports = [2]int{envoytest.FreePort(t), envoytest.FreePort(t)}
 	config, err := bootstrap.Config(bootstrap.Options{NodeID: "router~127.0.0.1~gw.default~default.svc.cluster.local", XDSAddress: r.xds,
 		StateOfTheWorld: sotw, Metadata: map[string]any{
 			"NAMESPACE": "default", "LABELS": map[string]any{"istio": "ingressgateway"}, "MIZZEN_BIND_ADDRESS": "127.0.0.1",
@@ -70,12 +67,27 @@ func portsComeAndGo(t *testing.T, sotw bool) {
 		t.Fatal(err)
 	}
 	r.envoy = envoytest.Start(t, envoytest.Options{Config: string(config), Module: "-"})
+	r.synced(1)
+	return r, ports
+}
+
+// serve writes the gateway's rules: with or without the second port, for one host.
+func (r *rig) serve(second bool, name string) {
+	r.t.Helper()
+	s := gateway
+	if second {
+		s += secondServer
+	}
+	r.write(r.yaml(100, "---\n"+s+fmt.Sprintf(gatewayRoute, name)))
+}
+
+func portsComeAndGo(t *testing.T, sotw bool) {
+	r, ports := gatewayRig(t, sotw)
 	generation := uint64(1)
-	r.synced(generation)
 	for i := range 6 {
 		second := i%2 == 0
 		name := fmt.Sprintf("h%d", i)
-		write(second, name)
+		r.serve(second, name)
 		generation++
 		r.synced(generation)
 		if got := r.ask(ports[0], name); got != "200" {
@@ -107,4 +119,35 @@ func (r *rig) ask(port int, name string) string {
 	}
 	defer resp.Body.Close()
 	return fmt.Sprint(resp.StatusCode)
+}
+
+// TestRejectedListener: what Envoy refuses is told with its object and line, everything else goes on and takes changes,
+// and what is put right is accepted.
+func TestRejectedListener(t *testing.T) {
+	for _, sotw := range []bool{false, true} {
+		t.Run(map[bool]string{false: "delta", true: "state of the world"}[sotw], func(t *testing.T) {
+			r, ports := gatewayRig(t, sotw)
+			taken, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer taken.Close()
+			rejection := func() string { return fetch(t, "http://"+r.pages+"/debug/diagnostics", nil) }
+			r.serve(true, "b")
+			eventually(t, "the rejection is told", func() bool { return strings.Contains(rejection(), server.CodeRejected) })
+			line := strings.Count(strings.Split(r.yaml(100, "---\n"+gateway+secondServer), "{number: 81")[0], "\n") + 1
+			if s := rejection(); !strings.Contains(s, `"Gateway"`) || !strings.Contains(s, `"gw"`) || !strings.Contains(s, fmt.Sprintf(`"line": %d`, line)) {
+				t.Errorf("want Gateway gw and its server's line %d, got %s", line, s)
+			}
+			for _, host := range []string{"b", "c", "d"} {
+				r.serve(true, host)
+				eventually(t, "the first port takes "+host, func() bool { return r.ask(ports[0], host) == "200" })
+			}
+			taken.Close()
+			r.serve(false, "e")
+			eventually(t, "nothing is rejected", func() bool { return !strings.Contains(rejection(), server.CodeRejected) })
+			r.serve(true, "e")
+			eventually(t, "the second port answers", func() bool { return r.ask(ports[1], "e") == "200" })
+		})
+	}
 }

@@ -25,7 +25,7 @@ func (c *conn) findings() []finding {
 	if c.noModule != "" {
 		add(istio.Diagnostic{
 			Code: CodeNoModule, Severity: istio.Warning,
-			Message: "cannot load the dynamic module, so routes work but Mizzen's policies do not act there: " + c.noModule,
+			Message: "cannot load the dynamic module, so routes work but Mizzen's policies do not act there: " + oneLine(c.noModule),
 			Fix:     "start Envoy with the module's folder in ENVOY_DYNAMIC_MODULES_SEARCH_PATH",
 		})
 	}
@@ -49,11 +49,16 @@ func (c *conn) findings() []finding {
 	return out
 }
 
+// oneLine joins the lines of an Envoy's message: it says one per resource.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }), "; ")
+}
+
 // rejection names the YAML behind a rejected resource.
 func rejection(k kind, ref refusal) istio.Diagnostic {
 	d := istio.Diagnostic{
 		Code: CodeRejected, Severity: istio.Error,
-		Message: fmt.Sprintf("Envoy rejected %s %q, the last good one stays: %s", k.noun(), ref.res.Name, ref.text),
+		Message: fmt.Sprintf("Envoy rejected %s %q, the last good one stays: %s", k.noun(), ref.res.Name, oneLine(ref.text)),
 	}
 	d.Object, d.Position = place(ref.res.Origins)
 	if len(ref.res.Origins) > 1 {
