@@ -269,7 +269,8 @@ func compile(v variant) (string, error) {
 	}
 	out := filepath.Join(root, "build", "golang-harness-"+v.name)
 	args := append([]string{"-std=gnu11", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o", out,
-		"-I" + filepath.Join(strings.TrimSpace(string(dir)), "contrib/golang/common/go/api")}, v.flags...)
+		"-I" + filepath.Join(strings.TrimSpace(string(dir)), "contrib/golang/common/go/api"),
+		"-I" + filepath.Join(root, "filters/host/golanghost"), filepath.Join(root, "filters/host/golanghost/memory.c")}, v.flags...)
 	args = append(append(args, sources...), "-ldl", "-lpthread")
 	msg, err := exec.Command(gcc, args...).CombinedOutput()
 	if err != nil && strings.Contains(string(msg), "cannot find -l") || strings.Contains(string(msg), "libasan") || strings.Contains(string(msg), "libtsan") {

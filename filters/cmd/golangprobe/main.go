@@ -13,6 +13,7 @@ import (
 func init() {
 	p := golang.NewParser(append([]filter.Kind{kind()}, registry.Kinds()...))
 	http.RegisterHttpFilterFactoryAndConfigParser(golang.PluginName, p.Factory, p)
+	http.RegisterHttpFilterFactoryAndConfigParser("body", newBody, http.NullParser)
 }
 
 func main() {}

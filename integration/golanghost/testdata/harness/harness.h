@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "api.h"
+#include "memory.h"
 
 // The states of one direction of a stream (enum FilterState of processor_state.h).
 enum {
@@ -24,24 +25,6 @@ enum {
 
 // What Go returns (api.StatusType).
 enum { Running, LocalReply, Continue, StopAndBuffer, StopAndBufferWatermark, StopNoBuffer };
-
-// Bytes that grow.
-typedef struct bytes {
-  char *data;
-  size_t len;
-  struct bytes *next; // in a list of buffers that Go holds
-} bytes;
-
-typedef struct {
-  char *name;
-  bytes value;
-} entry;
-
-// A header map, or any ordered list of names and values.
-typedef struct {
-  entry *e;
-  size_t n;
-} map;
 
 struct request;
 struct stream;
@@ -115,17 +98,6 @@ typedef struct {
 
 extern library lib;
 extern int live_requests; // requests not yet freed; guarded by the lock
-
-// memory.c
-void *must(void *p);
-void put(bytes *b, const void *data, size_t n);
-void take(bytes *to, bytes *from); // appends from to to, and empties from
-void wipe(bytes *b);
-void map_add(map *m, const char *name, size_t name_len, const char *value, size_t value_len);
-void map_remove(map *m, const char *name, size_t len);
-entry *map_get(map *m, const char *name, size_t len);
-size_t map_size(const map *m); // bytes of names and values
-void map_wipe(map *m);
 
 // stream.c
 void host_lock(void);

@@ -1,5 +1,6 @@
-#include "harness.h"
+#include "memory.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

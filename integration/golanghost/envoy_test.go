@@ -1,0 +1,261 @@
+package golanghost
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+)
+
+// module returns libgolanghost.so, built with gcc into the folder of the golang libraries.
+func module(t *testing.T) string {
+	t.Helper()
+	path, err := buildModule()
+	if err != nil {
+		if os.Getenv("MIZZEN_REQUIRE") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	return path
+}
+
+var buildModule = sync.OnceValues(func() (string, error) {
+	root := envoytest.Root()
+	cmd := exec.Command(filepath.Join(root, "scripts/golanghost"), filepath.Join(root, "build/libgolanghost.so"))
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build golanghost: %w\n%s", err, out)
+	}
+	return filepath.Join(root, "build/libgolanghost.so"), nil
+})
+
+// filterYAML is one golang plugin in a chain; text is JSON.
+func filterYAML(name, plugin, text string) string {
+	return fmt.Sprintf(`
+          - name: %s
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter
+              dynamic_module_config: {name: golanghost, do_not_close: true, metrics_namespace: mizzen}
+              filter_name: %s
+              filter_config: {"@type": type.googleapis.com/xds.type.v3.TypedStruct, value: %s}`, name, plugin, text)
+}
+
+func bootstrap(upstream int, filters, perRoute string) string {
+	return fmt.Sprintf(`
+static_resources:
+  listeners:
+  - address: {socket_address: {address: 127.0.0.1, port_value: 10000}}
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: test
+          codec_type: AUTO
+          access_log:
+          - name: stdout
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+              log_format: {text_format_source: {inline_string: "LOG %%RESPONSE_CODE%% %%RESPONSE_CODE_DETAILS%% flags=%%DYNAMIC_METADATA(mizzen:flags)%% told=%%DYNAMIC_METADATA(mizzen:told)%% over=%%DYNAMIC_METADATA(mizzen:over)%%\n"}}
+          http_filters:%s
+          - name: router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - name: route
+                match: {prefix: /route}
+                route: {cluster: upstream}
+                typed_per_filter_config:
+                  mizzen:
+                    "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilterPerRoute
+                    dynamic_module_config: {name: golanghost, do_not_close: true}
+                    filter_name: mizzen@libgolangprobe.so
+                    filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '%s'}
+              - name: second
+                match: {prefix: /, headers: [{name: x-route, string_match: {exact: v2}}]}
+                route: {cluster: upstream}
+                request_headers_to_add: [{header: {key: x-second, value: "yes"}}]
+              - name: first
+                match: {prefix: /}
+                route: {cluster: upstream}
+  clusters:
+  - name: upstream
+    type: STATIC
+    load_assignment:
+      cluster_name: upstream
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]
+`, filters, perRoute, upstream)
+}
+
+func start(t *testing.T, filters, perRoute string, workers int) *envoytest.Envoy {
+	t.Helper()
+	envoytest.Find(t)
+	probe(t)
+	u := envoytest.NewUpstream(t, "upstream")
+	return envoytest.Start(t, envoytest.Options{Config: bootstrap(u.Port, filters, perRoute), Concurrency: workers, Module: module(t)})
+}
+
+const chain = `{probe: {tag: base}}`
+
+func TestEnvoyRunsContribLibrary(t *testing.T) {
+	e := start(t, filterYAML("mizzen", "mizzen@libgolangprobe.so", chain), `{"probe":{"tag":"route"}}`, 1)
+	echo := func(a *envoytest.Answer, name string) string { return a.Echo().Headers[name] }
+	cases := []struct {
+		name, probe, path string
+		status            int
+		got               func(a *envoytest.Answer) string
+		want              string
+	}{
+		{name: "goes on", status: 200, got: func(a *envoytest.Answer) string { return echo(a, "x-probe-tag") }, want: "base"},
+		{name: "merged with the route", path: "/route", status: 200, got: func(a *envoytest.Answer) string { return echo(a, "x-probe-tag") }, want: "route"},
+		{name: "edits", probe: "edit", status: 200, got: func(a *envoytest.Answer) string { return echo(a, "x-remove") + "|" + echo(a, "x-add") }, want: "|own,added"},
+		{name: "reply", probe: "reply=418", status: 418, got: func(a *envoytest.Answer) string { return a.Body + a.Header.Get("x-reply") }, want: "probe\nprobe"},
+		{name: "a reply passes the response side", probe: "reply=418,mark", status: 418, got: func(a *envoytest.Answer) string { return a.Header.Get("x-probe-response") }, want: "418"},
+		{name: "a reply waits on the response side", probe: "reply=418,wait-response=30ms,mark", status: 418, got: func(a *envoytest.Answer) string { return a.Header.Get("x-probe-response") }, want: "418"},
+		{name: "a reply is lost for another", probe: "reply=418,lose=502", status: 502},
+		{name: "response side", probe: "mark", status: 200, got: func(a *envoytest.Answer) string { return a.Header.Get("x-probe-response") }, want: "200"},
+		{name: "response waits", probe: "wait-response=50ms,mark", status: 200, got: func(a *envoytest.Answer) string {
+			return words(a.Header.Get("x-probe-response"), a.Took >= 50*time.Millisecond)
+		}, want: "200 true"},
+		{name: "response lost", probe: "lose=502", status: 502, got: func(a *envoytest.Answer) string { return a.Header.Get("x-reply") }, want: "probe"},
+		{name: "late response lost", probe: "wait-response=20ms,lose=502", status: 502},
+		{name: "reroute", probe: "reroute=v2", status: 200, got: func(a *envoytest.Answer) string { return echo(a, "x-second") }, want: "yes"},
+		{name: "wait, then reroute", probe: "wait=20ms,reroute=v2", status: 200, got: func(a *envoytest.Answer) string { return words(echo(a, "x-second"), a.Took >= 20*time.Millisecond) }, want: "yes true"},
+		{name: "wait, then reply", probe: "wait=20ms,reply=503", status: 503},
+		{name: "route name and address", probe: "wait=1ms,tell", status: 200, got: func(a *envoytest.Answer) string { return echo(a, "x-tell") }, want: "first 127.0.0.1"},
+		{name: "panic", probe: "panic", status: 200},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			path := c.path
+			if path == "" {
+				path = "/"
+			}
+			a := e.Get(t, 10000, path, "x-probe: "+c.probe, "x-remove: 1", "x-add: own")
+			if a.Status != c.status {
+				t.Fatalf("status %d, want %d: %s", a.Status, c.status, a.Body)
+			}
+			if c.got != nil {
+				if got := c.got(a); got != c.want {
+					t.Errorf("got %q, want %q\n%s", got, c.want, a.Body)
+				}
+			}
+		})
+	}
+	t.Run("gRPC", func(t *testing.T) {
+		req := envoytest.NewRequest(t, "POST", "http://"+e.Addr(10000)+"/pkg.Service/Method", "", "content-type: application/grpc", "x-probe: reply=503:7", "te: trailers")
+		if a := e.DoHTTP2(t, req); a.Status != 200 || a.Header.Get("grpc-status") != "7" {
+			t.Errorf("status %d, headers %v", a.Status, a.Header)
+		}
+	})
+	t.Run("metrics", func(t *testing.T) {
+		envoytest.Await(t, 5*time.Second, "everything is counted", func() bool {
+			s := stats(t, e)
+			return s["probe_begun"] == int64(len(cases)+1) && s["probe_ended"] == int64(len(cases)+1) && s["probe_open"] == 0 && s["panics"] == 1
+		})
+	})
+	e.Stop()
+	for _, line := range []string{"LOG 418 mizzen_probe flags=PR", "flags=PRA,PRB told=yes over=true"} {
+		if !strings.Contains(e.Log(), line) {
+			t.Errorf("the access log lacks %q:\n%s", line, e.Log())
+		}
+	}
+}
+
+// stats sums the plugin's metrics by the start of their names.
+func stats(t *testing.T, e *envoytest.Envoy) map[string]int64 {
+	t.Helper()
+	sums := map[string]int64{}
+	for name, n := range e.Stats(t, "golang_") {
+		for _, want := range []string{"probe_begun", "probe_ended", "probe_open", "panics"} {
+			if strings.Contains(name, "mizzen."+want) {
+				sums[want] += n
+			}
+		}
+	}
+	return sums
+}
+
+// TestEnvoyBodies: a plugin that rewrites bodies, in every way that it may take its time.
+func TestEnvoyBodies(t *testing.T) {
+	e := start(t, filterYAML("body", "body@libgolangprobe.so", "{}")+filterYAML("mizzen", "mizzen@libgolangprobe.so", chain), "{}", 1)
+	big := strings.Repeat("abcdefgh", 20_000) // 160 kB: several chunks
+	for _, mode := range []string{"none", "each", "whole", "later"} {
+		for _, probe := range []string{"", "wait=20ms"} {
+			for name, text := range map[string]string{"small": "hello", "big": big, "none": ""} {
+				t.Run(mode+" "+name+" "+probe, func(t *testing.T) {
+					req := envoytest.NewRequest(t, "POST", "http://"+e.Addr(10000)+"/", text, "x-body: "+mode, "x-probe: "+probe)
+					a := e.Do(t, req)
+					want := text
+					if mode != "none" {
+						want = strings.ToUpper(text)
+					}
+					if got := a.Echo().Body; a.Status != 200 || got != want || a.Header.Get("x-mode") != mode {
+						t.Errorf("status %d, %d bytes of %d as wanted: %v, x-mode %q", a.Status, len(got), len(want), got == want, a.Header.Get("x-mode"))
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestEnvoyClientsGoAway: clients leave during delays, on several workers, and Envoy lives.
+func TestEnvoyClientsGoAway(t *testing.T) {
+	e := start(t, filterYAML("mizzen", "mizzen@libgolangprobe.so", chain), "{}", 2)
+	const n = 200
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(5+i%40)*time.Millisecond)
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, "GET", "http://"+e.Addr(10000)+"/", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.Header.Set("x-probe", []string{"wait=25ms,tell", "wait=25ms,reply=500", "wait-response=25ms"}[i%3])
+			if resp, err := http.DefaultClient.Do(req); err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
+	envoytest.Await(t, 10*time.Second, "every stream ends", func() bool {
+		e.Get(t, 10000, "/") // metrics travel with streams
+		s := stats(t, e)
+		return s["probe_begun"] >= n/2 && s["probe_open"] <= 1
+	})
+}
+
+func TestEnvoyRefusesBadConfigurations(t *testing.T) {
+	envoytest.Find(t)
+	probe(t)
+	for name, c := range map[string]struct{ plugin, config, want string }{
+		"no library named":   {"mizzen", "{}", "PLUGIN@LIBRARY"},
+		"no such library":    {"mizzen@libnone.so", "{}", "cannot load the library"},
+		"not such a library": {"mizzen@libgolanghost.so", "{}", "not made for contrib"},
+		"plugin refuses":     {"mizzen@libgolangprobe.so", "{falt: {}}", `unknown field`},
+		"plugin panics":      {"mizzen@libgolangprobe.so", "{probe: {tag: panic}}", "asked to panic"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := envoytest.Validate(t, bootstrap(1, filterYAML("mizzen", c.plugin, c.config), "{}"), module(t))
+			if err == nil || !strings.Contains(out, c.want) {
+				t.Errorf("error %v, want one with %q:\n%s", err, c.want, out)
+			}
+		})
+	}
+}
