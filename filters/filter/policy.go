@@ -50,6 +50,27 @@ type Reply struct {
 	Flag string
 }
 
+// GRPCCode is the grpc-status that a gRPC client gets: GRPCStatus, or what Envoy makes of Status
+// (Grpc::Utility::httpToGrpcStatus). For hosts that cannot leave the mapping to Envoy.
+func (r *Reply) GRPCCode() int {
+	if r.GRPCStatus != nil {
+		return *r.GRPCStatus
+	}
+	switch r.Status {
+	case 400:
+		return 13 // INTERNAL
+	case 401:
+		return 16 // UNAUTHENTICATED
+	case 403:
+		return 7 // PERMISSION_DENIED
+	case 404:
+		return 12 // UNIMPLEMENTED
+	case 429, 502, 503, 504:
+		return 14 // UNAVAILABLE
+	}
+	return 2 // UNKNOWN
+}
+
 // Call is a request to an upstream cluster on behalf of a policy (the rate-limit service, a collector).
 type Call struct {
 	Cluster string

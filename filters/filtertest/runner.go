@@ -183,12 +183,8 @@ func (p *play) reply(r *filter.Reply) {
 	}
 	entries := []filter.Header{{Name: ":status", Value: fmt.Sprint(r.Status)}}
 	if isGRPC(p.run.Exchange.Request.Value("content-type")) {
-		code := grpcStatus(r.Status)
-		if r.GRPCStatus != nil {
-			code = *r.GRPCStatus
-		}
 		entries[0].Value = "200"
-		entries = append(entries, filter.Header{Name: "grpc-status", Value: fmt.Sprint(code)})
+		entries = append(entries, filter.Header{Name: "grpc-status", Value: fmt.Sprint(r.GRPCCode())})
 	}
 	p.run.Exchange.Response = filter.NewHeaders(append(entries, r.Headers...))
 	p.res.Response = p.run.Exchange.Response
@@ -198,23 +194,6 @@ func (p *play) reply(r *filter.Reply) {
 func isGRPC(contentType string) bool {
 	rest, ok := strings.CutPrefix(contentType, "application/grpc")
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
-}
-
-// grpcStatus maps an HTTP status as Envoy does (Grpc::Utility::httpToGrpcStatus).
-func grpcStatus(http int) int {
-	switch http {
-	case 400:
-		return 13
-	case 401:
-		return 16
-	case 403:
-		return 7
-	case 404:
-		return 12
-	case 429, 502, 503, 504:
-		return 14
-	}
-	return 2
 }
 
 // Single makes a program of one policy.

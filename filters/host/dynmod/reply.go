@@ -45,13 +45,13 @@ func (s *stream) reply(r *filter.Reply) {
 	s.h.SendLocalResponse(uint32(status), headers, []byte(r.Body), d)
 }
 
-// replyHeaders is what the response side sees of a local reply. For a gRPC request Envoy answers HTTP 200 and derives
-// grpc-status from the status, unless it is among the headers.
+// replyHeaders is what the response side sees of a local reply. For a gRPC request Envoy answers HTTP 200, and, unless
+// it is among the headers, grpc-status 0: the ABI has no way to leave the mapping to Envoy.
 func (s *stream) replyHeaders(r *filter.Reply) []filter.Header {
 	headers := make([]filter.Header, 0, len(r.Headers)+4)
 	headers = append(headers, filter.Header{Name: ":status", Value: strconv.Itoa(r.Status)})
-	if r.GRPCStatus != nil && isGRPC(s.request.Value("content-type")) {
-		headers = append(headers, filter.Header{Name: "grpc-status", Value: strconv.Itoa(*r.GRPCStatus)})
+	if isGRPC(s.request.Value("content-type")) {
+		headers = append(headers, filter.Header{Name: "grpc-status", Value: strconv.Itoa(r.GRPCCode())})
 	}
 	return append(headers, r.Headers...)
 }
