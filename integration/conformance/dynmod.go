@@ -1,0 +1,62 @@
+package conformance
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/mizzen-mesh/mizzen/filters/conformance"
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+)
+
+// dynmod is a stock Envoy with Mizzen's dynamic module.
+type dynmod struct{}
+
+func (dynmod) name() string                     { return "dynmod" }
+func (dynmod) refuses(*conformance.Case) string { return "" }
+func (dynmod) sees(a conformance.Aspect) bool   { return a != conformance.SeesTime }
+func (dynmod) module(t testing.TB) string       { return envoytest.Module(t) }
+
+func (dynmod) flags(l logLine) []string { return split(l.CustomFlags) }
+
+func moduleConfig(kind, id string, config []byte) obj {
+	if config == nil {
+		config = []byte("{}")
+	}
+	return obj{
+		"@type":                 "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3." + kind,
+		"dynamic_module_config": obj{"name": "mizzen", "do_not_close": true, "metrics_namespace": id},
+		"filter_name":           "mizzen",
+		"filter_config":         obj{"@type": "type.googleapis.com/google.protobuf.StringValue", "value": string(config)},
+	}
+}
+
+func (dynmod) filters(c *conformance.Case, id string) list {
+	return list{obj{"name": "mizzen", "typed_config": moduleConfig("DynamicModuleFilter", id, c.Config)}}
+}
+
+func (dynmod) routes(c *conformance.Case, id string) (out list) {
+	for _, r := range c.Routes {
+		match := obj{"prefix": "/"}
+		if r.Prefix != "" {
+			match["prefix"] = r.Prefix
+		}
+		if r.Token != "" {
+			match["headers"] = list{obj{"name": "x-mizzen-route", "string_match": obj{"exact": r.Token}}}
+		}
+		route := obj{"name": r.Name, "match": match, "route": obj{"cluster": r.Cluster}}
+		if r.Config != nil {
+			route["typed_per_filter_config"] = obj{"mizzen": moduleConfig("DynamicModuleFilterPerRoute", id, r.Config)}
+		}
+		out = append(out, route)
+	}
+	return out
+}
+
+// stat: dynamicmodulescustom.c7.name.label.value...
+func (dynmod) stat(id, series string) string {
+	name, labels := parts(series)
+	for _, l := range labels {
+		name += `\.[a-z]+\.` + l
+	}
+	return strings.Join([]string{`(^|\.)`, id, `\.`, name, `$`}, "")
+}
