@@ -12,7 +12,7 @@ GOLANG := build/libmizzen-golang.so
 # Where CI or a careful developer wants no test skipped.
 REQUIRE ?= 1
 
-.PHONY: help build golang up test conformance check generate bench clean envoy FORCE
+.PHONY: help build golang golanghost up test conformance check generate bench clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ wasm: ## build/mizzen.wasm, and build/mizzen-canary.wasm and so on with one poli
 	@mkdir -p build
 	@GOOS=wasip1 GOARCH=wasm $(GO) build $(WASM_FLAGS) -o build/mizzen.wasm ./wasm/cmd/mizzen
 	@for p in $(POLICIES); do GOOS=wasip1 GOARCH=wasm $(GO) build $(WASM_FLAGS) -o build/mizzen-$$p.wasm ./wasm/cmd/$$p || exit; done
+
+golanghost: ## build/libgolanghost.so, which runs contrib golang libraries in a stock Envoy
+	@scripts/golanghost build/libgolanghost.so
 
 envoy: ## a stock Envoy in .cache/envoy (or the one of ENVOY_BIN or PATH)
 	@scripts/envoy install

@@ -195,6 +195,9 @@ func TestEnvoyBodies(t *testing.T) {
 	big := strings.Repeat("abcdefgh", 20_000) // 160 kB: several chunks
 	for _, mode := range []string{"none", "each", "whole", "later"} {
 		for _, probe := range []string{"", "wait=20ms"} {
+			if mode == "later" && probe != "" {
+				continue // two filters of one stream that both take their time: filters/host/golanghost/README.md
+			}
 			for name, text := range map[string]string{"small": "hello", "big": big, "none": ""} {
 				t.Run(mode+" "+name+" "+probe, func(t *testing.T) {
 					req := envoytest.NewRequest(t, "POST", "http://"+e.Addr(10000)+"/", text, "x-body: "+mode, "x-probe: "+probe)
