@@ -61,7 +61,7 @@ func (p *probe) Request(x *filter.Exchange) filter.Verdict {
 				return filter.Verdict{Call: &filter.Call{Cluster: arg, Timeout: time.Second, Body: []byte("who?"),
 					Headers: []filter.Header{{Name: ":method", Value: "POST"}, {Name: ":path", Value: "/"}, {Name: "host", Value: arg}}}}
 			}
-			x.Request.Set("x-called", x.Answer.Err+string(x.Answer.Body))
+			x.Request.Set("x-called", x.Answer.Err+strings.TrimSpace(string(x.Answer.Body)))
 		case "reroute":
 			x.Request.Set("x-mizzen-route", arg)
 			return filter.Verdict{Reroute: true}

@@ -1,0 +1,241 @@
+package standalone
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/wasm/wasmtest"
+)
+
+// wasmModule builds a .wasm and returns its path.
+func wasmModule(t *testing.T, name, command string) string {
+	t.Helper()
+	file := filepath.Join(envoytest.Root(), "build", name+".wasm")
+	if err := wasmtest.BuildGo(envoytest.Root(), "./wasm/cmd/"+command, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestWasmChainConfig(t *testing.T) {
+	envoytest.Find(t)
+	file := wasmModule(t, "mizzen", "mizzen")
+	config := read(t, "wasm/chain.yaml")
+	head, body, _ := strings.Cut(config, "static_resources:")
+	for _, want := range []string{"make wasm", "-c envoy-configs/wasm/chain.yaml", "curl "} {
+		if !strings.Contains(head, want) {
+			t.Errorf("its comment does not say %q", want)
+		}
+	}
+	if !strings.Contains(body, "filename: build/mizzen.wasm") {
+		t.Fatal("it does not load build/mizzen.wasm")
+	}
+	e := envoytest.Start(t, envoytest.Options{Config: strings.ReplaceAll(config, "build/mizzen.wasm", file), Concurrency: 1, Module: file})
+	a := e.Get(t, ingress, "/", "x-user: ann")
+	if a.Status != 200 || a.Body != "v1\n" || a.Header.Get("x-canary") != "everyone/v1" ||
+		a.Header.Get("x-ratelimit-remaining") != "4" || len(a.Header.Get("x-saw-traceparent")) != 55 {
+		t.Errorf("first request: %+v", a)
+	}
+	for range 4 {
+		a := e.Get(t, ingress, "/", "x-user: ann", "x-group: testers")
+		if a.Status != 200 || a.Body != "v2\n" || a.Took < 500*time.Millisecond || a.Took > 1500*time.Millisecond {
+			t.Errorf("tester: %+v", a)
+		}
+	}
+	if a := e.Get(t, ingress, "/", "x-user: ann", "x-group: testers"); a.Status != 429 || a.Took > 400*time.Millisecond || a.Header.Get("x-canary") != "testers/v2" {
+		t.Errorf("the sixth: %+v", a)
+	}
+	for range 10 {
+		if a := e.Get(t, ingress, "/free", "x-user: ann"); a.Status != 200 {
+			t.Errorf("/free: %+v", a)
+		}
+	}
+	prometheus := e.Do(t, envoytest.NewRequest(t, http.MethodGet, "http://"+e.Admin()+"/stats/prometheus", "")).Body
+	for _, want := range []string{
+		`mizzen_canary_decisions_total{rule="testers",destination="v2",sticky="off"} 5`,
+		`mizzen_ratelimit_requests_total{limit="per-user",result="limited",scope="local"} 1`,
+		`mizzen_fault_delays_total{rule="v2-is-slow"} 4`,
+	} {
+		if !strings.Contains(prometheus, want) {
+			t.Errorf("Prometheus does not see %s", want)
+		}
+	}
+	e.Stop()
+	for _, want := range []string{
+		"/ 200 via_upstream user=ann canary=everyone/v1 fault=- limit=- trace=",
+		"429 mizzen_rate_limited user=ann canary=testers/v2 fault=- limit=per-user trace=",
+		"fault=v2-is-slow: delay 500ms",
+	} {
+		if !strings.Contains(e.Log(), want) {
+			t.Errorf("the access log lacks %q:\n%s", want, e.Log())
+		}
+	}
+}
+
+// startWasm starts a proxy in front of one upstream, with a module of ours. A request with x-mizzen-route: v2 goes to
+// route "second"; route /route has metadata of its own.
+func startWasm(t *testing.T, module, config, route string, workers int) *envoytest.Envoy {
+	t.Helper()
+	u := envoytest.NewUpstream(t, "upstream")
+	return envoytest.Start(t, envoytest.Options{Concurrency: workers, Module: module, Config: fmt.Sprintf(`
+static_resources:
+  listeners:
+  - address: {socket_address: {address: 127.0.0.1, port_value: 10000}}
+    filter_chains:
+    - filters:
+      - name: hcm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: test
+          codec_type: AUTO
+          access_log:
+          - name: stdout
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
+              log_format: {text_format_source: {inline_string: "LOG %%RESPONSE_CODE%% %%RESPONSE_CODE_DETAILS%% panic=%%FILTER_STATE(wasm.mizzen.panic:PLAIN)%%\n"}}
+          http_filters:
+          - name: mizzen
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config:
+                name: mizzen
+                vm_config: {vm_id: mizzen, runtime: envoy.wasm.runtime.v8, code: {local: {filename: %q}}}
+                configuration: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '%s'}
+          - name: router
+            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - {name: route, match: {prefix: /route}, route: {cluster: upstream}, metadata: {filter_metadata: {mizzen: {config: '%s'}}}}
+              - name: second
+                match: {prefix: /, headers: [{name: x-mizzen-route, string_match: {exact: v2}}]}
+                route: {cluster: upstream}
+                request_headers_to_add: [{header: {key: x-second, value: "yes"}}]
+              - {name: first, match: {prefix: /}, route: {cluster: upstream}}
+  clusters:
+  - name: upstream
+    type: STATIC
+    load_assignment:
+      cluster_name: upstream
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]
+  - name: nobody
+    type: STATIC
+    connect_timeout: 0.2s
+    load_assignment: {cluster_name: nobody}
+`, module, config, route, u.Port)})
+}
+
+// TestWasmHostMapsVerdicts is TestHostMapsVerdicts for the wasm host, as far as it goes.
+func TestWasmHostMapsVerdicts(t *testing.T) {
+	envoytest.Find(t)
+	e := startWasm(t, wasmModule(t, "probe", "probe"), `{"probe":{"tag":"base"}}`, `{"probe":{"tag":"route"}}`, 1)
+	cases := []struct {
+		name, probe, path string
+		status            int
+		check             func(a *envoytest.Answer) string
+	}{
+		{name: "goes on", status: 200, check: echoes("x-probe-tag", "base")},
+		{name: "route metadata wins", path: "/route", status: 200, check: echoes("x-probe-tag", "route")},
+		{name: "local reply passes the response side once", probe: "reply=418", status: 418, check: func(a *envoytest.Answer) string {
+			return want(a.Body+a.Header.Get("x-reply")+strings.Join(a.Header.Values("x-probe-response"), ","), "probe\nprobe418")
+		}},
+		{name: "response side", status: 200, check: has("x-probe-response", "200")},
+		{name: "reroute", probe: "reroute=v2", status: 200, check: echoes("x-second", "yes")},
+		{name: "wait then reroute", probe: "wait=20ms reroute=v2", status: 200, check: echoes("x-second", "yes")},
+		{name: "wait then reply", probe: "wait=20ms reply=503", status: 503},
+		{name: "wait", probe: "wait=300ms", status: 200, check: func(a *envoytest.Answer) string {
+			if a.Took < 300*time.Millisecond || a.Took > 600*time.Millisecond {
+				return a.Took.String()
+			}
+			return ""
+		}},
+		{name: "response lost", probe: "lose=502", status: 502},
+		{name: "response waits", probe: "wait-response=50ms", status: 200, check: func(a *envoytest.Answer) string {
+			if a.Took < 50*time.Millisecond {
+				return a.Took.String()
+			}
+			return want(a.Header.Get("x-probe-response"), "200")
+		}},
+		{name: "call", probe: "call=upstream", status: 200, check: func(a *envoytest.Answer) string {
+			if got := a.Echo().Headers["x-called"]; !strings.Contains(got, "who?") {
+				return got
+			}
+			return ""
+		}},
+		{name: "wait then call", probe: "wait=10ms call=upstream", status: 200, check: func(a *envoytest.Answer) string {
+			if got := a.Echo().Headers["x-called"]; !strings.Contains(got, "who?") {
+				return got
+			}
+			return ""
+		}},
+		{name: "call to nobody", probe: "call=nobody", status: 200, check: func(a *envoytest.Answer) string {
+			if got := a.Echo().Headers["x-called"]; got == "" {
+				return "not resumed"
+			}
+			return ""
+		}},
+		{name: "call to an unknown cluster", probe: "call=unknown", status: 200, check: func(a *envoytest.Answer) string {
+			if got := a.Echo().Headers["x-called"]; !strings.HasPrefix(got, "cannot send") {
+				return got
+			}
+			return ""
+		}},
+		{name: "route name and address", probe: "tell", status: 200, check: echoes("x-tell", "first 127.0.0.1")},
+		{name: "panic", probe: "panic", status: 200},
+		{name: "panic on the response", probe: "panic-response", status: 200},
+		{name: "panic at the end", probe: "panic-end", status: 200},
+		{name: "after panics", status: 200, check: echoes("x-probe-tag", "base")},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			path := c.path
+			if path == "" {
+				path = "/"
+			}
+			a := e.Get(t, ingress, path, "x-probe: "+c.probe)
+			if a.Status != c.status {
+				t.Fatalf("status %d, want %d: %s", a.Status, c.status, a.Body)
+			}
+			if c.check != nil {
+				if msg := c.check(a); msg != "" {
+					t.Errorf("%s\nbody %s", msg, a.Body)
+				}
+			}
+		})
+	}
+	if got := sum(e.Stats(t, "mizzen_panics_total")); got != 3 {
+		t.Errorf("%d panics counted, want 3", got)
+	}
+	envoytest.Await(t, 5*time.Second, "every exchange ended", func() bool { return sum(e.Stats(t, "mizzen_probe_open")) == 0 })
+	e.Stop()
+	for _, line := range []string{"LOG 418 mizzen_reply", "panic=probe: asked to panic"} {
+		if !strings.Contains(e.Log(), line) {
+			t.Errorf("access log lacks %q:\n%s", line, e.Log())
+		}
+	}
+}
+
+func TestWasmManyRequestsLeakNothing(t *testing.T) {
+	envoytest.Find(t)
+	e := startWasm(t, wasmModule(t, "probe", "probe"), `{"probe":{}}`, `{}`, 2)
+	kinds := []string{"", "wait=1ms", "reply=418", "panic", "", "reroute=v2", "lose=502", "call=upstream", "wait-response=1ms", "panic-end"}
+	headers := func(i int) []string { return []string{"x-probe: " + kinds[i%len(kinds)]} }
+	const n = 1500
+	flood(t, e, n, headers)
+	before := rss(t, e.PID())
+	got := flood(t, e, n, headers)
+	if got[200] != n*8/10 || got[418] != n/10 || got[502] != n/10 {
+		t.Errorf("answers: %v", got)
+	}
+	envoytest.Await(t, 5*time.Second, "every exchange ended", func() bool { return sum(e.Stats(t, "mizzen_probe_open")) == 0 })
+	if grown := rss(t, e.PID()) - before; grown > 16<<20 {
+		t.Errorf("memory grew by %d KiB over %d requests", grown>>10, n)
+	}
+}
