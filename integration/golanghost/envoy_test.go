@@ -215,6 +215,26 @@ func TestEnvoyBodies(t *testing.T) {
 	}
 }
 
+// TestEnvoyTrailers: a request's trailers reach the plugin, whatever it does with the body.
+func TestEnvoyTrailers(t *testing.T) {
+	e := start(t, filterYAML("body", "body@libgolangprobe.so", "{}"), "{}", 1)
+	for _, mode := range []string{"none", "each", "whole", "later"} {
+		t.Run(mode, func(t *testing.T) {
+			req := envoytest.NewRequest(t, "POST", "http://"+e.Addr(10000)+"/", "hello", "x-body: "+mode)
+			req.ContentLength = -1
+			req.Trailer = http.Header{"X-Sum": {"12"}}
+			a := e.DoHTTP2(t, req)
+			want := "HELLO"
+			if mode == "none" {
+				want = "hello"
+			}
+			if a.Status != 200 || a.Echo().Body != want || a.Header.Get("x-sum") != "12" {
+				t.Errorf("status %d, body %q, x-sum %q", a.Status, a.Echo().Body, a.Header.Get("x-sum"))
+			}
+		})
+	}
+}
+
 // TestEnvoyClientsGoAway: clients leave during delays, on several workers, and Envoy lives.
 func TestEnvoyClientsGoAway(t *testing.T) {
 	e := start(t, filterYAML("mizzen", "mizzen@libgolangprobe.so", chain), "{}", 2)

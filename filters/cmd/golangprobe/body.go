@@ -12,6 +12,7 @@ import (
 type body struct {
 	api.PassThroughStreamFilter
 	cb   api.FilterCallbackHandler
+	sum  string // the request's trailer x-sum
 	mode string // each: chunk by chunk. whole: all at once, headers held back. later: chunk by chunk on a goroutine
 }
 
@@ -51,11 +52,19 @@ func (f *body) upper(b api.BufferInstance) {
 	}
 }
 
-// EncodeHeaders tells what the filter state kept, read on a goroutine.
+// DecodeTrailers reads and changes them.
+func (f *body) DecodeTrailers(t api.RequestTrailerMap) api.StatusType {
+	f.sum, _ = t.Get("x-sum")
+	t.Set("x-more", "1")
+	return api.Continue
+}
+
+// EncodeHeaders tells the trailer, and what the filter state kept, read on a goroutine.
 func (f *body) EncodeHeaders(h api.ResponseHeaderMap, _ bool) api.StatusType {
 	go func() {
 		to := f.cb.EncoderFilterCallbacks()
 		defer to.RecoverPanic()
+		h.Set("x-sum", f.sum)
 		h.Set("x-mode", f.cb.StreamInfo().FilterState().GetString("probe.mode"))
 		to.Continue(api.Continue)
 	}()
