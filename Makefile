@@ -12,7 +12,7 @@ GOLANG := build/libmizzen-golang.so
 # Where CI or a careful developer wants no test skipped.
 REQUIRE ?= 1
 
-.PHONY: help build golang golanghost up test conformance check generate bench clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test conformance check generate bench clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ envoy: ## a stock Envoy in .cache/envoy (or the one of ENVOY_BIN or PATH)
 up: build ## the sample mesh on real Envoys; Ctrl-C stops it
 	@envoy=$(ENVOY) && exec bin/mizzen up --envoy "$$envoy" -f examples/shop
 
-test: build golang ## all tests, with a real Envoy; nothing may be skipped
+test: build wasm golang ## all tests, with a real Envoy; nothing may be skipped
 	@scripts/packages
 	@envoy=$(ENVOY) && MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" MIZZEN_GOLANG="$(CURDIR)/$(GOLANG)" \
 		$(GO) test -timeout 20m ./...

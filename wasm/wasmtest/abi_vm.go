@@ -123,7 +123,7 @@ func (v *VM) abiDefineMetric(p []uint64) status {
 		}
 	}
 	v.names = append(v.names, string(name))
-	v.metrics[string(name)] = 0
+	v.metrics[string(name)], v.histograms[string(name)] = 0, p[0] == 2
 	return v.put(p[3], uint32(len(v.names)-1))
 }
 
@@ -144,8 +144,18 @@ func (v *VM) abiIncrement(p []uint64) status {
 	return ok
 }
 
-// abiRecord sets a gauge; a histogram's values are added up, which is all that Metric tells of it.
-func (v *VM) abiRecord(p []uint64) status { return v.abiIncrement(p) }
+// abiRecord sets a gauge or counter; a histogram's values are added up, which is all that Metric tells of it.
+func (v *VM) abiRecord(p []uint64) status {
+	name, found := v.metric(p[0])
+	if !found {
+		return notFound
+	}
+	if !v.histograms[name] {
+		v.metrics[name] = 0
+	}
+	v.metrics[name] += int64(p[1])
+	return ok
+}
 
 func (v *VM) abiGetMetric(p []uint64) status {
 	name, found := v.metric(p[0])

@@ -60,9 +60,10 @@ type VM struct {
 	lastCall  uint32
 	answering *HTTPCall // whose callback runs
 
-	metrics map[string]int64
-	names   []string // metric ids are indices into it
-	logs    []Log
+	metrics    map[string]int64
+	histograms map[string]bool
+	names      []string // metric ids are indices into it
+	logs       []Log
 }
 
 // Log is one line that the module logged.
@@ -100,7 +101,7 @@ func (m *Module) Start(o Options) (*VM, error) {
 	}
 	v := &VM{
 		options: o, now: o.Start, started: o.Start, lastID: pluginID, effective: pluginID,
-		streams: map[uint32]*Stream{}, calls: map[uint32]*HTTPCall{}, metrics: map[string]int64{}, exports: map[string]api.Function{},
+		streams: map[uint32]*Stream{}, calls: map[uint32]*HTTPCall{}, metrics: map[string]int64{}, histograms: map[string]bool{}, exports: map[string]api.Function{},
 	}
 	v.ctx = context.WithValue(context.Background(), vmKey{}, v)
 	seed := rand.NewChaCha8([32]byte{byte(o.Seed), byte(o.Seed >> 8), byte(o.Seed >> 16), byte(o.Seed >> 24)})
