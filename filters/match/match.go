@@ -106,8 +106,28 @@ func (c *condition) holds(h *filter.Headers) bool {
 	case fromQuery:
 		return c.test.holds(QueryParameter(h.Value(":path"), c.name))
 	default:
-		return c.test.holds(h.Joined(c.name))
+		return c.header(h)
 	}
+}
+
+// header answers for a header. Of several values one is enough, and inverted none may be there: Envoy's HeaderMatcher
+// looks at each by itself since 1.39 (before, it joined them with commas).
+func (c *condition) header(h *filter.Headers) bool {
+	seen, whole := false, c.test.kind == present || c.test.kind == absent
+	all := h.All()
+	for i := range all {
+		if all[i].Name != c.name {
+			continue
+		}
+		seen = true
+		if !whole && c.test.plain(all[i].Value) {
+			return !c.test.invert
+		}
+	}
+	if whole || !seen {
+		return c.test.holds("", seen)
+	}
+	return c.test.invert
 }
 
 // Any is a list of compiled Requests of which one must match.

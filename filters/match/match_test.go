@@ -15,6 +15,11 @@ func exact(s string) *match.String  { return &match.String{Exact: ptr(s)} }
 func prefix(s string) *match.String { return &match.String{Prefix: ptr(s)} }
 func regex(s string) *match.String  { return &match.String{Regex: ptr(s)} }
 
+func inverted(s match.String) match.String {
+	s.Invert = true
+	return s
+}
+
 func named(name string, s match.String) []match.Named { return []match.Named{{Name: name, String: s}} }
 
 func TestMatches(t *testing.T) {
@@ -50,8 +55,11 @@ func TestMatches(t *testing.T) {
 		{"header name in capitals", match.Request{Headers: named("X-User", *exact("ann"))}, true},
 		{"header value case", match.Request{Headers: named("x-user", *exact("Ann"))}, false},
 		{"header suffix", match.Request{Headers: named("x-user", match.String{Suffix: ptr("nn")})}, true},
-		{"repeated header is joined", match.Request{Headers: named("accept", *exact("a,b"))}, true},
-		{"repeated header is not its first value", match.Request{Headers: named("accept", *exact("a"))}, false},
+		{"repeated header is not joined", match.Request{Headers: named("accept", *exact("a,b"))}, false},
+		{"repeated header, first value", match.Request{Headers: named("accept", *exact("a"))}, true},
+		{"repeated header, last value", match.Request{Headers: named("accept", *exact("b"))}, true},
+		{"repeated header, inverted: none may be it", match.Request{Headers: named("accept", inverted(*exact("b")))}, false},
+		{"repeated header, inverted", match.Request{Headers: named("accept", inverted(*exact("c")))}, true},
 		{"header present", match.Request{Headers: named("x-user", match.String{Present: true})}, true},
 		{"empty header is present", match.Request{Headers: named("x-empty", match.String{Present: true})}, true},
 		{"empty header is exactly empty", match.Request{Headers: named("x-empty", *exact(""))}, true},
