@@ -19,3 +19,8 @@ func TestDynamicModule(t *testing.T) {
 	cases := load(t)
 	conformance.Run(t, start(t, dynmod{}, cases), cases)
 }
+
+func TestNative(t *testing.T) {
+	cases := load(t)
+	conformance.Run(t, start(t, native{}, cases), cases)
+}

@@ -49,7 +49,10 @@ func (dynmod) routes(c *conformance.Case, id string) (out list) {
 		}
 		out = append(out, route)
 	}
-	return out
+	return append(out,
+		obj{"name": "by-cluster", "match": obj{"prefix": "/", "headers": list{obj{"name": "x-mizzen-cluster", "present_match": true}}},
+			"route": obj{"cluster_header": "x-mizzen-cluster"}},
+		obj{"name": "default", "match": obj{"prefix": "/"}, "route": obj{"cluster": "default"}})
 }
 
 // stat: dynamicmodulescustom.c7.name.label.value...

@@ -27,8 +27,7 @@ type dialect interface {
 	// refuses says why a case cannot be told; "" if it can.
 	refuses(c *conformance.Case) string
 	sees(a conformance.Aspect) bool
-	// filters are the HTTP filters before the router, and routes the routes before those that every case has, and
-	// instead of them if it says so.
+	// filters are the HTTP filters before the router, routes is the whole route table.
 	filters(c *conformance.Case, id string) list
 	routes(c *conformance.Case, id string) list
 	// flags are the access log's flags in a line.
@@ -100,10 +99,6 @@ func start(t testing.TB, d dialect, cases []*conformance.Case) *executor {
 }
 
 func listener(d dialect, c *conformance.Case, id, log string) obj {
-	routes := append(d.routes(c, id),
-		obj{"name": "by-cluster", "match": obj{"prefix": "/", "headers": list{obj{"name": "x-mizzen-cluster", "present_match": true}}},
-			"route": obj{"cluster_header": "x-mizzen-cluster"}},
-		obj{"name": "default", "match": obj{"prefix": "/"}, "route": obj{"cluster": "default"}})
 	return obj{
 		"name":    id,
 		"address": obj{"socket_address": obj{"address": "127.0.0.1", "port_value": 0}},
@@ -122,7 +117,7 @@ func listener(d dialect, c *conformance.Case, id, log string) obj {
 					"typed_config": obj{"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}),
 				"route_config": obj{
 					"request_headers_to_remove": list{"x-mizzen-route", "x-mizzen-cluster"},
-					"virtual_hosts":             list{obj{"name": "all", "domains": list{"*"}, "routes": routes}},
+					"virtual_hosts":             list{obj{"name": "all", "domains": list{"*"}, "routes": d.routes(c, id)}},
 				},
 			},
 		}}}},
