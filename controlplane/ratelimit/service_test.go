@@ -431,3 +431,48 @@ func TestRedisRestartedUnderLoad(t *testing.T) {
 	}
 	t.Logf("%d requests, %d passed", asked.Load(), passed.Load())
 }
+
+// A Redis that hangs costs a few requests the timeout; then nobody waits for it.
+func TestRedisHangs(t *testing.T) {
+	srv := redistest.Start(t)
+	s, _ := guarded(t, srv.Addr, "local")
+	should(t, s, perUser("before"))
+	srv.Pause()
+	t.Cleanup(srv.Resume)
+	start := time.Now()
+	for i := range 200 {
+		should(t, s, perUser(fmt.Sprint(i)))
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("200 requests took %v", d)
+	}
+	srv.Resume()
+	envoytest.Await(t, 10*time.Second, "Redis counts as back", func() bool { return metric(t, s, "store_up") == 1 })
+}
+
+func BenchmarkShouldRateLimit(b *testing.B) {
+	run := func(b *testing.B, s *service) {
+		s.setTable(table(b, strings.Replace(limitsYAML, "requests: 5, per: hour", "requests: 4000000000, per: second", 1)))
+		req := &rlsv3.RateLimitRequest{Domain: DefaultDomain, Descriptors: []*commonv3.RateLimitDescriptor{descriptor("limit", "shop/reviews/all", "key", "hot")}}
+		b.ReportAllocs()
+		b.SetParallelism(64)
+		b.RunParallel(func(p *testing.PB) {
+			for p.Next() {
+				if out, err := s.ShouldRateLimit(context.Background(), req); err != nil || out.GetOverallCode() != rlsv3.RateLimitResponse_OK {
+					b.Error(out, err)
+				}
+			}
+		})
+	}
+	service := func(store Store) *service {
+		return &service{domain: DefaultDomain, store: store, refused: newRefusals(), metrics: newMetrics(), now: time.Now}
+	}
+	b.Run("memory", func(b *testing.B) { run(b, service(NewMemory(time.Now, 0))) })
+	b.Run("redis", func(b *testing.B) {
+		r := newRedis(b, RedisOptions{Addrs: []string{redistest.Start(b).Addr}})
+		var calls atomic.Int64
+		r.sent = func(c, _ int) { calls.Add(int64(c)) }
+		run(b, service(r))
+		b.ReportMetric(float64(calls.Load())/float64(b.N), "calls/op")
+	})
+}
