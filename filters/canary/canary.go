@@ -204,6 +204,7 @@ func (p *policy) Request(x *filter.Exchange) filter.Verdict {
 		}
 	}
 	p.lane.clear(x)
+	x.Done()
 	return filter.Verdict{Reroute: forged}
 }
 
@@ -235,6 +236,8 @@ func (p *policy) decide(x *filter.Exchange, r *rule, at int, member string) {
 		x.SetState(&kept{d, cookie})
 	case p.response != "":
 		x.SetState(d)
+	default:
+		x.Done()
 	}
 }
 

@@ -91,14 +91,17 @@ func (p *policy) Request(x *filter.Exchange) filter.Verdict {
 	}
 	r := p.find(x)
 	if r == nil {
+		x.Done()
 		return filter.Verdict{}
 	}
 	wait, reply := p.drawDelay(x, r), p.drawAbort(x, r)
 	if wait <= 0 && reply == nil {
+		x.Done()
 		return filter.Verdict{}
 	}
 	if !p.acquire() {
 		x.Host.Count(MetricOverflow, 1)
+		x.Done()
 		return filter.Verdict{}
 	}
 	i := &injury{rule: r.name, delay: wait, reply: reply, after: reply != nil && r.abort.after, holding: true}

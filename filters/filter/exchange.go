@@ -62,3 +62,19 @@ func (x *Exchange) SetState(v any) {
 	}
 	x.state[x.run.pos] = v
 }
+
+// SetOnResponse sets a header of the response when it comes, whoever makes it. A policy that knows at the request what
+// it will tell the client needs no Response for it.
+func (x *Exchange) SetOnResponse(name, value string) {
+	if x.run != nil {
+		x.run.later = append(x.run.later, Edit{EditSet, name, value})
+	}
+}
+
+// Done says that the running policy wants neither Response nor End for this exchange. A policy that calls it in most
+// of its exchanges saves the host a crossing for each. It must not return Wait or Call then.
+func (x *Exchange) Done() {
+	if x.run != nil {
+		x.run.entered[x.run.pos] = nil
+	}
+}

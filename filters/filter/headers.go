@@ -21,7 +21,8 @@ type Edit struct {
 	Name, Value string
 }
 
-// Loader reads a header map from its host, all of it in one go. Names are lower case; the strings stay valid.
+// Loader reads a header map from its host, all of it in one go. Names are lower case. The strings hold until the
+// exchange has ended: what is to live longer must be cloned.
 type Loader interface{ LoadHeaders() []Header }
 
 // Headers is a snapshot of a header map, taken in one crossing of the host boundary, and a log of the edits made to

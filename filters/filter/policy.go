@@ -16,7 +16,7 @@ type Policy interface {
 }
 
 // Ender is a Policy that must know when an exchange is over, for example to give back a place that it holds. End is
-// called once for each exchange whose Request was called: after the response, or when the client has gone away, also
+// called once for each exchange whose Request was called and did not end in Exchange.Done: after the response, or when the client has gone away, also
 // during a Wait. Header edits have no effect any more; x.State still holds what the policy kept.
 type Ender interface {
 	End(x *Exchange)

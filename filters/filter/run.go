@@ -30,6 +30,13 @@ type Run struct {
 	ended   bool
 	dead    [MaxPolicies]bool
 	entered [MaxPolicies]Policy
+	later   []Edit // of the response, from Exchange.SetOnResponse
+}
+
+// Reset makes r ready for another exchange. It keeps its arrays.
+func (r *Run) Reset() {
+	clear(r.later)
+	*r = Run{later: r.later[:0]}
 }
 
 // Request runs the request side from where it stopped until a policy wants the host to act or the chain ends (zero
@@ -44,6 +51,7 @@ func (r *Run) Request(base, route *Program) Verdict {
 			p = r.entered[r.pos]
 		}
 		if p == nil {
+			r.resumed = false
 			r.pos++
 			continue
 		}
@@ -87,7 +95,25 @@ func (r *Run) Response(base *Program) Verdict {
 			return v
 		}
 	}
+	for i := range r.later {
+		r.Exchange.Response.Set(r.later[i].Name, r.later[i].Value)
+	}
 	return Verdict{}
+}
+
+// Later are the headers that Response sets on behalf of policies when it ends. A host that need not call Response
+// (Over) writes them itself.
+func (r *Run) Later() []Edit { return r.later }
+
+// Over tells whether no policy wants to see the response or the end: the host need not call Response and End, if it
+// writes what Later says.
+func (r *Run) Over() bool {
+	for i := range r.entered {
+		if r.entered[i] != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // End tells the policies that implement Ender, and whose Request was called, that the exchange is over. The host

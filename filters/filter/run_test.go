@@ -256,3 +256,49 @@ type quiet struct{}
 
 func (quiet) Request(*Exchange) Verdict  { return Verdict{} }
 func (quiet) Response(*Exchange) Verdict { return Verdict{} }
+
+func TestRunDoneSparesTheHostVisits(t *testing.T) {
+	var log []string
+	done := func(x *Exchange) Verdict { x.Done(); return Verdict{} }
+	a, b := &scripted{name: "a", log: &log, request: done}, &scripted{name: "b", log: &log}
+	base := program(a, b)
+	r, _ := newRun()
+	r.Request(base, nil)
+	if r.Over() {
+		t.Error("over, although b wants to see the response")
+	}
+	r.Response(base)
+	r.End(base)
+	same(t, log, "a request", "b request", "b response", "b end")
+
+	b.request = done
+	r, _ = newRun()
+	r.Request(base, nil)
+	if !r.Over() {
+		t.Error("not over, although both are done")
+	}
+}
+
+func TestRunSetsOnResponse(t *testing.T) {
+	var log []string
+	a := &scripted{name: "a", log: &log, request: func(x *Exchange) Verdict { x.SetOnResponse("x-a", "1"); x.Done(); return Verdict{} }}
+	lose := &scripted{name: "lose", log: &log, response: func(*Exchange) Verdict { return Verdict{Reply: &Reply{Status: 502}} }}
+	base := program(a, lose)
+	r, _ := newRun()
+	r.Request(base, nil)
+	if got := r.Later(); len(got) != 1 || got[0] != (Edit{EditSet, "x-a", "1"}) {
+		t.Errorf("later %v", got)
+	}
+	r.Exchange.Response = NewHeaders([]Header{{":status", "200"}})
+	if v := r.Response(base); v.Reply == nil || r.Exchange.Response.Value("x-a") != "" {
+		t.Errorf("the response that is lost: verdict %+v, headers %v", v, r.Exchange.Response.All())
+	}
+	r.Exchange.Response = NewHeaders([]Header{{":status", "502"}})
+	if v := r.Response(base); v.Reply != nil || r.Exchange.Response.Value("x-a") != "1" {
+		t.Errorf("the response that comes: verdict %+v, headers %v", v, r.Exchange.Response.All())
+	}
+	r.Reset()
+	if len(r.Later()) != 0 || !r.Over() {
+		t.Error("Reset kept something")
+	}
+}

@@ -51,17 +51,15 @@ func (p *Policy) refuse(x *filter.Exchange, h *hit) *filter.Reply {
 	return &r.reply
 }
 
-// Response implements filter.Policy: it tells the client the numbers of the tightest limit that the request passed.
-func (p *Policy) Response(x *filter.Exchange) filter.Verdict {
-	k, ok := x.State().(*kept)
-	if !ok || k.tightest == nil {
-		return filter.Verdict{}
-	}
-	x.Response.Set(headerLimit, k.tightest.policy)
-	x.Response.Set(headerRemaining, strconv.FormatInt(k.remaining, 10))
-	x.Response.Set(headerReset, seconds(k.reset))
-	return filter.Verdict{}
+// tell has the response tell the client the numbers of the tightest limit that the request passed.
+func tell(x *filter.Exchange, h *hit) {
+	x.SetOnResponse(headerLimit, h.num.policy)
+	x.SetOnResponse(headerRemaining, strconv.FormatInt(h.out.remaining, 10))
+	x.SetOnResponse(headerReset, seconds(h.out.reset))
 }
+
+// Response implements filter.Policy: all is said at the request.
+func (p *Policy) Response(*filter.Exchange) filter.Verdict { return filter.Verdict{} }
 
 // End implements filter.Ender: a request in progress gives its place back, however it ended.
 func (p *Policy) End(x *filter.Exchange) {

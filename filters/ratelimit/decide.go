@@ -44,10 +44,7 @@ const (
 
 // kept is what an exchange keeps from its request to its end.
 type kept struct {
-	tightest  *numbers // nil: nothing to tell
-	remaining int64
-	reset     int64
-	places    []place
+	places []place
 }
 
 // place is a request in progress that a concurrency limit counts.
@@ -80,6 +77,7 @@ func (p *Policy) local(x *filter.Exchange, limits []*limit, global []hit) filter
 	)
 	hits, keys := gather(x, limits, hitBuf[:0], keyBuf[:0])
 	if len(hits)+len(global) == 0 {
+		x.Done()
 		return filter.Verdict{}
 	}
 	refusal := decide(hits, keys, x.Now, true)
@@ -129,6 +127,7 @@ func gather(x *filter.Exchange, limits []*limit, hits []hit, keys []byte) ([]hit
 
 func (p *Policy) refusal(x *filter.Exchange, h *hit) filter.Verdict {
 	x.Host.Annotate("ratelimit", h.limit.name)
+	x.Done()
 	return filter.Verdict{Reply: p.refuse(x, h)}
 }
 
@@ -199,27 +198,37 @@ func count(x *filter.Exchange, hits []hit, refusal *hit) {
 	}
 }
 
-// keep remembers what the response must tell and what the end must give back.
+// keep remembers what the end must give back, and says what the response must tell.
 func (p *Policy) keep(x *filter.Exchange, hits []hit) {
-	if !p.headers && !p.holds {
-		return
-	}
-	k := p.pool.Get().(*kept)
+	var (
+		k        *kept
+		tightest *hit
+	)
 	for i := range hits {
 		h := &hits[i]
 		switch {
 		case !h.out.ok:
 		case h.num.kind == kindConcurrency:
+			if k == nil {
+				k = p.pool.Get().(*kept)
+			}
 			k.places = append(k.places, place{h.shard, h.entry})
-		case p.headers && !h.limit.shadow && k.looser(h):
-			k.tightest, k.remaining, k.reset = h.num, h.out.remaining, h.out.reset
+		case p.headers && !h.limit.shadow && (tightest == nil || h.tighter(tightest)):
+			tightest = h
 		}
+	}
+	if tightest != nil {
+		tell(x, tightest)
+	}
+	if k == nil {
+		x.Done()
+		return
 	}
 	x.SetState(k)
 }
 
-// looser says that h leaves the client less than what k tells, or as little for longer.
-func (k *kept) looser(h *hit) bool {
-	return k.tightest == nil || h.out.remaining < k.remaining ||
-		h.out.remaining == k.remaining && h.out.reset > k.reset
+// tighter says that h leaves the client less than other, or as little for longer.
+func (h *hit) tighter(other *hit) bool {
+	return h.out.remaining < other.out.remaining ||
+		h.out.remaining == other.out.remaining && h.out.reset > other.out.reset
 }

@@ -36,7 +36,6 @@ type Policy struct {
 	limits  []*limit // sorted by store id: the order in which locks are taken
 	global  *global  // nil: no service is asked
 	headers bool
-	holds   bool // some limit counts requests in progress
 	pool    sync.Pool
 }
 
@@ -118,7 +117,6 @@ func (p *Policy) add(c *Config, i, maxKeys int, env *filter.Env) error {
 		p.global.away = append(p.global.away, l)
 		return nil
 	}
-	p.holds = p.holds || l.num.kind == kindConcurrency
 	p.limits = append(p.limits, l)
 	return nil
 }

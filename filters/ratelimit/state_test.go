@@ -217,8 +217,9 @@ func TestWorkersTakeNothingByRefusing(t *testing.T) {
 	}
 }
 
+// What the client is told is text, and that is memory: it is left out here.
 func TestDecisionAllocatesNothing(t *testing.T) {
-	policy, err := New(Config{Limits: []Limit{
+	policy, err := New(Config{Headers: HeadersOff, Limits: []Limit{
 		{Name: "a", Requests: 4e9, Per: minute, Key: byHeader("x-user")},
 		{Name: "b", Requests: 4e9, Per: minute},
 	}}, filtertest.Env())

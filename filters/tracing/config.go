@@ -24,6 +24,9 @@ type Config struct {
 	Baggage  *Baggage `json:"baggage,omitempty"`
 	// KeepRequestID leaves x-request-id alone when it is absent; by default one is made.
 	KeepRequestID bool `json:"keepRequestId,omitempty"`
+	// Annotate puts the trace id into the dynamic metadata, for access logs: %DYNAMIC_METADATA(mizzen:trace_id)%. Off by
+	// default: it costs more than the rest of the policy, and %REQ(TRACEPARENT)% says the same.
+	Annotate bool `json:"annotate,omitempty"`
 	// Export sends spans; nil: headers only.
 	Export *Export `json:"export,omitempty"`
 }

@@ -47,6 +47,7 @@ type Policy struct {
 	sampler   sampler
 	force     string // header, lower case; "" for none
 	requestID bool
+	annotate  bool
 	baggage   bool // bound it
 	allow     []string
 	maxBytes  int
@@ -58,7 +59,7 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Policy{requestID: !c.KeepRequestID, force: strings.ToLower(c.Sampling.Header)}
+	p := &Policy{requestID: !c.KeepRequestID, annotate: c.Annotate, force: strings.ToLower(c.Sampling.Header)}
 	extract, inject := c.Extract, c.Inject
 	if len(extract) == 0 {
 		extract = formats()
@@ -131,6 +132,7 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 		sampled = 1
 	}
 	x.Host.Count(metricContexts, 1, p.labels[source][sampled]...)
+	x.Done()
 	return filter.Verdict{}
 }
 

@@ -164,6 +164,11 @@ func TestPropagation(t *testing.T) {
 			map[string]string{traceparent: "00-N-S-01", b3Single: "N-S-1"}, "new", "true", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			plain := do(newPolicy(t, c.config), c.in...)
+			if got := plain.Host.(*filtertest.Host).Annotations; len(got) > 0 {
+				t.Errorf("annotated %v without being asked to", got)
+			}
+			c.config.Annotate = true
 			x := do(newPolicy(t, c.config), c.in...)
 			check(t, x, c.want)
 			if counted(x, metricContexts, c.source, c.sampled) != 1 {

@@ -70,7 +70,9 @@ func (p *Policy) write(x *filter.Exchange, in *seen, sp *span) {
 	if id.to != 0 {
 		h.Add(requestID, id.of(text))
 	}
-	x.Host.Annotate("trace_id", text[3:35])
+	if p.annotate {
+		x.Host.Annotate("trace_id", text[3:35])
+	}
 }
 
 // put writes a header unless it already says so.

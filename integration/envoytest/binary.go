@@ -154,7 +154,7 @@ func build(root, dir, pkg, name string) error {
 	return os.Rename(tmp, so)
 }
 
-// outdated tells whether target is missing or older than a Go source or go.mod at or below sources.
+// outdated tells whether target is missing or older than a source (Go, C) or go.mod at or below sources.
 func outdated(target string, sources ...string) (bool, error) {
 	made, err := os.Stat(target)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -166,7 +166,7 @@ func outdated(target string, sources ...string) (bool, error) {
 	stale := false
 	for _, source := range sources {
 		err := filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || (filepath.Ext(path) != ".go" && d.Name() != "go.mod") {
+			if err != nil || d.IsDir() || !slices.Contains([]string{".go", ".c", ".h", ".mod"}, filepath.Ext(path)) {
 				return err
 			}
 			if test, _ := filepath.Match("*_test.go", d.Name()); test {

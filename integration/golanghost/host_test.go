@@ -157,7 +157,7 @@ func TestRateLimit(t *testing.T) {
 
 func TestTracing(t *testing.T) {
 	s := newScript(t)
-	s.config("c", "listener", `{"tracing":{"inject":["w3c","b3"]}}`)
+	s.config("c", "listener", `{"tracing":{"inject":["w3c","b3"],"annotate":true}}`)
 	s.exchange("c")
 	s.exchange("c", "uber-trace-id=463ac35c9f6413ad48485a3953bb6124:a2fb4a1d1a96d312:0:1")
 	s.end()
@@ -217,7 +217,7 @@ func TestMerge(t *testing.T) {
 		return fmt.Sprintf(`"fault":{"rules":[{"abort":{"percentage":100,"httpStatus":%d}}]}`, status)
 	}
 	s := newScript(t)
-	s.config("listener", "listener", `{"tracing":{"inject":["w3c"]},`+abort(501)+`}`)
+	s.config("listener", "listener", `{"tracing":{"inject":["w3c"],"annotate":true},`+abort(501)+`}`)
 	s.config("host", "route", `{`+abort(502)+`}`)
 	s.config("off", "route", `{"fault":null}`)
 	s.config("route", "route", `{`+abort(503)+`}`)

@@ -2,11 +2,8 @@
 package main
 
 import (
+	"C" // a c-shared main needs it
 	"runtime/debug"
-
-	sdk "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go"
-	_ "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/abi"
-	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
 
 	"github.com/mizzen-mesh/mizzen/filters/host/dynmod"
 	"github.com/mizzen-mesh/mizzen/filters/registry"
@@ -14,8 +11,7 @@ import (
 
 func init() {
 	debug.SetGCPercent(400) // the heap is a few MB: collect it less often
-	f := dynmod.NewFactory(registry.Kinds())
-	sdk.RegisterHttpFilterConfigFactories(map[string]shared.HttpFilterConfigFactory{dynmod.FilterName: f})
+	dynmod.Serve(registry.Kinds())
 }
 
 func main() {}

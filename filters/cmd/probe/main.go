@@ -3,9 +3,7 @@
 package main
 
 import (
-	sdk "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go"
-	_ "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/abi"
-	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
+	"C" // a c-shared main needs it
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/host/dynmod"
@@ -13,10 +11,7 @@ import (
 )
 
 func init() {
-	kinds := append([]filter.Kind{kind()}, registry.Kinds()...)
-	sdk.RegisterHttpFilterConfigFactories(map[string]shared.HttpFilterConfigFactory{
-		dynmod.FilterName: dynmod.NewFactory(kinds),
-	})
+	dynmod.Serve(append([]filter.Kind{kind()}, registry.Kinds()...))
 }
 
 func main() {}

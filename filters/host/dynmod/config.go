@@ -1,12 +1,11 @@
-// Package dynmod runs the policy chain inside a stock Envoy, as a dynamic module. It maps the callbacks of Envoy's Go
-// SDK onto filter.Run: one snapshot of the headers per request, one pass through the chain, edits written back.
 package dynmod
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
-
-	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
+	"sync"
+	"unsafe"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/registry"
@@ -19,52 +18,42 @@ const FilterName = "mizzen"
 // %DYNAMIC_METADATA(mizzen:key)%.
 const Namespace = "mizzen"
 
-// Factory makes the chain's configurations for Envoy. One Factory serves the process.
-type Factory struct {
+// module is what Envoy's hooks work for: they are C functions without a context. Serve fills it once, before Envoy can
+// call any of them.
+var module struct {
 	kinds []filter.Kind
 	env   *filter.Env
+	held  held
 }
 
-// NewFactory returns a Factory for a chain of kinds, usually registry.Kinds().
-func NewFactory(kinds []filter.Kind) *Factory {
-	return &Factory{kinds: kinds, env: registry.NewEnv()}
+// Serve makes the process serve a chain of kinds, usually registry.Kinds(). The init function of a c-shared main calls
+// it, once.
+func Serve(kinds []filter.Kind) {
+	module.kinds, module.env = kinds, registry.NewEnv()
+	module.held.pins = map[unsafe.Pointer]*runtime.Pinner{}
 }
 
-// Create parses a listener's configuration. Its error, or a panic, rejects the configuration; Envoy logs the text.
-func (f *Factory) Create(h shared.HttpFilterConfigHandle, raw []byte) (_ shared.HttpFilterFactory, err error) {
-	defer recovered(&err)
-	p, err := registry.ParseWith(f.kinds, raw, f.env)
-	if err != nil {
-		return nil, err
-	}
-	l := &listener{program: p, ledger: newLedger()}
-	if err := l.define(h, filter.MetricPanics); err != nil {
-		return nil, err
-	}
-	for _, k := range f.kinds {
-		for _, m := range k.Metrics {
-			if err := l.define(h, m); err != nil {
-				return nil, fmt.Errorf("define metrics of policy %s: %w", k.Name, err)
-			}
-		}
-	}
-	return l, nil
+// held keeps alive, in place, the values that C refers to.
+type held struct {
+	mu   sync.Mutex
+	pins map[unsafe.Pointer]*runtime.Pinner
 }
 
-// CreatePerRoute parses the configuration of a route, virtual host or route table.
-func (f *Factory) CreatePerRoute(raw []byte) (_ any, err error) {
-	defer recovered(&err)
-	p, err := registry.ParseWith(f.kinds, raw, f.env)
-	if err != nil {
-		return nil, err
-	}
-	return p, nil
+func (h *held) keep(p unsafe.Pointer) unsafe.Pointer {
+	pin := new(runtime.Pinner)
+	pin.Pin(p)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pins[p] = pin
+	return p
 }
 
-// recovered turns a panic in a policy's parser into an error: a bad configuration must not end Envoy.
-func recovered(err *error) {
-	if e := recover(); e != nil {
-		*err = fmt.Errorf("panic: %v\n%s", e, debug.Stack())
+func (h *held) drop(p unsafe.Pointer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if pin := h.pins[p]; pin != nil {
+		pin.Unpin()
+		delete(h.pins, p)
 	}
 }
 
@@ -74,25 +63,48 @@ type listener struct {
 	ledger  *ledger
 }
 
-func (l *listener) define(h shared.HttpFilterConfigHandle, m *filter.Metric) error {
-	define := h.DefineCounter
-	if m.Gauge {
-		define = h.DefineGauge
+// define defines a metric and returns its number.
+type define func(m *filter.Metric) (id uint64, err error)
+
+// newListener parses a listener's configuration. Its error, or a panic, rejects the configuration.
+func newListener(kinds []filter.Kind, env *filter.Env, raw []byte, def define) (_ *listener, err error) {
+	defer recovered(&err)
+	p, err := registry.ParseWith(kinds, raw, env)
+	if err != nil {
+		return nil, err
 	}
-	id, res := define(m.Name, m.Labels...)
-	if res != shared.MetricsSuccess {
-		return fmt.Errorf("define metric %s: result %d", m.Name, res)
+	l := &listener{program: p, ledger: newLedger()}
+	metrics := []*filter.Metric{filter.MetricPanics}
+	for _, k := range kinds {
+		metrics = append(metrics, k.Metrics...)
 	}
-	l.ledger.ids[m] = id
-	return nil
+	for _, m := range metrics {
+		if l.ledger.ids[m], err = def(m); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
-// Create begins a stream.
-func (l *listener) Create(h shared.HttpFilterHandle) shared.HttpFilter {
-	s := streams.Get().(*stream)
-	s.begin(l, h)
-	return s
+// newRoute parses the configuration of a route, virtual host or route table.
+func newRoute(kinds []filter.Kind, env *filter.Env, raw []byte) (_ *filter.Program, err error) {
+	defer recovered(&err)
+	return registry.ParseWith(kinds, raw, env)
 }
 
-// OnDestroy is called after the last stream; the garbage collector does the rest.
-func (l *listener) OnDestroy() {}
+// recovered turns a panic in a policy's parser into an error: a bad configuration must not end Envoy.
+func recovered(err *error) {
+	if e := recover(); e != nil {
+		*err = fmt.Errorf("panic: %v\n%s", e, debug.Stack())
+	}
+}
+
+// idle tells whether a program has no policy at all.
+func idle(p *filter.Program) bool {
+	for _, policy := range p.Policies {
+		if policy != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,66 +1,60 @@
 package dynmod
 
+// #include "envoy.h"
+import "C"
+
 import (
 	"unsafe"
-
-	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 )
 
-type requestLoader struct{ s *stream }
-
-// LoadHeaders takes the snapshot of the request's headers.
-func (l *requestLoader) LoadHeaders() []filter.Header {
-	l.s.entries[0] = snapshot(l.s.entries[0], l.s.h.RequestHeaders())
-	return l.s.entries[0]
+// snapshot is a copy of a header map in memory that is reused for every exchange: its strings hold until the exchange
+// has ended.
+type snapshot struct {
+	entries []filter.Header
+	block   []byte
 }
 
+// LoadHeaders implements filter.Loader for the request.
+func (s *stream) LoadHeaders() []filter.Header { return s.load(C.MZ_REQUEST, &s.kept[0]) }
+
+// responseLoader implements filter.Loader for the response.
 type responseLoader struct{ s *stream }
 
 // LoadHeaders takes the snapshot of the response's headers.
-func (l *responseLoader) LoadHeaders() []filter.Header {
-	l.s.entries[1] = snapshot(l.s.entries[1], l.s.h.ResponseHeaders())
-	return l.s.entries[1]
+func (l responseLoader) LoadHeaders() []filter.Header { return l.s.load(C.MZ_RESPONSE, &l.s.kept[1]) }
+
+// load copies the headers that C has gathered, and has it gather them if it has not.
+func (s *stream) load(kind C.int, into *snapshot) []filter.Header {
+	if s.c.gathered != kind {
+		C.mz_gather(s.c, kind)
+	}
+	return into.take(unsafe.Slice(s.c.worker.headers, s.c.headers))
 }
 
-// snapshot reads all headers at once and copies their text, in one block, out of Envoy's memory: what a policy keeps
-// stays valid, whatever Envoy does with the stream. The copy costs one allocation.
-func snapshot(into []filter.Header, m shared.HeaderMap) []filter.Header {
-	all := m.GetAll()
-	size := uint64(0)
+// take copies all headers, their text in one block.
+func (k *snapshot) take(all []C.mz_header) []filter.Header {
+	size := 0
 	for i := range all {
-		size += all[i][0].Len + all[i][1].Len
+		size += int(all[i].name.length + all[i].value.length)
 	}
-	block := make([]byte, 0, size)
-	text := func(b shared.UnsafeEnvoyBuffer) string {
-		if b.Len == 0 {
-			return ""
-		}
+	if cap(k.block) < size {
+		k.block = make([]byte, 0, 2*size)
+	}
+	block, entries := k.block[:0], k.entries[:0]
+	for i := range all {
 		from := len(block)
-		block = append(block, unsafe.Slice(b.Ptr, b.Len)...)
-		return unsafe.String(&block[from], int(b.Len))
+		block = append(block, bytesOf(all[i].name)...)
+		mid := len(block)
+		block = append(block, bytesOf(all[i].value)...)
+		entries = append(entries, filter.Header{Name: view(block[from:mid]), Value: view(block[mid:])})
 	}
-	into = into[:0]
-	for i := range all {
-		into = append(into, filter.Header{Name: text(all[i][0]), Value: text(all[i][1])})
-	}
-	return into
+	k.block, k.entries = block, entries
+	return entries
 }
 
-// write replays edits on one of Envoy's header maps. The ABI takes an empty value for removal, so a header cannot be
-// set to "": it is removed instead.
-func write(m shared.HeaderMap, edits []filter.Edit) {
-	for i := range edits {
-		switch e := &edits[i]; e.Op {
-		case filter.EditSet:
-			m.Set(e.Name, e.Value)
-		case filter.EditAdd:
-			if e.Value != "" {
-				m.Add(e.Name, e.Value)
-			}
-		case filter.EditRemove:
-			m.Remove(e.Name)
-		}
-	}
-}
+// bytesOf is text in the memory of Envoy: it holds during the call from Envoy at most.
+func bytesOf(t C.mz_text) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(t.ptr)), t.length) }
+
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,11 +1,14 @@
 package dynmod
 
+// #include "envoy.h"
+import "C"
+
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
-
-	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
+	"unsafe"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 )
@@ -13,15 +16,11 @@ import (
 // The methods of filter.Host.
 
 // RouteName reads the name of the selected route.
-func (s *stream) RouteName() string {
-	b, _ := s.h.GetAttributeString(shared.AttributeIDXdsRouteName)
-	return b.ToString()
-}
+func (s *stream) RouteName() string { return string(bytesOf(C.mz_attribute(s.c, C.MZ_ROUTE_NAME))) }
 
 // SourceAddress reads the trusted client address, which Envoy gives with its port.
 func (s *stream) SourceAddress() string {
-	b, _ := s.h.GetAttributeString(shared.AttributeIDSourceAddress)
-	text := b.ToString()
+	text := string(bytesOf(C.mz_attribute(s.c, C.MZ_SOURCE_ADDRESS)))
 	if ap, err := netip.ParseAddrPort(text); err == nil {
 		return ap.Addr().String()
 	}
@@ -30,45 +29,39 @@ func (s *stream) SourceAddress() string {
 
 // Count moves a metric.
 func (s *stream) Count(m *filter.Metric, n int64, labels ...string) {
-	s.listener.ledger.count(s.h, m, n, labels)
+	if len(labels) != len(m.Labels) {
+		logError(fmt.Sprintf("mizzen: metric %s counted with %d labels instead of %d", m.Name, len(labels), len(m.Labels)))
+		return
+	}
+	s.listener.ledger.count(&s.script, m, n, labels)
 }
 
 // Annotate writes dynamic metadata.
-func (s *stream) Annotate(key, value string) { s.h.SetMetadata(Namespace, key, value) }
+func (s *stream) Annotate(key, value string) { s.script.annotate(key, value) }
 
 // Flag adds an access-log flag.
-func (s *stream) Flag(code string) { s.h.AddCustomFlag(code) }
+func (s *stream) Flag(code string) { s.script.flag(code) }
 
-// wait stops the stream's processing for d, then runs resume on the stream's own thread. The timer's goroutine
-// touches nothing of the stream: Envoy drops the scheduled call if the stream has ended meanwhile, and the SDK drops
-// its tasks.
-func (s *stream) wait(d time.Duration, resume func()) {
-	sched := s.h.GetScheduler()
-	s.timer = time.AfterFunc(d, func() { sched.Schedule(resume) })
+// alarm is a Wait under way. Its timer touches nothing of the stream: Envoy drops the call if the stream has ended
+// meanwhile.
+type alarm struct {
+	handle unsafe.Pointer // of Envoy's scheduler
+	timer  *time.Timer
 }
 
-// resumeRequest ends a Wait on the request side.
-func (s *stream) resumeRequest() {
-	s.enter()
-	defer s.leave()
-	if s.ended {
-		return
-	}
-	s.timer = nil
-	s.run.Resume(nil)
-	s.goOn()
+// wait has C resume the stream after d.
+func (s *stream) wait(d time.Duration) {
+	s.waits++
+	id, a := C.uint64_t(s.waits), &alarm{handle: C.mz_alarm(s.c)}
+	s.waiting = a
+	a.timer = time.AfterFunc(d, func() { C.mz_ring(a.handle, id) })
 }
 
-// resumeResponse ends a Wait on the response side.
-func (s *stream) resumeResponse() {
-	s.enter()
-	defer s.leave()
-	if s.ended {
-		return
-	}
-	s.timer = nil
-	s.run.Resume(nil)
-	if s.retreat() {
-		s.h.ContinueResponse() // may end the stream: nothing may follow
+// stop ends a Wait early.
+func (a *alarm) stop() {
+	if a.timer.Stop() {
+		C.mz_cancel(a.handle)
 	}
 }
+
+func asText(e any) string { return fmt.Sprint(e) }

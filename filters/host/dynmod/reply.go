@@ -1,10 +1,12 @@
 package dynmod
 
+// #include "envoy.h"
+import "C"
+
 import (
 	"strconv"
 	"strings"
-
-	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
+	"unsafe"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 )
@@ -12,8 +14,7 @@ import (
 // details is the response code detail of a reply that names none.
 const details = "mizzen_reply"
 
-// reply sends a local reply. The policies' response side sees it first, as it sees every other response. The call may
-// end the stream: nothing may follow it.
+// reply ends the script with a local reply. The policies' response side sees it first, as it sees every other response.
 func (s *stream) reply(r *filter.Reply) {
 	for range filter.MaxPolicies {
 		s.response.Reset(s.replyHeaders(r))
@@ -25,24 +26,21 @@ func (s *stream) reply(r *filter.Reply) {
 		r = v.Reply
 	}
 	if r.Flag != "" {
-		s.h.AddCustomFlag(r.Flag)
+		s.script.flag(r.Flag)
 	}
 	status, d := r.Status, r.Details
 	if d == "" {
 		d = details
 	}
-	headers := make([][2]string, 0, 8)
+	headers := make([]filter.Header, 0, 8)
 	for _, h := range s.response.All() {
-		switch h.Name {
-		case ":status":
-			if n, err := strconv.Atoi(h.Value); err == nil {
-				status = n
-			}
-		default:
-			headers = append(headers, [2]string{h.Name, h.Value})
+		if h.Name != ":status" {
+			headers = append(headers, h)
+		} else if n, err := strconv.Atoi(h.Value); err == nil {
+			status = n
 		}
 	}
-	s.h.SendLocalResponse(uint32(status), headers, []byte(r.Body), d)
+	s.script.reply(status, headers, r.Body, d)
 }
 
 // replyHeaders is what the response side sees of a local reply. For a gRPC request Envoy answers HTTP 200, and, unless
@@ -62,48 +60,51 @@ func isGRPC(contentType string) bool {
 	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
+// Results of the start of a callout, and of its end.
+const (
+	calloutStarted = 0
+	calloutMissing = 1
+	calloutUnknown = 2
+
+	calloutAnswered = 0
+	calloutReset    = 1
+)
+
 // call starts a Call. nil: it is under way, and the stream stops; otherwise it failed at once.
 func (s *stream) call(c *filter.Call) *filter.Answer {
-	headers := make([][2]string, len(c.Headers))
-	for i, h := range c.Headers {
-		headers[i] = [2]string{h.Name, h.Value}
+	texts := appendText(appendText(nil, c.Cluster), string(c.Body))
+	for _, h := range c.Headers {
+		texts = appendText(appendText(texts, h.Name), h.Value)
 	}
 	ms := max(c.Timeout.Milliseconds(), 1)
-	res, _ := s.h.HttpCallout(c.Cluster, headers, c.Body, uint64(ms), s)
+	res := C.mz_call(s.c, unsafe.Pointer(&texts[0]), C.size_t(len(texts)), C.uint32_t(2+2*len(c.Headers)), C.uint64_t(ms))
 	switch res {
-	case shared.HttpCalloutInitSuccess:
+	case calloutStarted:
 		return nil
-	case shared.HttpCalloutInitClusterNotFound:
+	case calloutUnknown:
 		return &filter.Answer{Err: "no such cluster"}
-	case shared.HttpCalloutInitMissingRequiredHeaders:
+	case calloutMissing:
 		return &filter.Answer{Err: "missing :method, :path or host"}
 	default:
 		return &filter.Answer{Err: "cannot send"}
 	}
 }
 
-// OnHttpCalloutDone resumes the chain with the answer to its Call.
-func (s *stream) OnHttpCalloutDone(_ uint64, res shared.HttpCalloutResult, headers [][2]shared.UnsafeEnvoyBuffer,
-	body []shared.UnsafeEnvoyBuffer) {
-	s.enter()
-	defer s.leave()
-	if s.ended {
-		return
-	}
+// onAnswer resumes the chain with the answer to its Call.
+func (s *stream) onAnswer(result C.int, headers []C.mz_header, body []C.mz_text) C.int {
 	a := &filter.Answer{}
-	switch res {
-	case shared.HttpCalloutSuccess:
+	switch result {
+	case calloutAnswered:
 		for _, h := range headers {
-			a.Headers = append(a.Headers, filter.Header{Name: h[0].ToString(), Value: h[1].ToString()})
+			a.Headers = append(a.Headers, filter.Header{Name: string(bytesOf(h.name)), Value: string(bytesOf(h.value))})
 		}
 		for _, b := range body {
-			a.Body = append(a.Body, b.ToUnsafeBytes()...)
+			a.Body = append(a.Body, bytesOf(b)...)
 		}
-	case shared.HttpCalloutReset:
+	case calloutReset:
 		a.Err = "reset"
 	default:
 		a.Err = "answer too large"
 	}
-	s.run.Resume(a)
-	s.goOn()
+	return s.goOn(a)
 }
