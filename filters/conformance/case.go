@@ -56,6 +56,22 @@ type Route struct {
 	Config JSON `yaml:"config"`
 }
 
+// Select chooses a route as the table of Route has it; header reads one of the request's headers. index is that of
+// c.Routes, -1 for the routes that every case has.
+func (c *Case) Select(header func(name string) (string, bool)) (index int, name, cluster string) {
+	path, _ := header(":path")
+	token, _ := header("x-mizzen-route")
+	for i, r := range c.Routes {
+		if strings.HasPrefix(path, r.Prefix) && (r.Token == "" || r.Token == token) {
+			return i, r.Name, r.Cluster
+		}
+	}
+	if cluster, ok := header("x-mizzen-cluster"); ok {
+		return -1, "by-cluster", cluster
+	}
+	return -1, "default", "default"
+}
+
 // Clusters are the upstreams that every case has. They answer as Answer says.
 func Clusters() []string { return []string{"default", "v1", "v2", "v3"} }
 

@@ -12,7 +12,7 @@ type Executor interface {
 	// Sees tells whether Outcomes of this executor carry an aspect. What it does not see is not compared.
 	Sees(a Aspect) bool
 	// Parallel is how many cases, and how many requests of a repeated step, may be in progress at once.
-	Parallel() int
+	Parallel() (cases, requests int)
 	// Open prepares a case, from a fresh state. It is not called for cases that are refused.
 	Open(c *Case) (Session, error)
 }

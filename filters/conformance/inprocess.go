@@ -25,7 +25,7 @@ func (InProcess) Refuses(*Case) string { return "" }
 func (InProcess) Sees(Aspect) bool { return true }
 
 // Parallel implements Executor.
-func (InProcess) Parallel() int { return 1 }
+func (InProcess) Parallel() (cases, requests int) { return 2, 1 }
 
 // Open implements Executor.
 func (InProcess) Open(c *Case) (Session, error) {
@@ -119,16 +119,11 @@ func (s *inProcess) random(r *Request) filter.Rand {
 
 // route selects as the table of Route says.
 func (s *inProcess) route(h *filter.Headers) (name, cluster string, p *filter.Program) {
-	for i, r := range s.c.Routes {
-		token := h.Value("x-mizzen-route")
-		if strings.HasPrefix(h.Value(":path"), r.Prefix) && (r.Token == "" || r.Token == token) {
-			return r.Name, r.Cluster, s.programs[i]
-		}
+	i, name, cluster := s.c.Select(h.Get)
+	if i >= 0 {
+		p = s.programs[i]
 	}
-	if cluster, ok := h.Get("x-mizzen-cluster"); ok {
-		return "by-cluster", cluster, nil
-	}
-	return "default", "default", nil
+	return name, cluster, p
 }
 
 // Counter implements Session.

@@ -24,3 +24,7 @@ func TestNative(t *testing.T) {
 	cases := load(t)
 	conformance.Run(t, start(t, native{}, cases), cases)
 }
+
+func TestWazero(t *testing.T) {
+	conformance.Run(t, newWazero(t), load(t))
+}

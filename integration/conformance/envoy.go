@@ -59,7 +59,7 @@ func (e *executor) Refuses(c *conformance.Case) string { return refuses(e.dialec
 func (e *executor) Sees(a conformance.Aspect) bool { return e.sees(a) }
 
 // Parallel implements conformance.Executor.
-func (e *executor) Parallel() int { return 12 }
+func (e *executor) Parallel() (cases, requests int) { return 12, 12 }
 
 func refuses(d dialect, c *conformance.Case) string {
 	switch {
