@@ -259,6 +259,7 @@ func (g *global) unreachable(p *Policy, x *filter.Exchange, a *asked) filter.Ver
 		return p.local(x, g.away, nil)
 	case OnErrorDeny:
 		if slices.ContainsFunc(a.limits, func(l *limit) bool { return !l.shadow }) {
+			x.Done()
 			return filter.Verdict{Reply: denied(x)}
 		}
 	}

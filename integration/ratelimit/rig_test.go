@@ -57,6 +57,11 @@ func (l *logBuffer) String() string {
 // serve starts a service at addr ("": any free port). It ends with the test, or by stop.
 func serve(t *testing.T, addr string, o service.Options) *rls {
 	t.Helper()
+	return serveLimits(t, addr, limits, o)
+}
+
+func serveLimits(t *testing.T, addr, limits string, o service.Options) *rls {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "limits.yaml")
 	if err := os.WriteFile(file, []byte(limits), 0o600); err != nil {
 		t.Fatal(err)
