@@ -210,6 +210,11 @@ func TestWasmHostMapsVerdicts(t *testing.T) {
 			}
 		})
 	}
+	grpc := e.DoHTTP2(t, envoytest.NewRequest(t, "POST", "http://"+e.Addr(ingress)+"/pkg.Service/Method", "",
+		"content-type: application/grpc", "x-probe: reply=503", "te: trailers"))
+	if grpc.Status != 200 || grpc.Header.Get("grpc-status") != "14" || grpc.Header.Get("grpc-message") != "probe%0A" {
+		t.Errorf("a gRPC request is answered with %+v", grpc)
+	}
 	if got := sum(e.Stats(t, "mizzen_panics_total")); got != 3 {
 		t.Errorf("%d panics counted, want 3", got)
 	}

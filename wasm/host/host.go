@@ -40,8 +40,14 @@ func (s *stream) Annotate(key, value string) {
 	}
 }
 
-// Flag annotates: a wasm filter cannot add an access-log flag. %FILTER_STATE(wasm.mizzen.flag:PLAIN)% has the last one.
-func (s *stream) Flag(code string) { s.Annotate("flag", code) }
+// Flag annotates: a wasm filter cannot add an access-log flag. %FILTER_STATE(wasm.mizzen.flags:PLAIN)% has them all, "DI,FI".
+func (s *stream) Flag(code string) {
+	if s.flags != "" {
+		code = s.flags + "," + code
+	}
+	s.flags = code
+	s.Annotate("flags", code)
+}
 
 // route is the program of the request's route, or else of its virtual host; nil if neither has one.
 //

@@ -20,12 +20,13 @@ type stream struct {
 	request  filter.Headers
 	response filter.Headers
 
-	paused   bool // Envoy holds the stream for us
-	waiting  bool // it stands among the plugin's waits
-	back     bool // the response has come
-	replied  bool // the answer is our own
-	rerouted bool // the route was selected anew
-	ended    bool // policies know that the exchange is over
+	paused   bool   // Envoy holds the stream for us
+	waiting  bool   // it stands among the plugin's waits
+	back     bool   // the response has come
+	replied  bool   // the answer is our own
+	rerouted bool   // the route was selected anew
+	flags    string // access-log flags so far
+	ended    bool   // policies know that the exchange is over
 
 	entries  [2][]filter.Header // backing arrays of the snapshots, kept for reuse
 	loadReq  requestLoader
