@@ -25,8 +25,8 @@ func TestConformance(t *testing.T) {
 // wazeroExecutor is the module with all policies under wazero, on a clock moved by hand.
 type wazeroExecutor struct{}
 
-func (wazeroExecutor) Name() string  { return "wazero" }
-func (wazeroExecutor) Parallel() int { return 1 }
+func (wazeroExecutor) Name() string                    { return "wazero" }
+func (wazeroExecutor) Parallel() (cases, requests int) { return 1, 1 }
 
 func (wazeroExecutor) Refuses(c *conformance.Case) string {
 	if c.Title == "the route that the canary chose is the key" {
