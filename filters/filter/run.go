@@ -43,7 +43,12 @@ func (r *Run) Reset() {
 // Verdict). base is the listener's program, route the most specific route's (nil: none): a slot that route fills or
 // disables wins. After Reroute the host calls Request again with the new route's program; after Wait or Call it
 // calls Resume first.
+//
+// Once the response has begun it does nothing: Envoy may answer while a policy waits (a timeout), and the timer still fires.
 func (r *Run) Request(base, route *Program) Verdict {
+	if r.back || r.ended {
+		return Verdict{}
+	}
 	r.Exchange.run = r
 	for r.pos < len(base.Policies) {
 		p, closed := pick(base, route, r.pos)

@@ -302,3 +302,32 @@ func TestRunSetsOnResponse(t *testing.T) {
 		t.Error("Reset kept something")
 	}
 }
+
+// Envoy may answer by itself while a policy waits: the late timer must find nothing to do.
+func TestRunLateTimerAfterTheResponse(t *testing.T) {
+	var log []string
+	p := program(&scripted{name: "slow", log: &log, request: func(x *Exchange) Verdict {
+		if x.Resumed() {
+			return Verdict{Reply: &Reply{Status: 503}}
+		}
+		return Verdict{Wait: time.Second}
+	}})
+	r, _ := newRun()
+	if v := r.Request(p, nil); v.Wait != time.Second {
+		t.Fatalf("got %+v, want a wait", v)
+	}
+	r.Exchange.Response = NewHeaders(nil)
+	r.Response(p)
+	r.Resume(nil)
+	if v := r.Request(p, nil); v != (Verdict{}) {
+		t.Errorf("a late timer got %+v, want nothing", v)
+	}
+	r.End(p)
+	r.Resume(nil)
+	if v := r.Request(p, nil); v != (Verdict{}) {
+		t.Errorf("a timer after the end got %+v, want nothing", v)
+	}
+	if want := []string{"slow request", "slow response", "slow end"}; !slices.Equal(log, want) {
+		t.Errorf("calls %q, want %q", log, want)
+	}
+}
