@@ -3,7 +3,6 @@ package host
 import (
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
@@ -22,11 +21,6 @@ type VM struct {
 
 // NewVM returns the context of a VM that runs a chain of kinds, usually registry.Kinds().
 func NewVM(kinds []filter.Kind) *VM { return &VM{kinds: kinds, env: registry.NewEnv()} }
-
-// Only returns the kinds whose name is name, for a module of a single policy.
-func Only(kinds []filter.Kind, name string) []filter.Kind {
-	return slices.DeleteFunc(slices.Clone(kinds), func(k filter.Kind) bool { return k.Name != name })
-}
 
 // NewPluginContext begins the context of one configured filter.
 func (v *VM) NewPluginContext(id uint32) types.PluginContext {
