@@ -22,11 +22,18 @@ type logLine struct {
 	Flags       string            `json:"flags"`
 	CustomFlags string            `json:"custom_flags"`
 	Metadata    map[string]string `json:"metadata"`
+	// State is filter state by its name: where a wasm module annotates. nil values are not there.
+	State map[string]*string `json:"state"`
 }
 
 // logFormat is the json_format that makes logLines.
 func logFormat() obj {
+	state := obj{}
+	for _, k := range annotationKeys() {
+		state[k] = "%FILTER_STATE(wasm.mizzen." + k + ":PLAIN)%"
+	}
 	return obj{
+		"state":        state,
 		"id":           "%REQ(" + idHeader + ")%",
 		"details":      "%RESPONSE_CODE_DETAILS%",
 		"route":        "%ROUTE_NAME%",
@@ -34,6 +41,11 @@ func logFormat() obj {
 		"custom_flags": "%CUSTOM_FLAGS%",
 		"metadata":     "%DYNAMIC_METADATA(mizzen)%",
 	}
+}
+
+// annotationKeys are the keys that policies annotate.
+func annotationKeys() []string {
+	return []string{"canary", "fault", "ratelimit", "ratelimit_shadow", "trace_id", "panic"}
 }
 
 // accessLog reads Envoy's access log as it grows.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/filters/conformance"
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
 func load(t *testing.T) []*conformance.Case {
@@ -15,16 +16,24 @@ func load(t *testing.T) []*conformance.Case {
 	return cases
 }
 
-func TestDynamicModule(t *testing.T) {
+// run runs the corpus in an Envoy. Executors run beside each other: most of what they do is to wait.
+func run(t *testing.T, d func(t testing.TB) dialect) {
+	t.Helper()
+	t.Parallel()
+	envoytest.Find(t)
 	cases := load(t)
-	conformance.Run(t, start(t, dynmod{}, cases), cases)
+	conformance.Run(t, start(t, d(t), cases), cases)
 }
 
-func TestNative(t *testing.T) {
-	cases := load(t)
-	conformance.Run(t, start(t, native{}, cases), cases)
-}
+func TestWasm(t *testing.T) { run(t, func(t testing.TB) dialect { return newWasm(t) }) }
+
+func TestDynamicModule(t *testing.T) { run(t, func(testing.TB) dialect { return dynmod{} }) }
+
+func TestGolanghost(t *testing.T) { run(t, func(testing.TB) dialect { return golanghost{} }) }
+
+func TestNative(t *testing.T) { run(t, func(testing.TB) dialect { return native{} }) }
 
 func TestWazero(t *testing.T) {
+	t.Parallel()
 	conformance.Run(t, newWazero(t), load(t))
 }

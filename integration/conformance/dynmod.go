@@ -16,7 +16,8 @@ func (dynmod) refuses(*conformance.Case) string { return "" }
 func (dynmod) sees(a conformance.Aspect) bool   { return a != conformance.SeesTime }
 func (dynmod) module(t testing.TB) string       { return envoytest.Module(t) }
 
-func (dynmod) flags(l logLine) []string { return split(l.CustomFlags) }
+func (dynmod) flags(l logLine) []string                { return split(l.CustomFlags) }
+func (dynmod) annotations(l logLine) map[string]string { return l.Metadata }
 
 func moduleConfig(kind, id string, config []byte) obj {
 	if config == nil {
@@ -34,7 +35,14 @@ func (dynmod) filters(c *conformance.Case, id string) list {
 	return list{obj{"name": "mizzen", "typed_config": moduleConfig("DynamicModuleFilter", id, c.Config)}}
 }
 
-func (dynmod) routes(c *conformance.Case, id string) (out list) {
+func (dynmod) routes(c *conformance.Case, id string) list {
+	return routes(c, func(route obj, config []byte) {
+		route["typed_per_filter_config"] = obj{"mizzen": moduleConfig("DynamicModuleFilterPerRoute", id, config)}
+	})
+}
+
+// routes is the table of a case; configure gives a route its own level.
+func routes(c *conformance.Case, configure func(route obj, config []byte)) (out list) {
 	for _, r := range c.Routes {
 		match := obj{"prefix": "/"}
 		if r.Prefix != "" {
@@ -45,7 +53,7 @@ func (dynmod) routes(c *conformance.Case, id string) (out list) {
 		}
 		route := obj{"name": r.Name, "match": match, "route": obj{"cluster": r.Cluster}}
 		if r.Config != nil {
-			route["typed_per_filter_config"] = obj{"mizzen": moduleConfig("DynamicModuleFilterPerRoute", id, r.Config)}
+			configure(route, r.Config)
 		}
 		out = append(out, route)
 	}

@@ -30,8 +30,9 @@ type dialect interface {
 	// filters are the HTTP filters before the router, routes is the whole route table.
 	filters(c *conformance.Case, id string) list
 	routes(c *conformance.Case, id string) list
-	// flags are the access log's flags in a line.
+	// flags and annotations are what the access log tells in a line.
 	flags(l logLine) []string
+	annotations(l logLine) map[string]string
 	// stat tells the name of a series among Envoy's stats: a regular expression.
 	stat(id, series string) string
 	// module is the dynamic module that Envoy loads, as in envoytest.Options.

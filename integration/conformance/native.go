@@ -26,7 +26,8 @@ func (native) sees(a conformance.Aspect) bool { return a == conformance.SeesFlag
 
 func (native) module(testing.TB) string { return "-" }
 
-func (native) flags(l logLine) []string { return split(l.Flags) }
+func (native) flags(l logLine) []string              { return split(l.Flags) }
+func (native) annotations(logLine) map[string]string { return nil }
 
 func (native) stat(_, series string) string { return series }
 

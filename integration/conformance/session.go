@@ -71,7 +71,7 @@ func (s *session) Do(r *conformance.Request) (*conformance.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Details, o.Route, o.Annotations, o.Flags = l.Details, l.Route, l.Metadata, s.flags(l)
+	o.Details, o.Route, o.Annotations, o.Flags = l.Details, l.Route, s.annotations(l), s.flags(l)
 	return o, nil
 }
 

@@ -173,7 +173,7 @@ func (s *wazeroSession) answer(st *wasmtest.Stream, o *conformance.Outcome) {
 // annotations are the properties that the module set for access logs.
 func annotations(st *wasmtest.Stream) map[string]string {
 	out := map[string]string{}
-	for _, k := range []string{"canary", "fault", "ratelimit", "ratelimit_shadow", "trace_id", "panic"} {
+	for _, k := range annotationKeys() {
 		if v := st.Property("mizzen." + k); v != "" {
 			out[k] = v
 		}
