@@ -88,8 +88,8 @@ func newGlobal(c *Global, maxKeys int, env *filter.Env) *global {
 }
 
 // share is what this proxy allows of l while the service is away.
-func (c *Global) share(l Limit) Limit {
-	s := c.LocalShare
+func (g *Global) share(l Limit) Limit {
+	s := g.LocalShare
 	if s == 0 || s == 1 {
 		return l
 	}

@@ -90,7 +90,7 @@ func translate(c *conformance.Case, id string) (list, error) {
 		}
 		switch {
 		case len(p.config.Tracing) > 0 && string(p.config.Tracing) != "null":
-			return nil, fmt.Errorf("Envoy's tracers need a collector, and pass on no format but their own")
+			return nil, fmt.Errorf("stock Envoy's tracers need a collector, and pass on no format but their own")
 		case policies > 1:
 			return nil, fmt.Errorf("only one policy at a time is translated")
 		case p.config.RateLimit != nil:
@@ -172,7 +172,7 @@ func canaryRoutes(c *canary.Config, add adder) error {
 	}
 	for _, r := range c.Rules {
 		if r.Sticky != nil || c.Sticky != nil {
-			return fmt.Errorf("Envoy's weighted clusters are not sticky as Mizzen's are")
+			return fmt.Errorf("stock Envoy's weighted clusters are not sticky as Mizzen's are")
 		}
 		var weighted list
 		for _, d := range r.Destinations {

@@ -16,13 +16,13 @@ func limitRoutes(c *ratelimit.Config, id string, action obj, add adder) error {
 	l := &c.Limits[0]
 	switch {
 	case l.Concurrency > 0:
-		return fmt.Errorf("Envoy has no limit of requests in progress by key; circuit breakers answer otherwise")
+		return fmt.Errorf("stock Envoy has no limit of requests in progress by key; circuit breakers answer otherwise")
 	case l.Algorithm == ratelimit.AlgorithmSlidingWindow:
-		return fmt.Errorf("Envoy's local rate limit has no sliding window")
+		return fmt.Errorf("stock Envoy's local rate limit has no sliding window")
 	case l.Scope == ratelimit.ScopeGlobal:
-		return fmt.Errorf("Envoy's global rate limit needs a service")
+		return fmt.Errorf("stock Envoy's global rate limit needs a service")
 	case c.MaxKeys > 0:
-		return fmt.Errorf("Envoy's cap on dynamic descriptors refuses new keys instead of forgetting old ones")
+		return fmt.Errorf("stock Envoy's cap on dynamic descriptors refuses new keys instead of forgetting old ones")
 	case len(l.Match) > 1:
 		return fmt.Errorf("a native bucket belongs to one route; this limit has several matches")
 	}

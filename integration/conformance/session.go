@@ -33,7 +33,7 @@ type session struct {
 func (e *executor) Open(c *conformance.Case) (conformance.Session, error) {
 	id := e.ids[c]
 	if e.addresses[id] == "" {
-		return nil, errors.New("Envoy has no listener for it")
+		return nil, errors.New("stock Envoy has no listener for it")
 	}
 	return &session{executor: e, id: id, opened: time.Now()}, nil
 }

@@ -43,6 +43,8 @@ var rules = []rule{
 	{"controlplane/source/dir", []string{"controlplane/istio", "github.com/fsnotify/fsnotify"}, nil},
 	{"controlplane/server", append([]string{"controlplane/istio", "controlplane/view", "controlplane/xdsgen", "controlplane/mesh", "filters/", "github.com/prometheus/"}, protos...), nil},
 	{"controlplane/", nil, nil},
+	{"wasm/wasmtest", []string{"github.com/tetratelabs/wazero"}, nil},
+	{"wasm/", []string{"filters/", "wasm/", "github.com/proxy-wasm/proxy-wasm-go-sdk/"}, nil},
 	{"localmesh", nil, nil}, {"cmd/", nil, nil}, {"integration/", nil, nil}, {"internal/", nil, nil},
 }
 
