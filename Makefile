@@ -54,7 +54,7 @@ test: build wasm golang ## all tests, with a real Envoy; nothing may be skipped
 
 conformance: build ## every policy case on every executor; ends with a line per executor
 	@envoy=$(ENVOY) && mkdir -p build && log=build/conformance.log && { \
-		MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" \
+		MIZZEN_CONFORMANCE=1 MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" \
 			$(GO) test -count=1 -v ./filters/conformance ./integration/conformance >$$log 2>&1 || status=$$?; \
 		[ -z "$$status" ] || grep -e FAIL -e 'steps\[' -e ': counter ' -e '^panic' -e Envoy $$log; \
 		grep '^executor ' $$log; exit $${status:-0}; }

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"os"
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/filters/conformance"
@@ -19,6 +20,9 @@ func load(t *testing.T) []*conformance.Case {
 // run runs the corpus in an Envoy. Executors run beside each other: most of what they do is to wait.
 func run(t *testing.T, d func(t testing.TB) dialect) {
 	t.Helper()
+	if os.Getenv("MIZZEN_CONFORMANCE") != "1" {
+		t.Skip("on real Envoys the corpus keeps real time, and wants the machine for itself: make conformance")
+	}
 	t.Parallel()
 	envoytest.Find(t)
 	cases := load(t)
