@@ -12,7 +12,7 @@ import (
 
 // wasm is a stock Envoy with the wasm module. All cases share a VM, as listeners of one Envoy do.
 //
-// Envoy tries every configuration of a plugin in a VM of its own before it takes it, which costs 0.1 s of CPU. So only
+// Envoy tries every configuration of a plugin in a VM of its own before it takes it, which costs some CPU. So only
 // some cases configure the plugin; the others have an empty one, and their configuration in the virtual host's metadata.
 type wasm struct{ file string }
 
