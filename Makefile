@@ -47,7 +47,7 @@ envoy: ## a stock Envoy in .cache/envoy (or the one of ENVOY_BIN or PATH)
 up: build ## the sample mesh on real Envoys; Ctrl-C stops it
 	@envoy=$(ENVOY) && exec bin/mizzen up --envoy "$$envoy" -f examples/shop
 
-test: build wasm golang ## all tests, with a real Envoy; nothing may be skipped
+test: build wasm golang ## all tests, with a real Envoy; the policy corpus on Envoys is make conformance's
 	@scripts/packages
 	@envoy=$(ENVOY) && MIZZEN_REQUIRE=$(REQUIRE) MIZZEN_REQUIRE_REDIS=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" MIZZEN_GOLANG="$(CURDIR)/$(GOLANG)" \
 		$(GO) test -timeout 20m ./...
