@@ -3,7 +3,6 @@ package ratelimit
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,13 +13,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
+	"github.com/mizzen-mesh/mizzen/internal/serving"
 )
 
 // Options of Run.
@@ -43,9 +41,6 @@ type Options struct {
 	// Listening, if not nil, is told the addresses that were bound.
 	Listening func(grpc, http net.Addr)
 }
-
-// drainTimeout bounds how long requests in progress may take to end.
-const drainTimeout = 3 * time.Second
 
 // Run serves until ctx is done, then drains.
 func Run(ctx context.Context, o Options) error {
@@ -84,7 +79,7 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return dir.Watch(ctx, o.Paths, o.Log, w.publish) })
 	g.Go(func() error { probe(ctx); return nil })
 	g.Go(func() error { return serveGRPC(ctx, s, l) })
-	g.Go(func() error { return serveHTTP(ctx, s, pages) })
+	g.Go(func() error { return serving.HTTP(ctx, s.pages(), pages) })
 	return g.Wait()
 }
 
@@ -142,46 +137,11 @@ func (w *watcher) publish(set istio.Set, ds istio.Diagnostics) {
 }
 
 func serveGRPC(ctx context.Context, s *service, l net.Listener) error {
-	g := grpc.NewServer(
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	g := serving.NewGRPC()
 	h := health.NewServer()
 	rlsv3.RegisterRateLimitServiceServer(g, s)
 	grpc_health_v1.RegisterHealthServer(g, h)
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		h.Shutdown()
-		force := time.AfterFunc(drainTimeout, g.Stop)
-		defer force.Stop()
-		g.GracefulStop()
-	}()
-	err := g.Serve(l)
-	if ctx.Err() != nil {
-		<-stopped
-		return nil
-	}
-	return fmt.Errorf("serve proxies: %w", err)
-}
-
-func serveHTTP(ctx context.Context, s *service, l net.Listener) error {
-	h := &http.Server{Handler: s.pages(), ReadHeaderTimeout: 10 * time.Second}
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		_ = h.Shutdown(end)
-	}()
-	err := h.Serve(l)
-	if errors.Is(err, http.ErrServerClosed) {
-		<-stopped
-		return nil
-	}
-	return fmt.Errorf("serve monitoring: %w", err)
+	return serving.GRPC(ctx, g, l, "proxies", h.Shutdown)
 }
 
 // pages serves metrics, readiness (200 once limits have been read) and the limits in force.

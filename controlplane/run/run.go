@@ -3,17 +3,12 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/compile"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
@@ -22,6 +17,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/controlplane/view"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
+	"github.com/mizzen-mesh/mizzen/internal/serving"
 )
 
 // Options of Run.
@@ -35,9 +31,6 @@ type Options struct {
 	// Listening, if not nil, is told the addresses that were bound.
 	Listening func(xds, http net.Addr)
 }
-
-// drainTimeout bounds how long streams and pages in progress may take to end.
-const drainTimeout = 3 * time.Second
 
 // Run serves until ctx is done, then drains.
 func Run(ctx context.Context, o Options) error {
@@ -59,7 +52,7 @@ func Run(ctx context.Context, o Options) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return dir.Watch(ctx, o.Paths, o.Log, p.publish) })
 	g.Go(func() error { return serveXDS(ctx, s, xds) })
-	g.Go(func() error { return servePages(ctx, s, pages) })
+	g.Go(func() error { return serving.HTTP(ctx, s.Handler(), pages) })
 	return g.Wait()
 }
 
@@ -85,45 +78,9 @@ func Builder() func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error) {
 }
 
 func serveXDS(ctx context.Context, s *server.Server, l net.Listener) error {
-	g := grpc.NewServer(
-		// A proxy whose machine vanished is noticed within a minute.
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	)
+	g := serving.NewGRPC()
 	s.Register(g)
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		s.Close()
-		force := time.AfterFunc(drainTimeout, g.Stop)
-		defer force.Stop()
-		g.GracefulStop()
-	}()
-	err := g.Serve(l)
-	if ctx.Err() != nil {
-		<-stopped
-		return nil
-	}
-	return fmt.Errorf("serve xDS: %w", err)
-}
-
-func servePages(ctx context.Context, s *server.Server, l net.Listener) error {
-	h := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second}
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-		defer cancel()
-		_ = h.Shutdown(end)
-	}()
-	err := h.Serve(l)
-	if errors.Is(err, http.ErrServerClosed) {
-		<-stopped
-		return nil
-	}
-	return fmt.Errorf("serve monitoring: %w", err)
+	return serving.GRPC(ctx, g, l, "xDS", s.Close)
 }
 
 // publisher compiles what was read and hands it on. Calls do not overlap.

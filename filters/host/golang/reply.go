@@ -25,7 +25,7 @@ func (s *stream) reply(to api.FilterProcessCallbacks, r *filter.Reply) {
 	if d == "" {
 		d = details
 	}
-	to.SendLocalReply(r.Status, r.Body, headers, grpcStatus(r), d)
+	to.SendLocalReply(r.Status, r.Body, headers, int64(r.GRPCCode()), d) // contrib cannot leave the mapping to Envoy
 }
 
 // replyInstead answers with r in place of the upstream's response. Envoy sends such a reply as it stands: the policies
@@ -54,25 +54,4 @@ func (s *stream) replyInstead(r *filter.Reply) {
 		}
 	}
 	s.reply(s.cb.EncoderFilterCallbacks(), &sent)
-}
-
-// grpcStatus is the grpc-status code of a reply, which Envoy uses for gRPC requests only. Contrib cannot leave it to
-// Envoy, so without one this is Envoy's own mapping (Grpc::Utility::httpToGrpcStatus).
-func grpcStatus(r *filter.Reply) int64 {
-	if r.GRPCStatus != nil {
-		return int64(*r.GRPCStatus)
-	}
-	switch r.Status {
-	case 400:
-		return 13 // INTERNAL
-	case 401:
-		return 16 // UNAUTHENTICATED
-	case 403:
-		return 7 // PERMISSION_DENIED
-	case 404:
-		return 12 // UNIMPLEMENTED
-	case 429, 502, 503, 504:
-		return 14 // UNAVAILABLE
-	}
-	return 2 // UNKNOWN
 }
