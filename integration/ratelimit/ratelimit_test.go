@@ -196,7 +196,7 @@ func TestRedisKilledUnderTraffic(t *testing.T) {
 // The example that users copy does what its comment says, over two proxies.
 func TestExample(t *testing.T) {
 	envoytest.Find(t)
-	b, err := os.ReadFile(filepath.Join(envoytest.Root(), "envoy-configs", "ratelimit-global.yaml"))
+	b, err := os.ReadFile(filepath.Join(envoytest.Root(), "envoy-configs", "dynamic-module", "ratelimit-global.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}

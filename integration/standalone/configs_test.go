@@ -29,23 +29,23 @@ const ingress = 10000
 func startConfig(t *testing.T, name string) *envoytest.Envoy {
 	t.Helper()
 	envoytest.Find(t)
-	return envoytest.Start(t, envoytest.Options{Config: read(t, name), Concurrency: 2})
+	return envoytest.Start(t, envoytest.Options{Config: read(t, "dynamic-module/"+name), Concurrency: 2})
 }
 
 func TestConfigsAreValid(t *testing.T) {
 	envoytest.Find(t)
-	files, err := filepath.Glob(filepath.Join(envoytest.Root(), "envoy-configs", "*.yaml"))
+	files, err := filepath.Glob(filepath.Join(envoytest.Root(), "envoy-configs", "dynamic-module", "*.yaml"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no configurations: %v", err)
 	}
 	for _, f := range files {
 		t.Run(filepath.Base(f), func(t *testing.T) {
-			config := read(t, filepath.Base(f))
+			config := read(t, "dynamic-module/"+filepath.Base(f))
 			if out, err := envoytest.Validate(t, config, ""); err != nil {
 				t.Errorf("Envoy refuses it: %v\n%s", err, out)
 			}
 			head, _, _ := strings.Cut(config, "static_resources:")
-			for _, want := range []string{"ENVOY_DYNAMIC_MODULES_SEARCH_PATH=build", "-c envoy-configs/" + filepath.Base(f), "curl "} {
+			for _, want := range []string{"ENVOY_DYNAMIC_MODULES_SEARCH_PATH=build", "-c envoy-configs/dynamic-module/" + filepath.Base(f), "curl "} {
 				if !strings.Contains(head, want) {
 					t.Errorf("its comment does not say %q", want)
 				}
