@@ -2,6 +2,7 @@ package golanghost
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/envoytest/static"
 )
 
 // module returns libgolanghost.so, built with gcc into the folder of the golang libraries.
@@ -39,79 +41,46 @@ var buildModule = sync.OnceValues(func() (string, error) {
 	return filepath.Join(root, "build/libgolanghost.so"), nil
 })
 
-// filterYAML is one golang plugin in a chain; text is JSON.
-func filterYAML(name, plugin, text string) string {
-	return fmt.Sprintf(`
-          - name: %s
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter
-              dynamic_module_config: {name: golanghost, do_not_close: true, metrics_namespace: mizzen}
-              filter_name: %s
-              filter_config: {"@type": type.googleapis.com/xds.type.v3.TypedStruct, value: %s}`, name, plugin, text)
+// plugin is one golang plugin in a chain, "PLUGIN@LIBRARY"; text is its configuration as JSON.
+func plugin(name, plugin, text string) static.Obj {
+	f := static.ModuleFilter("golanghost", plugin, "mizzen", "")
+	f["name"] = name
+	f["typed_config"].(static.Obj)["filter_config"] = static.Obj{"@type": "type.googleapis.com/xds.type.v3.TypedStruct", "value": json.RawMessage(text)}
+	return f
 }
 
-func bootstrap(upstream int, filters, perRoute string) string {
-	return fmt.Sprintf(`
-static_resources:
-  listeners:
-  - address: {socket_address: {address: 127.0.0.1, port_value: 10000}}
-    filter_chains:
-    - filters:
-      - name: hcm
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: test
-          codec_type: AUTO
-          access_log:
-          - name: stdout
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-              log_format: {text_format_source: {inline_string: "LOG %%RESPONSE_CODE%% %%RESPONSE_CODE_DETAILS%% flags=%%DYNAMIC_METADATA(mizzen:flags)%% told=%%DYNAMIC_METADATA(mizzen:told)%% over=%%DYNAMIC_METADATA(mizzen:over)%%\n"}}
-          http_filters:%s
-          - name: router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - name: route
-                match: {prefix: /route}
-                route: {cluster: upstream}
-                typed_per_filter_config:
-                  mizzen:
-                    "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilterPerRoute
-                    dynamic_module_config: {name: golanghost, do_not_close: true}
-                    filter_name: mizzen@libgolangprobe.so
-                    filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '%s'}
-              - name: second
-                match: {prefix: /, headers: [{name: x-route, string_match: {exact: v2}}]}
-                route: {cluster: upstream}
-                request_headers_to_add: [{header: {key: x-second, value: "yes"}}]
-              - name: first
-                match: {prefix: /}
-                route: {cluster: upstream}
-  clusters:
-  - name: upstream
-    type: STATIC
-    load_assignment:
-      cluster_name: upstream
-      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]
-`, filters, perRoute, upstream)
+func bootstrap(upstream int, perRoute string, filters ...any) string {
+	second := static.AddHeader("x-second", "yes")
+	second["match"] = static.WithHeader("x-route", "v2")
+	return static.Bootstrap(map[string]int{"upstream": upstream}, static.Listener{
+		Name: "test", Port: 10000, Filters: filters,
+		AccessLog: static.TextLog("LOG %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% flags=%DYNAMIC_METADATA(mizzen:flags)% told=%DYNAMIC_METADATA(mizzen:told)% over=%DYNAMIC_METADATA(mizzen:over)%"),
+		Routes: static.List{
+			static.Route("route", "/route", "upstream", static.Obj{"typed_per_filter_config": static.ModuleRoute("golanghost", "mizzen@libgolangprobe.so", "mizzen", perRoute)}),
+			static.Route("second", "/", "upstream", second),
+			static.Route("first", "/", "upstream", nil),
+		},
+	})
 }
 
-func start(t *testing.T, filters, perRoute string, workers int) *envoytest.Envoy {
+func start(t *testing.T, perRoute string, workers int, filters ...any) *envoytest.Envoy {
 	t.Helper()
 	envoytest.Find(t)
 	probe(t)
 	u := envoytest.NewUpstream(t, "upstream")
-	return envoytest.Start(t, envoytest.Options{Config: bootstrap(u.Port, filters, perRoute), Concurrency: workers, Module: module(t)})
+	return envoytest.Start(t, envoytest.Options{Config: bootstrap(u.Port, perRoute, filters...), Concurrency: workers, Module: module(t)})
 }
 
-const chain = `{probe: {tag: base}}`
+// chain is Mizzen's chain with the policy for tests.
+func chain() static.Obj {
+	return plugin("mizzen", "mizzen@libgolangprobe.so", `{"probe": {"tag": "base"}}`)
+}
+
+// bodies is a plugin of somebody else.
+func bodies() static.Obj { return plugin("body", "body@libgolangprobe.so", "{}") }
 
 func TestEnvoyRunsContribLibrary(t *testing.T) {
-	e := start(t, filterYAML("mizzen", "mizzen@libgolangprobe.so", chain), `{"probe":{"tag":"route"}}`, 1)
+	e := start(t, `{"probe":{"tag":"route"}}`, 1, chain())
 	echo := func(a *envoytest.Answer, name string) string { return a.Echo().Headers[name] }
 	cases := []struct {
 		name, probe, path string
@@ -191,7 +160,7 @@ func stats(t *testing.T, e *envoytest.Envoy) map[string]int64 {
 
 // TestEnvoyBodies: a plugin that rewrites bodies, in every way that it may take its time.
 func TestEnvoyBodies(t *testing.T) {
-	e := start(t, filterYAML("body", "body@libgolangprobe.so", "{}")+filterYAML("mizzen", "mizzen@libgolangprobe.so", chain), "{}", 1)
+	e := start(t, "{}", 1, bodies(), chain())
 	big := strings.Repeat("abcdefgh", 20_000) // 160 kB: several chunks
 	for _, mode := range []string{"none", "each", "whole", "later"} {
 		for _, probe := range []string{"", "wait=20ms"} {
@@ -217,7 +186,7 @@ func TestEnvoyBodies(t *testing.T) {
 
 // TestEnvoyTrailers: a request's trailers reach the plugin, whatever it does with the body.
 func TestEnvoyTrailers(t *testing.T) {
-	e := start(t, filterYAML("body", "body@libgolangprobe.so", "{}"), "{}", 1)
+	e := start(t, "{}", 1, bodies())
 	for _, mode := range []string{"none", "each", "whole", "later"} {
 		t.Run(mode, func(t *testing.T) {
 			req := envoytest.NewRequest(t, "POST", "http://"+e.Addr(10000)+"/", "hello", "x-body: "+mode)
@@ -237,7 +206,7 @@ func TestEnvoyTrailers(t *testing.T) {
 
 // TestEnvoyClientsGoAway: clients leave during delays, on several workers, and Envoy lives.
 func TestEnvoyClientsGoAway(t *testing.T) {
-	e := start(t, filterYAML("mizzen", "mizzen@libgolangprobe.so", chain), "{}", 2)
+	e := start(t, "{}", 2, chain())
 	const n = 200
 	var wg sync.WaitGroup
 	for i := range n {
@@ -271,11 +240,11 @@ func TestEnvoyRefusesBadConfigurations(t *testing.T) {
 		"no library named":   {"mizzen", "{}", "PLUGIN@LIBRARY"},
 		"no such library":    {"mizzen@libnone.so", "{}", "cannot load the library"},
 		"not such a library": {"mizzen@libgolanghost.so", "{}", "not made for contrib"},
-		"plugin refuses":     {"mizzen@libgolangprobe.so", "{falt: {}}", `unknown field`},
-		"plugin panics":      {"mizzen@libgolangprobe.so", "{probe: {tag: panic}}", "asked to panic"},
+		"plugin refuses":     {"mizzen@libgolangprobe.so", `{"falt": {}}`, `unknown field`},
+		"plugin panics":      {"mizzen@libgolangprobe.so", `{"probe": {"tag": "panic"}}`, "asked to panic"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := envoytest.Validate(t, bootstrap(1, filterYAML("mizzen", c.plugin, c.config), "{}"), module(t))
+			out, err := envoytest.Validate(t, bootstrap(1, "{}", plugin("mizzen", c.plugin, c.config)), module(t))
 			if err == nil || !strings.Contains(out, c.want) {
 				t.Errorf("error %v, want one with %q:\n%s", err, c.want, out)
 			}

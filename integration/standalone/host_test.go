@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/envoytest/static"
 )
 
 // bootstrap is a proxy in front of one upstream, with the chain configured by filter. Route /route has a level of its
@@ -17,63 +18,23 @@ func bootstrap(upstream int, filter, perRoute string) string {
 	if perRoute == "" {
 		perRoute = "{}"
 	}
-	return fmt.Sprintf(`
-static_resources:
-  listeners:
-  - address: {socket_address: {address: 127.0.0.1, port_value: 10000}}
-    filter_chains:
-    - filters:
-      - name: hcm
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: test
-          codec_type: AUTO
-          access_log:
-          - name: stdout
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-              log_format: {text_format_source: {inline_string: "LOG %%RESPONSE_CODE%% %%RESPONSE_CODE_DETAILS%% flags=%%CUSTOM_FLAGS%% told=%%DYNAMIC_METADATA(mizzen:told)%% tag=%%REQ(X-PROBE-TAG)%%\n"}}
-          http_filters:
-          - name: mizzen
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter
-              dynamic_module_config: &module {name: probe, do_not_close: true, metrics_namespace: mizzen}
-              filter_name: mizzen
-              filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '%s'}
-          - name: router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - name: route
-                match: {prefix: /route}
-                route: {cluster: upstream}
-                typed_per_filter_config:
-                  mizzen:
-                    "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilterPerRoute
-                    dynamic_module_config: *module
-                    filter_name: mizzen
-                    filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '%s'}
-              - name: second
-                match: {prefix: /, headers: [{name: x-route, string_match: {exact: v2}}]}
-                route: {cluster: upstream}
-                request_headers_to_add: [{header: {key: x-second, value: "yes"}}]
-              - name: first
-                match: {prefix: /}
-                route: {cluster: upstream}
-  clusters:
-  - name: upstream
-    type: STATIC
-    load_assignment:
-      cluster_name: upstream
-      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]
-  - name: nobody
-    type: STATIC
-    connect_timeout: 0.2s
-    load_assignment: {cluster_name: nobody}
-`, filter, perRoute, upstream)
+	return static.Bootstrap(map[string]int{"upstream": upstream, "nobody": 0}, static.Listener{
+		Name: "test", Port: 10000,
+		AccessLog: static.TextLog("LOG %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% flags=%CUSTOM_FLAGS% told=%DYNAMIC_METADATA(mizzen:told)% tag=%REQ(X-PROBE-TAG)%"),
+		Filters:   static.List{static.ModuleFilter("probe", "mizzen", "mizzen", filter)},
+		Routes: static.List{
+			static.Route("route", "/route", "upstream", static.Obj{"typed_per_filter_config": static.ModuleRoute("probe", "mizzen", "mizzen", perRoute)}),
+			second("x-route"),
+			static.Route("first", "/", "upstream", nil),
+		},
+	})
+}
+
+// second is a route for requests with that header: v2. It tells the upstream that it was chosen.
+func second(header string) static.Obj {
+	r := static.AddHeader("x-second", "yes")
+	r["match"] = static.WithHeader(header, "v2")
+	return static.Route("second", "/", "upstream", r)
 }
 
 func start(t *testing.T, filter, perRoute string, workers int) (*envoytest.Envoy, *envoytest.Upstream) {

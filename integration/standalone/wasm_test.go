@@ -1,7 +1,6 @@
 package standalone
 
 import (
-	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/envoytest/static"
 	"github.com/mizzen-mesh/mizzen/wasm/wasmtest"
 )
 
@@ -82,54 +82,18 @@ func TestWasmChainConfig(t *testing.T) {
 func startWasm(t *testing.T, module, config, route string, workers int) *envoytest.Envoy {
 	t.Helper()
 	u := envoytest.NewUpstream(t, "upstream")
-	return envoytest.Start(t, envoytest.Options{Concurrency: workers, Module: module, Config: fmt.Sprintf(`
-static_resources:
-  listeners:
-  - address: {socket_address: {address: 127.0.0.1, port_value: 10000}}
-    filter_chains:
-    - filters:
-      - name: hcm
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: test
-          codec_type: AUTO
-          access_log:
-          - name: stdout
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
-              log_format: {text_format_source: {inline_string: "LOG %%RESPONSE_CODE%% %%RESPONSE_CODE_DETAILS%% panic=%%FILTER_STATE(wasm.mizzen.panic:PLAIN)%%\n"}}
-          http_filters:
-          - name: mizzen
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
-              config:
-                name: mizzen
-                vm_config: {vm_id: mizzen, runtime: envoy.wasm.runtime.v8, code: {local: {filename: %q}}}
-                configuration: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '%s'}
-          - name: router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - {name: route, match: {prefix: /route}, route: {cluster: upstream}, metadata: {filter_metadata: {mizzen: {config: '%s'}}}}
-              - name: second
-                match: {prefix: /, headers: [{name: x-mizzen-route, string_match: {exact: v2}}]}
-                route: {cluster: upstream}
-                request_headers_to_add: [{header: {key: x-second, value: "yes"}}]
-              - {name: first, match: {prefix: /}, route: {cluster: upstream}}
-  clusters:
-  - name: upstream
-    type: STATIC
-    load_assignment:
-      cluster_name: upstream
-      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]
-  - name: nobody
-    type: STATIC
-    connect_timeout: 0.2s
-    load_assignment: {cluster_name: nobody}
-`, module, config, route, u.Port)})
+	metadata := static.Obj{"metadata": static.Obj{"filter_metadata": static.Obj{"mizzen": static.Obj{"config": route}}}}
+	return envoytest.Start(t, envoytest.Options{Concurrency: workers, Module: module,
+		Config: static.Bootstrap(map[string]int{"upstream": u.Port, "nobody": 0}, static.Listener{
+			Name: "test", Port: 10000,
+			AccessLog: static.TextLog("LOG %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% panic=%FILTER_STATE(wasm.mizzen.panic:PLAIN)%"),
+			Filters:   static.List{static.WasmFilter(module, "mizzen", config)},
+			Routes: static.List{
+				static.Route("route", "/route", "upstream", metadata),
+				second("x-mizzen-route"),
+				static.Route("first", "/", "upstream", nil),
+			},
+		})})
 }
 
 // TestWasmHostMapsVerdicts is TestHostMapsVerdicts for the wasm host, as far as it goes.
