@@ -83,7 +83,15 @@ type Outlier struct {
 	MinHealthPercent         uint32        // panic threshold; 0: panic disabled
 }
 
-// ClientTLS mode: DISABLE here; the rest comes with identity.
+// ClientTLS is how connections to a host are encrypted (Istio's ClientTLSSettings). A nil *ClientTLS leaves it to auto mTLS: mesh
+// TLS to endpoints that take it, plaintext to others.
 type ClientTLS struct {
-	Mode string
+	Mode string // TLSDisable, TLSSimple, TLSMutual, TLSIstioMutual
+	// Certificate is the client's own, for TLSMutual.
+	Certificate CertSource
+	// Roots verify the server; zero with TLSSimple and TLSMutual: the system's, unless Insecure.
+	Roots    CertSource
+	SANs     []string
+	SNI      string // "": the request's host
+	Insecure bool   // insecureSkipVerify
 }

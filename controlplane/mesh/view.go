@@ -72,6 +72,9 @@ type Listener struct {
 	Table string
 	// Cluster for ListenOutboundTCP, and what ListenVirtualOutbound sends unmatched connections to.
 	Cluster string
+	// Chains are the filter chains of a listener for which one Table or Cluster is not enough: TLS, server names, ranges of
+	// addresses. With Chains, Table and Cluster are what a connection gets that no chain takes ("": it is closed).
+	Chains []*Chain
 	// Inbound: one for ListenInbound, any number for ListenVirtualInbound.
 	Inbound []*Inbound
 	Origins []Origin

@@ -134,6 +134,10 @@ type Endpoint struct {
 	Draining bool
 	Locality string
 	Workload string // "name.namespace" if known
+	// TLS: the endpoint's proxy accepts mesh mTLS (Istio's label security.istio.io/tlsMode=istio, and no PeerAuthentication
+	// that disables it). ServiceAccount is whose identity to expect there; "": unknown.
+	TLS            bool
+	ServiceAccount string
 }
 
 // HostRules is one VirtualService, its hosts resolved to FQDNs.
