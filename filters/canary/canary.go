@@ -4,7 +4,6 @@ package canary
 
 import (
 	"fmt"
-	"math/bits"
 	"strconv"
 	"strings"
 
@@ -17,6 +16,9 @@ var (
 	// MetricDecisions counts decisions. Label sticky: "off" (the rule is not sticky), "key" (the key decided), "new"
 	// (a new key was made, and goes out in a cookie), "missing" (the request has no key, so it was drawn), "lane".
 	MetricDecisions = &filter.Metric{Name: "canary_decisions_total", Help: "Canary decisions.", Labels: []string{"rule", "destination", "sticky"}}
+	// MetricResponses counts responses, if CountResponses says so. Label class: "2xx" and so on by the status; a gRPC
+	// error that came without a body counts as the status it stands for.
+	MetricResponses = &filter.Metric{Name: "canary_responses_total", Help: "Responses by canary decision and class of status.", Labels: []string{"rule", "destination", "class"}}
 	// MetricForged counts requests that came with an internal header.
 	MetricForged = &filter.Metric{Name: "canary_forged_total", Help: "Requests that carried an internal canary header, which was removed."}
 )
@@ -33,7 +35,7 @@ func Kind() filter.Kind {
 			}
 			return New(c, env)
 		},
-		Metrics: []*filter.Metric{MetricDecisions, MetricForged},
+		Metrics: []*filter.Metric{MetricDecisions, MetricResponses, MetricForged},
 	}
 }
 
@@ -41,16 +43,16 @@ func Kind() filter.Kind {
 type policy struct {
 	rules    []rule
 	response string // response header, "" for none
+	counts   bool   // responses
 	lane     *lane
 }
 
 type rule struct {
 	name  string
 	match *match.Any
-	// decisions holds one per destination; sides runs parallel.
+	// decisions holds one per destination; the sides of every stage run parallel.
 	decisions []decision
-	sides     []side
-	total     uint64 // sum of weights
+	stages    []stage // at least one; in order of time
 	sticky    *sticky
 }
 
@@ -61,6 +63,7 @@ type decision struct {
 	header string
 	values []string // of header, one per match entry
 	labels [ways][]string
+	counts [classes][]string
 }
 
 // way is how a decision came about.
@@ -84,7 +87,7 @@ func New(c Config, _ *filter.Env) (filter.Policy, error) {
 }
 
 func build(c Config) (*policy, error) {
-	p := &policy{response: strings.ToLower(c.ResponseHeader)}
+	p := &policy{response: strings.ToLower(c.ResponseHeader), counts: c.CountResponses}
 	if err := checkResponseHeader(c.ResponseHeader); err != nil {
 		return nil, err
 	}
@@ -129,9 +132,6 @@ func newRule(r Rule) (rule, error) {
 	}
 	seen := map[string]bool{}
 	for i, d := range r.Destinations {
-		if len(r.Destinations) == 1 && d.Weight == 0 {
-			d.Weight = 1
-		}
 		dec, err := newDecision(r, d)
 		if err == nil && seen[d.Name] {
 			err = fmt.Errorf("name: %q is used twice in this rule; stickiness needs distinct names", d.Name)
@@ -141,19 +141,18 @@ func newRule(r Rule) (rule, error) {
 		}
 		seen[d.Name] = true
 		out.decisions = append(out.decisions, dec)
-		out.sides = append(out.sides, newSide(d))
-		out.total += uint64(d.Weight)
 	}
-	if out.total == 0 {
-		return out, fmt.Errorf("destinations: every weight is 0; give one of them a weight")
-	}
-	return out, nil
+	out.stages, err = newStages(r)
+	return out, err
 }
 
 func newDecision(r Rule, d Destination) (decision, error) {
 	out := decision{text: r.Name + "/" + d.Name, lane: encodeMember(d.Name)}
 	for w, label := range wayLabels {
 		out.labels[w] = []string{r.Name, d.Name, label}
+	}
+	for c, label := range classLabels {
+		out.counts[c] = []string{r.Name, d.Name, label}
 	}
 	if err := checkText("name", d.Name); err != nil {
 		return out, err
@@ -234,7 +233,7 @@ func (p *policy) decide(x *filter.Exchange, r *rule, at int, member string) {
 	switch {
 	case cookie != "":
 		x.SetState(&kept{d, cookie})
-	case p.response != "":
+	case p.response != "" || p.counts:
 		x.SetState(d)
 	default:
 		x.Done()
@@ -250,34 +249,18 @@ func (r *rule) pick(x *filter.Exchange, member string) (i int, how way, cookie s
 			}
 		}
 	}
-	s := r.sticky
+	s, now := r.sticky, r.stage(x)
 	if s == nil {
-		return r.draw(x.Rand), byChance, ""
+		return now.draw(x.Rand), byChance, ""
 	}
 	if key, ok := s.key.Value(x); ok {
-		return rendezvous(s.hash(key), r.sides), byKey, ""
+		return rendezvous(s.hash(key), now.sides), byKey, ""
 	}
 	if s.cookie == nil {
-		return r.draw(x.Rand), byMissing, ""
+		return now.draw(x.Rand), byMissing, ""
 	}
 	key := newKey(x.Rand)
-	return rendezvous(s.hash(key), r.sides), byNewKey, s.cookie.value(key)
-}
-
-// draw chooses by weight and chance.
-func (r *rule) draw(rand filter.Rand) int {
-	if len(r.sides) == 1 {
-		return 0
-	}
-	n, _ := bits.Mul64(rand.Uint64(), r.total) // uniform in [0, total)
-	for i := range r.sides {
-		w := uint64(r.sides[i].weight)
-		if n < w {
-			return i
-		}
-		n -= w
-	}
-	return len(r.sides) - 1
+	return rendezvous(s.hash(key), now.sides), byNewKey, s.cookie.value(key)
 }
 
 // Response implements filter.Policy.
@@ -294,6 +277,9 @@ func (p *policy) Response(x *filter.Exchange) filter.Verdict {
 	}
 	if p.response != "" {
 		x.Response.Set(p.response, d.text)
+	}
+	if p.counts {
+		x.Host.Count(MetricResponses, 1, d.counts[classOf(x.Response)]...)
 	}
 	return filter.Verdict{}
 }

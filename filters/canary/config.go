@@ -1,6 +1,8 @@
 package canary
 
 import (
+	"time"
+
 	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/match"
 )
@@ -22,6 +24,8 @@ type Config struct {
 	ResponseHeader string `json:"responseHeader,omitempty"`
 	// Lane carries the decision taken at the edge along the chain in baggage.
 	Lane *Lane `json:"lane,omitempty"`
+	// CountResponses counts responses by rule, destination and class (MetricResponses). It costs a look at every response.
+	CountResponses bool `json:"countResponses,omitempty"`
 }
 
 // Rule matches if any of Match does (none: always), and then picks one destination by weight.
@@ -30,6 +34,16 @@ type Rule struct {
 	Match        []match.Request `json:"match,omitempty"`
 	Destinations []Destination   `json:"destinations"`
 	Sticky       *Sticky         `json:"sticky,omitempty"`
+	// Steps change the weights by the clock, each from its own time on. Before the first one those of Destinations hold.
+	Steps []Step `json:"steps,omitempty"`
+}
+
+// Step gives destinations new weights from a time on. Every proxy takes it by its own clock.
+type Step struct {
+	// At is when it begins (RFC 3339 in JSON), after that of the step before.
+	At time.Time `json:"at"`
+	// Weights are by the destinations' names; those left out keep the weight of the step before.
+	Weights map[string]uint32 `json:"weights"`
 }
 
 // Destination is one side of a rule. Name is its stable identity for stickiness, metrics and the lane ("v1").
