@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen/native"
 )
 
 // blackHole is the cluster without hosts that both Istio and the view call so.
@@ -95,7 +96,7 @@ func setForward(out *routev3.RouteAction, def *mesh.Route, authority string) {
 		out.PrefixRewrite = w.Path
 		if w.RegexMatch != "" {
 			out.PrefixRewrite = ""
-			out.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{Pattern: regex(w.RegexMatch), Substitution: w.RegexSub}
+			out.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{Pattern: native.Regex(w.RegexMatch), Substitution: w.RegexSub}
 		}
 		if w.Authority != "" {
 			authority = w.Authority
@@ -257,7 +258,7 @@ func corsConfig(c *mesh.CORS) (*anypb.Any, error) {
 		}},
 	}
 	for _, o := range c.Origins {
-		m, err := stringMatcher(o)
+		m, err := native.String(o)
 		if err != nil {
 			return nil, fmt.Errorf("cors origin: %w", err)
 		}
