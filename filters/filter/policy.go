@@ -22,6 +22,13 @@ type Ender interface {
 	End(x *Exchange)
 }
 
+// Heir is a policy that, configured for a route, takes what it does not say from the listener's policy of its kind. Others
+// replace it whole.
+type Heir interface {
+	// Inherit returns the policy to run; it is asked for every exchange, by several workers at once.
+	Inherit(from Policy) Policy
+}
+
 // Verdict is what a policy wants done. The zero Verdict means: go on.
 type Verdict struct {
 	// Reply ends the exchange here with a local reply; nil goes on.
@@ -112,4 +119,7 @@ type Env struct {
 	// anybody refers to it, so that limits and budgets survive an update of configuration: a new Policy is made
 	// before the old one is dropped. Safe for concurrent use. Never nil.
 	Shared func(key string, make func() any) any
+	// Sends says that the host makes the calls of policies' outboxes (Sender). Where it does not, a policy whose
+	// configuration needs one must refuse it, with the reason. The zero value is: it does not.
+	Sends bool
 }

@@ -63,6 +63,9 @@ func (r *Run) Request(base, route *Program) Verdict {
 		r.entered[r.pos] = p
 		v := r.request(p, base, closed)
 		r.resumed, r.Exchange.Answer = false, nil
+		if v.Reply != nil {
+			r.Exchange.told(v.Reply)
+		}
 		if v.Wait > 0 || v.Call != nil {
 			return v // stay at this policy
 		}
@@ -96,6 +99,7 @@ func (r *Run) Response(base *Program) Verdict {
 			return v // stay at this policy
 		}
 		if v.Reply != nil {
+			r.Exchange.told(v.Reply)
 			r.pos--
 			return v
 		}
@@ -138,9 +142,17 @@ func (r *Run) End(base *Program) {
 
 func pick(base, route *Program, i int) (p Policy, closed bool) {
 	if route != nil && (route.Policies[i] != nil || route.Disabled[i]) {
-		return route.Policies[i], route.FailClosed || base.FailClosed
+		return Inherit(route.Policies[i], base.Policies[i]), route.FailClosed || base.FailClosed
 	}
 	return base.Policies[i], base.FailClosed
+}
+
+// Inherit is what a route's policy becomes over the listener's in the same slot; either may be nil.
+func Inherit(route, base Policy) Policy {
+	if h, ok := route.(Heir); ok && base != nil {
+		return h.Inherit(base)
+	}
+	return route
 }
 
 func (r *Run) request(p Policy, base *Program, closed bool) (v Verdict) {

@@ -22,7 +22,7 @@ func TestReadmes(t *testing.T) {
 		}
 		for _, block := range blocks {
 			example, _, _ := strings.Cut(block, "```")
-			env := &filter.Env{Shared: func(_ string, make func() any) any { return make() }}
+			env := &filter.Env{Sends: true, Shared: func(_ string, make func() any) any { return make() }}
 			if _, err := kind.New([]byte(example), env); err != nil {
 				t.Errorf("%s: %v in:\n%s", kind.Name, err, example)
 			}

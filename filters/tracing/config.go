@@ -49,13 +49,42 @@ type Baggage struct {
 	Allow    []string `json:"allow,omitempty"`    // member names; none: all
 }
 
-// Export says where spans go: through one of Envoy's own clusters, in batches.
+// Protocols of Export.
+const (
+	// OTLP is OTLP over HTTP with protobuf, which every OpenTelemetry collector and Jaeger take.
+	OTLP = "otlp-http"
+	// Zipkin is Zipkin's JSON of version 2.
+	Zipkin = "zipkin"
+)
+
+// Kinds of the spans that Export makes.
+const (
+	// Server is for the proxy in front of an application: its span is the caller's span's child.
+	Server = "server"
+	// Client is for the proxy that an application calls others through, and for gateways towards what is behind them.
+	Client = "client"
+)
+
+// Export sends a span for each sampled exchange, through one of Envoy's own clusters, in batches. Hosts that cannot call
+// outside of requests (Envoy's golang filter) refuse it.
 type Export struct {
-	Protocol string          `json:"protocol"` // otlp-http or zipkin
-	Cluster  string          `json:"cluster"`
-	Path     string          `json:"path,omitempty"`
-	Service  string          `json:"service"`
-	Kind     string          `json:"kind"` // server or client
-	Interval filter.Duration `json:"interval,omitempty"`
-	MaxBatch int             `json:"maxBatch,omitempty"`
+	// Protocol is OTLP or Zipkin.
+	Protocol string `json:"protocol"`
+	// Cluster is the name of the cluster of the collector.
+	Cluster string `json:"cluster"`
+	// Path defaults to /v1/traces (OTLP) or /api/v2/spans (Zipkin).
+	Path string `json:"path,omitempty"`
+	// Host is the host header; default: the cluster's name, or the host in it where that is Istio's (direction|port|subset|host).
+	Host string `json:"host,omitempty"`
+	// Service names the workload in every span.
+	Service string `json:"service"`
+	// Kind is Server or Client.
+	Kind string `json:"kind"`
+	// Interval is how long a span waits at most for others to be sent with; default 1s, at least 100ms.
+	Interval filter.Duration `json:"interval,omitzero"`
+	// MaxBatch is how many spans are sent in one call at most; default 512, at most 4096. Eight times as many, and
+	// 2048 at least, may wait.
+	MaxBatch int `json:"maxBatch,omitempty"`
+	// Timeout bounds a call; default 5s.
+	Timeout filter.Duration `json:"timeout,omitzero"`
 }

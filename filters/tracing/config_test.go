@@ -28,7 +28,12 @@ func TestParseConfig(t *testing.T) {
 		{"export cluster", `{"export":{"protocol":"zipkin"}}`, "export.cluster"},
 		{"export service", `{"export":{"protocol":"zipkin","cluster":"z"}}`, "export.service"},
 		{"export kind", `{"export":{"protocol":"zipkin","cluster":"z","service":"s"}}`, "export.kind"},
-		{"export", `{"export":{` + export + `}}`, "does not send spans yet"},
+		{"export", `{"export":{` + export + `,"path":"/x","host":"z:1","interval":"0.5s","maxBatch":4096,"timeout":"2s"}}`, ""},
+		{"export path", `{"export":{` + export + `,"path":"x"}}`, "export.path"},
+		{"export host", `{"export":{` + export + `,"host":"a b"}}`, "export.host"},
+		{"export interval", `{"export":{` + export + `,"interval":"1ms"}}`, "export.interval"},
+		{"export batch", `{"export":{` + export + `,"maxBatch":5000}}`, "export.maxBatch"},
+		{"export timeout", `{"export":{` + export + `,"timeout":"2m"}}`, "export.timeout"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := ParseConfig([]byte(c.raw))
@@ -49,5 +54,14 @@ func TestParseConfig(t *testing.T) {
 				t.Errorf("what was written does not parse: %v", err)
 			}
 		})
+	}
+}
+
+func TestExportNeedsAHostThatSends(t *testing.T) {
+	raw := []byte(`{"export":{"protocol":"zipkin","cluster":"zipkin","service":"shop","kind":"server"}}`)
+	env := filtertest.Env()
+	env.Sends = false
+	if _, err := Kind().New(raw, env); err == nil || !strings.Contains(err.Error(), "Envoy's own tracer") {
+		t.Errorf("error %v, want one that says what to do", err)
 	}
 }

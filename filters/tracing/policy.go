@@ -3,6 +3,7 @@
 package tracing
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
@@ -58,6 +59,10 @@ type Policy struct {
 func New(c Config, env *filter.Env) (filter.Policy, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
+	}
+	if c.Export != nil && !env.Sends {
+		return nil, errors.New("tracing: export: this host cannot send spans (it has no calls outside of requests): " +
+			"leave export out, and let Envoy's own tracer report them (tracing.provider of the HTTP connection manager)")
 	}
 	p := &Policy{requestID: !c.KeepRequestID, annotate: c.Annotate, force: strings.ToLower(c.Sampling.Header)}
 	extract, inject := c.Extract, c.Inject

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 )
 
 // DefaultBaggageBytes is Baggage.MaxBytes when it is 0.
@@ -79,19 +80,52 @@ func headerName(s string) bool {
 	return true
 }
 
+// Bounds and defaults of Export.
+const (
+	minInterval     = 100 * time.Millisecond
+	maxInterval     = time.Minute
+	defaultInterval = time.Second
+	defaultBatch    = 512
+	largestBatch    = 4096
+	defaultTimeout  = 5 * time.Second
+	maxTimeout      = time.Minute
+)
+
 func (e *Export) validate() error {
 	switch {
-	case e.Protocol != "otlp-http" && e.Protocol != "zipkin":
+	case e.Protocol != OTLP && e.Protocol != Zipkin:
 		return fmt.Errorf("tracing: export.protocol %q: want otlp-http or zipkin", e.Protocol)
 	case e.Cluster == "":
 		return errors.New("tracing: export.cluster is missing")
 	case e.Service == "":
 		return errors.New("tracing: export.service is missing")
-	case e.Kind != "server" && e.Kind != "client":
+	case e.Kind != Server && e.Kind != Client:
 		return fmt.Errorf("tracing: export.kind %q: want server or client", e.Kind)
-	case e.MaxBatch < 0:
-		return fmt.Errorf("tracing: export.maxBatch %d: want at least 1 (or 0 for the default)", e.MaxBatch)
+	case e.Path != "" && !plainText(e.Path, '/'):
+		return fmt.Errorf("tracing: export.path %q: want one that begins with / and has no blanks", e.Path)
+	case e.Host != "" && !plainText(e.Host, 0):
+		return fmt.Errorf("tracing: export.host %q: want a host, with :port if need be", e.Host)
+	case e.MaxBatch < 0 || e.MaxBatch > largestBatch:
+		return fmt.Errorf("tracing: export.maxBatch %d: want 1 to %d (or 0 for %d)", e.MaxBatch, largestBatch, defaultBatch)
 	}
-	return errors.New("tracing: export: this version makes and passes on trace headers but does not send spans yet; " +
-		"remove the export block, and let Envoy's own tracer or the applications report spans")
+	if d := time.Duration(e.Interval); d != 0 && (d < minInterval || d > maxInterval) {
+		return fmt.Errorf("tracing: export.interval %v: want %v to %v (or 0 for %v)", d, minInterval, maxInterval, defaultInterval)
+	}
+	if d := time.Duration(e.Timeout); d != 0 && (d < time.Millisecond || d > maxTimeout) {
+		return fmt.Errorf("tracing: export.timeout %v: want 1ms to %v (or 0 for %v)", d, maxTimeout, defaultTimeout)
+	}
+	return nil
+}
+
+// plainText accepts printable ASCII without blanks that begins with first, if that is not 0.
+func plainText(s string, first byte) bool {
+	if first != 0 && s[0] != first {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
