@@ -3,14 +3,15 @@ package conformance
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
-	"time"
 
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	envoys "github.com/mizzen-mesh/mizzen/controlplane/xdsgen/native"
 	"github.com/mizzen-mesh/mizzen/filters/canary"
 	"github.com/mizzen-mesh/mizzen/filters/conformance"
 	"github.com/mizzen-mesh/mizzen/filters/fault"
-	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/match"
 	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
 )
@@ -193,68 +194,33 @@ func canaryRoutes(c *canary.Config, add adder) error {
 
 func faultRoutes(c *fault.Config, action obj, add adder) error {
 	for _, r := range c.Rules {
-		if r.Key != nil || !r.From.IsZero() || !r.Until.IsZero() {
-			return fmt.Errorf("faults by key or schedule are not in Envoy")
+		f, err := envoys.Fault(&r, c)
+		if err != nil {
+			return err
 		}
-		f := obj{"@type": httpFault}
-		if c.MaxActive > 0 {
-			f["max_active_faults"] = c.MaxActive
-		}
-		if d := r.Delay; d != nil {
-			if d.Distribution != nil {
-				return fmt.Errorf("distributions of delays are not in Envoy")
-			}
-			delay := obj{"percentage": percentage(d.Percentage)}
-			switch {
-			case !c.AllowHeaders:
-				delay["fixed_delay"] = seconds(d.Fixed)
-			case d.Fixed == 0:
-				delay["header_delay"] = obj{}
-			default:
-				return fmt.Errorf("a delay is fixed or by header in Envoy, not both")
-			}
-			f["delay"] = delay
-		}
-		if a := r.Abort; a != nil {
-			abort, err := abort(a, c.AllowHeaders)
-			if err != nil {
-				return err
-			}
-			f["abort"] = abort
-		}
-		if err := add(r.Match, action, obj{"fault": f}); err != nil {
+		if err := add(r.Match, action, obj{"fault": packed(f)}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func abort(a *fault.Abort, headers bool) (obj, error) {
-	out := obj{"percentage": percentage(a.Percentage)}
-	own := a.HTTPStatus != 0 || a.GRPCStatus != nil
-	switch {
-	case a.AfterResponse:
-		return nil, fmt.Errorf("aborts after the response are not in Envoy")
-	case headers && own:
-		return nil, fmt.Errorf("an abort is fixed or by header in Envoy, not both")
-	case headers:
-		out["header_abort"] = obj{}
-	case a.GRPCStatus != nil:
-		out["grpc_status"] = *a.GRPCStatus
-	default:
-		out["http_status"] = a.HTTPStatus
-	}
-	return out, nil
+// packed is a message as it stands in a typed_per_filter_config.
+func packed(m proto.Message) obj {
+	out := plain(m)
+	out["@type"] = "type.googleapis.com/" + string(m.ProtoReflect().Descriptor().FullName())
+	return out
 }
 
-// percentage uses whole percents where it can: a percentage header of a request counts in the same unit.
-func percentage(p filter.Percent) obj {
-	if p%(filter.Whole/100) == 0 {
-		return obj{"numerator": uint32(p / (filter.Whole / 100)), "denominator": "HUNDRED"}
+// plain is a message's JSON.
+func plain(m proto.Message) obj {
+	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		panic(err) // no message of ours holds what JSON cannot
 	}
-	return obj{"numerator": uint32(p), "denominator": "MILLION"}
-}
-
-func seconds(d filter.Duration) string {
-	return strings.TrimSuffix(fmt.Sprintf("%.6f", time.Duration(d).Seconds()), ".") + "s"
+	out := obj{}
+	if err := json.Unmarshal(raw, &out); err != nil {
+		panic(err)
+	}
+	return out
 }
