@@ -42,7 +42,7 @@ func (p *Policy) refuse(x *filter.Exchange, h *hit) *filter.Reply {
 		Details:    "mizzen_rate_limited",
 		Flag:       "RL",
 	}
-	if !p.headers || h.num.kind == kindConcurrency {
+	if !p.headers || h.limit.quiet || h.num.kind == kindConcurrency {
 		r.reply.Headers = r.headers[:1:1]
 	}
 	if strings.HasPrefix(x.Request.Value("content-type"), "application/grpc") {

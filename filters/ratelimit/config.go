@@ -42,6 +42,19 @@ type Limit struct {
 	Overrides []Override `json:"overrides,omitempty"`
 	// Status of a refusal, default 429.
 	Status int `json:"status,omitempty"`
+	// OnError says what holds for a global limit while the service is away: local, allow or deny. Default Global.OnError.
+	OnError string `json:"onError,omitempty"`
+	// LocalShare is what part of the limit this proxy allows where it counts for itself: always if the scope is local,
+	// while the service is away if it is global. Over 0, at most 1. Default 1, of a global limit Global.LocalShare.
+	LocalShare float64 `json:"localShare,omitempty"`
+	// Enabled is for what part of the matching requests the limit is asked at all. Default 100 (percent).
+	Enabled *filter.Percent `json:"enabled,omitempty"`
+	// Enforced is what part of those over the limit is refused; the others count as shadow. Default 100 (percent).
+	Enforced *filter.Percent `json:"enforced,omitempty"`
+	// MaxKeys caps the keys of this limit. Default Config.MaxKeys.
+	MaxKeys int `json:"maxKeys,omitempty"`
+	// Headers: "off" never tells this limit's numbers to clients. Default draft03.
+	Headers string `json:"headers,omitempty"`
 }
 
 // Override is a limit of its own for some keys.
@@ -50,9 +63,13 @@ type Override struct {
 	Requests uint32          `json:"requests"`
 	Per      filter.Duration `json:"per"`
 	Burst    uint32          `json:"burst,omitempty"`
+	// Action: shadow for these keys. Default the limit's.
+	Action string `json:"action,omitempty"`
 }
 
 // Global is a rate-limit service spoken to by Envoy's gRPC protocol (envoy.service.ratelimit.v3).
+//
+// A route's configuration that has global limits and no Global takes that of its listener's.
 type Global struct {
 	// Cluster is Envoy's name of the service: a cluster with HTTP/2.
 	Cluster string `json:"cluster"`

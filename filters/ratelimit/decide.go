@@ -28,6 +28,7 @@ type hit struct {
 	from    int // the key is keys[from:to], so that hits hold no pointer to the buffer and it stays off the heap
 	to      int
 	num     *numbers
+	shadow  bool // would not be refused
 	shard   *shard
 	entry   *entry // nil: the key is not known
 	now     int64
@@ -66,16 +67,45 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 	if x.Resumed() {
 		return filter.Verdict{}
 	}
-	return p.local(x, p.limits, nil)
+	return p.local(x, p.limits, p.seed(x), nil)
+}
+
+// seed is what decides, for one exchange, for whom limits are enabled and enforced: drawn once, however often they are asked.
+func (p *Policy) seed(x *filter.Exchange) uint64 {
+	if !p.draws {
+		return 0
+	}
+	return x.Rand.Uint64()
+}
+
+// asked draws whether the limit is asked, and whether it is enforced.
+func (l *limit) asked(seed uint64) (asked, enforced bool) {
+	if l.enabled == filter.Whole && l.enforced == filter.Whole {
+		return true, true
+	}
+	draw := draws(seed + uint64(l.index)*0x9e3779b97f4a7c15)
+	return l.enabled.Hit(&draw), l.enforced.Hit(&draw)
+}
+
+// draws is splitmix64: a few numbers out of one.
+type draws uint64
+
+// Uint64 implements filter.Rand.
+func (d *draws) Uint64() uint64 {
+	*d += 0x9e3779b97f4a7c15
+	z := uint64(*d)
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
 }
 
 // local asks limits, which this process counts, and adds what the rate-limit service has let pass.
-func (p *Policy) local(x *filter.Exchange, limits []*limit, global []hit) filter.Verdict {
+func (p *Policy) local(x *filter.Exchange, limits []*limit, seed uint64, global []hit) filter.Verdict {
 	var (
 		hitBuf [typicalHits]hit
 		keyBuf [typicalKeys]byte
 	)
-	hits, keys := gather(x, limits, hitBuf[:0], keyBuf[:0])
+	hits, keys := gather(x, limits, seed, hitBuf[:0], keyBuf[:0])
 	if len(hits)+len(global) == 0 {
 		x.Done()
 		return filter.Verdict{}
@@ -93,12 +123,12 @@ func (p *Policy) local(x *filter.Exchange, limits []*limit, global []hit) filter
 }
 
 // look says whether a local limit would refuse, and counts the request only then.
-func (p *Policy) look(x *filter.Exchange) (v filter.Verdict, refused bool) {
+func (p *Policy) look(x *filter.Exchange, seed uint64) (v filter.Verdict, refused bool) {
 	var (
 		hitBuf [typicalHits]hit
 		keyBuf [typicalKeys]byte
 	)
-	hits, keys := gather(x, p.limits, hitBuf[:0], keyBuf[:0])
+	hits, keys := gather(x, p.limits, seed, hitBuf[:0], keyBuf[:0])
 	refusal := decide(hits, keys, x.Now, false)
 	if refusal == nil {
 		return filter.Verdict{}, false
@@ -108,9 +138,13 @@ func (p *Policy) look(x *filter.Exchange) (v filter.Verdict, refused bool) {
 }
 
 // gather appends the limits that bear on the request to hits, and their keys to keys.
-func gather(x *filter.Exchange, limits []*limit, hits []hit, keys []byte) ([]hit, []byte) {
+func gather(x *filter.Exchange, limits []*limit, seed uint64, hits []hit, keys []byte) ([]hit, []byte) {
 	for _, l := range limits {
 		if l.any != nil && !l.any.Matches(x.Request) {
+			continue
+		}
+		asked, enforced := l.asked(seed)
+		if !asked {
 			continue
 		}
 		from := len(keys)
@@ -119,6 +153,7 @@ func gather(x *filter.Exchange, limits []*limit, hits []hit, keys []byte) ([]hit
 		if l.exact != nil || l.wild != nil {
 			h.num = l.numbersFor(x, keys[from:])
 		}
+		h.shadow = h.num.shadow || !enforced
 		h.shard = l.store.shard(keys[from:])
 		hits = append(hits, h)
 	}
@@ -147,7 +182,7 @@ func decide(hits []hit, keys []byte, t time.Time, take bool) (refusal *hit) {
 			h.num.adopt(h.entry, h.now)
 		}
 		h.out = h.num.check(h.entry, h.now)
-		if h.out.ok || h.limit.shadow {
+		if h.out.ok || h.shadow {
 			continue
 		}
 		if refusal == nil || h.out.reset > refusal.out.reset ||
@@ -183,7 +218,7 @@ func count(x *filter.Exchange, hits []hit, refusal *hit) {
 		switch {
 		case h.out.ok && refusal == nil:
 			x.Host.Count(metricRequests, 1, l.ok...)
-		case !h.out.ok && !l.shadow:
+		case !h.out.ok && !h.shadow:
 			x.Host.Count(metricRequests, 1, l.limited...)
 		case !h.out.ok && refusal == nil:
 			x.Host.Count(metricRequests, 1, l.shadowed...)
@@ -213,7 +248,7 @@ func (p *Policy) keep(x *filter.Exchange, hits []hit) {
 				k = p.pool.Get().(*kept)
 			}
 			k.places = append(k.places, place{h.shard, h.entry})
-		case p.headers && !h.limit.shadow && (tightest == nil || h.tighter(tightest)):
+		case p.headers && !h.limit.quiet && !h.shadow && (tightest == nil || h.tighter(tightest)):
 			tightest = h
 		}
 	}

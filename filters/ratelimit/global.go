@@ -26,6 +26,7 @@ const (
 var metricService = &filter.Metric{
 	Name: "ratelimit_service_total",
 	Help: "What requests under a global limit came to: ok and limited were asked for, cached were refused without asking, " +
+		"unknown name a limit that the service does not know and were decided by this proxy's share, " +
 		"error and skipped (not asked after several errors) were decided as onError says.",
 	Labels: []string{"result"},
 }
@@ -43,8 +44,8 @@ type global struct {
 	timeout time.Duration
 	maxKeys int
 	limits  []*limit // in the configuration's order
-	// away is every limit, as they are kept while the service is away: local ones, and this proxy's share of global
-	// ones. Sorted by store id.
+	// away is every limit that decides while the service is away: local ones, and this proxy's share of the global
+	// ones whose onError is local. Sorted by store id.
 	away    []*limit
 	cluster string
 	headers []filter.Header
@@ -62,7 +63,9 @@ type rlService struct {
 type asked struct {
 	limits []*limit
 	nums   []*numbers
+	shadow []bool
 	keys   [][]byte // as refusals knows them
+	seed   uint64
 }
 
 func newGlobal(c *Global, maxKeys int, env *filter.Env) *global {
@@ -87,10 +90,13 @@ func newGlobal(c *Global, maxKeys int, env *filter.Env) *global {
 	return g
 }
 
-// share is what this proxy allows of l while the service is away.
-func (g *Global) share(l Limit) Limit {
-	s := g.LocalShare
+// shared is part s of l: what this proxy allows of it on its own.
+func shared(l Limit, s float64) Limit {
 	if s == 0 || s == 1 {
+		return l
+	}
+	if l.Concurrency > 0 {
+		l.Concurrency = max(1, uint32(float64(l.Concurrency)*s+grain))
 		return l
 	}
 	l.Requests, l.Per, l.Burst = shareOf(s, l.Requests, l.Per, l.Burst)
@@ -102,12 +108,15 @@ func (g *Global) share(l Limit) Limit {
 	return l
 }
 
+// grain forgives the rounding of 1/n times n.
+const grain = 1e-6
+
 // shareOf divides a rate; less than one request per period is one in a longer period.
 func shareOf(s float64, requests uint32, per filter.Duration, burst uint32) (uint32, filter.Duration, uint32) {
 	if burst > 0 {
-		burst = max(1, uint32(float64(burst)*s))
+		burst = max(1, uint32(float64(burst)*s+grain))
 	}
-	if r := float64(requests) * s; r >= 1 {
+	if r := float64(requests)*s + grain; r >= 1 {
 		return uint32(r), per, burst
 	}
 	longer := float64(per) / (float64(requests) * s) * float64(max(1, burst))
@@ -116,7 +125,7 @@ func shareOf(s float64, requests uint32, per filter.Duration, burst uint32) (uin
 
 // request decides what can be decided without asking, and else asks. false: no global limit bears on the request.
 func (g *global) request(p *Policy, x *filter.Exchange) (filter.Verdict, bool) {
-	a, refusal := g.match(x)
+	a, refusal := g.match(x, p.seed(x))
 	switch {
 	case len(a.limits) == 0:
 		return filter.Verdict{}, false
@@ -125,11 +134,12 @@ func (g *global) request(p *Policy, x *filter.Exchange) (filter.Verdict, bool) {
 		count(x, []hit{*refusal}, refusal)
 		return p.refusal(x, refusal), true
 	}
-	if v, refused := p.look(x); refused {
+	if v, refused := p.look(x, a.seed); refused {
 		return v, true // by a local limit: the service need not count it
 	}
 	if !g.service.usable(x.Now) {
 		x.Host.Count(metricService, 1, "skipped")
+		x.Host.Annotate("ratelimit_service", "away, not asked")
 		return g.unreachable(p, x, a), true
 	}
 	x.SetState(a)
@@ -137,10 +147,14 @@ func (g *global) request(p *Policy, x *filter.Exchange) (filter.Verdict, bool) {
 }
 
 // match finds the limits that bear on the request, and among them the one known to refuse for longest.
-func (g *global) match(x *filter.Exchange) (a *asked, refusal *hit) {
-	a = &asked{}
+func (g *global) match(x *filter.Exchange, seed uint64) (a *asked, refusal *hit) {
+	a = &asked{seed: seed}
 	for _, l := range g.limits {
 		if l.any != nil && !l.any.Matches(x.Request) {
+			continue
+		}
+		on, enforced := l.asked(seed)
+		if !on {
 			continue
 		}
 		key := append(append(make([]byte, 0, typicalKeys), l.name...), 0)
@@ -150,8 +164,9 @@ func (g *global) match(x *filter.Exchange) (a *asked, refusal *hit) {
 		if l.exact != nil || l.wild != nil {
 			num = l.numbersFor(x, key[from:])
 		}
-		a.limits, a.nums, a.keys = append(a.limits, l), append(a.nums, num), append(a.keys, key)
-		if l.shadow {
+		shadow := num.shadow || !enforced
+		a.limits, a.nums, a.keys, a.shadow = append(a.limits, l), append(a.nums, num), append(a.keys, key), append(a.shadow, shadow)
+		if shadow {
 			continue
 		}
 		if left := g.service.refused.left(key, x.Now.UnixNano()); left > 0 && (refusal == nil || left > refusal.out.reset) {
@@ -170,7 +185,7 @@ func (g *global) body(x *filter.Exchange, a *asked) []byte {
 			v, _ := k.Value(x)
 			ds[i].parts = append(ds[i].parts, wireValue(v))
 		}
-		if n := a.nums[i]; n != l.num {
+		if n := a.nums[i]; n != l.num && n.burst == n.requests && rlsUnit(time.Duration(n.per)) != 0 {
 			ds[i].requests, ds[i].unit = uint32(n.requests), rlsUnit(time.Duration(n.per))
 		}
 	}
@@ -195,25 +210,38 @@ func (g *global) answered(p *Policy, x *filter.Exchange) filter.Verdict {
 		return g.unreachable(p, x, a)
 	}
 	g.service.failed.Store(0)
-	hits, refusal := g.hits(x, a, answer)
+	hits, unknown, refusal := g.hits(x, a, answer)
 	if refusal != nil {
 		x.Host.Count(metricService, 1, "limited")
 		count(x, hits, refusal)
 		return p.refusal(x, refusal)
 	}
+	if len(unknown) > 0 {
+		x.Host.Count(metricService, 1, "unknown")
+		x.Host.Annotate("ratelimit_service", "limit "+unknown[0].name+" is unknown")
+		unknown = append(unknown, p.limits...)
+		slices.SortFunc(unknown, func(a, b *limit) int { return strings.Compare(a.store.id, b.store.id) })
+		return p.local(x, unknown, a.seed, hits)
+	}
 	x.Host.Count(metricService, 1, "ok")
-	return p.local(x, p.limits, hits)
+	return p.local(x, p.limits, a.seed, hits)
 }
 
 // hits makes of the answer what a local decision would be. Each limit decides by its own status, and not overall_code
-// for all, because a shadow limit that is over refuses nobody.
-func (g *global) hits(x *filter.Exchange, a *asked, answer *rlsAnswer) (hits []hit, refusal *hit) {
-	hits = make([]hit, len(a.limits))
+// for all, because a shadow limit that is over refuses nobody. A limit whose status is UNKNOWN the service has not heard
+// of yet: this proxy's share of it decides, whatever onError says, for the service is not away.
+func (g *global) hits(x *filter.Exchange, a *asked, answer *rlsAnswer) (hits []hit, unknown []*limit, refusal *hit) {
+	hits = make([]hit, 0, len(a.limits))
 	for i, l := range a.limits {
-		st, h := &answer.statuses[i], &hits[i]
-		h.limit, h.num = l, a.nums[i]
-		h.out = outcome{ok: st.code != codeOver, remaining: int64(st.remaining), reset: int64(min(st.reset(), maxSpan))}
-		if h.out.ok || l.shadow {
+		st := &answer.statuses[i]
+		if st.code == codeUnknown {
+			unknown = append(unknown, l.away)
+			continue
+		}
+		hits = append(hits, hit{limit: l, num: a.nums[i], shadow: a.shadow[i],
+			out: outcome{ok: st.code != codeOver, remaining: int64(st.remaining), reset: int64(min(st.reset(), maxSpan))}})
+		h := &hits[len(hits)-1]
+		if h.out.ok || h.shadow {
 			continue
 		}
 		if wait := st.reset(); wait > 0 {
@@ -223,7 +251,7 @@ func (g *global) hits(x *filter.Exchange, a *asked, answer *rlsAnswer) (hits []h
 			refusal = h
 		}
 	}
-	return hits, refusal
+	return hits, unknown, refusal
 }
 
 // read takes the message out of an answer.
@@ -254,16 +282,13 @@ func read(a *filter.Answer) (*rlsAnswer, error) {
 
 // unreachable decides without the service.
 func (g *global) unreachable(p *Policy, x *filter.Exchange, a *asked) filter.Verdict {
-	switch g.onError {
-	case OnErrorLocal:
-		return p.local(x, g.away, nil)
-	case OnErrorDeny:
-		if slices.ContainsFunc(a.limits, func(l *limit) bool { return !l.shadow }) {
+	for i, l := range a.limits {
+		if l.onError == OnErrorDeny && !a.shadow[i] {
 			x.Done()
 			return filter.Verdict{Reply: denied(x)}
 		}
 	}
-	return p.local(x, p.limits, nil)
+	return p.local(x, g.away, a.seed, nil)
 }
 
 // unavailable is gRPC's status code 14.

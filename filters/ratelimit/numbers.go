@@ -27,6 +27,7 @@ type numbers struct {
 	per      int64
 	step     int64 // GCRA: between two requests; sliding window: length of a slot. Rounded up: never too many pass.
 	policy   string
+	shadow   bool // what is over is told, not refused
 }
 
 // entry is the state of one key. What a, b and c mean depends on the kind:

@@ -4,11 +4,13 @@
 package ratelimit
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
@@ -36,21 +38,30 @@ type Policy struct {
 	limits  []*limit // sorted by store id: the order in which locks are taken
 	global  *global  // nil: no service is asked
 	headers bool
+	draws   bool // some limit is enabled or enforced for a part of the requests only
 	pool    sync.Pool
+
+	conf Config // what it was made of, for Inherit
+	env  *filter.Env
+	heir atomic.Pointer[Policy]
 }
 
 type limit struct {
-	name   string
-	any    *match.Any
-	key    []*match.CompiledKey
-	num    *numbers
-	exact  map[string]*numbers // overrides without "*", by encoded key
-	wild   []override
-	shadow bool
-	status int
-	body   string // of a refusal
-	index  int    // place in the configuration
-	store  *store
+	name  string
+	any   *match.Any
+	key   []*match.CompiledKey
+	num   *numbers
+	exact map[string]*numbers // overrides without "*", by encoded key
+	wild  []override
+	// enabled and enforced are filter.Whole if nothing is left to chance.
+	enabled, enforced filter.Percent
+	status            int
+	body              string // of a refusal
+	quiet             bool   // clients are not told the numbers
+	index             int    // place in the configuration
+	store             *store
+	onError           string // of a global limit
+	away              *limit // of a global limit: this proxy's share
 	// The labels of metricRequests, made once: a variadic call would make them each time.
 	ok, limited, shadowed []string
 }
@@ -69,7 +80,7 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 	if maxKeys == 0 {
 		maxKeys = DefaultMaxKeys
 	}
-	p := &Policy{headers: c.Headers != HeadersOff}
+	p := &Policy{headers: c.Headers != HeadersOff, conf: c, env: env}
 	p.pool.New = func() any { return new(kept) }
 	if c.Global != nil {
 		p.global = newGlobal(c.Global, maxKeys, env)
@@ -88,42 +99,77 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 	return p, nil
 }
 
+// Inherit implements filter.Heir: a route's global limits are asked for at the service that its listener names.
+func (p *Policy) Inherit(from filter.Policy) filter.Policy {
+	base, ok := from.(*Policy)
+	if !ok || p.global != nil || base.global == nil || !p.hasGlobal() {
+		return p
+	}
+	if h := p.heir.Load(); h != nil && *h.conf.Global == *base.conf.Global {
+		return h
+	}
+	c := p.conf
+	c.Global = base.conf.Global
+	h, err := New(c, p.env)
+	if err != nil { // a limit that cannot be global: it stays with this proxy
+		return p
+	}
+	p.heir.Store(h.(*Policy))
+	return h
+}
+
+func (p *Policy) hasGlobal() bool {
+	for i := range p.conf.Limits {
+		if p.conf.Limits[i].Scope == ScopeGlobal {
+			return true
+		}
+	}
+	return false
+}
+
 // add compiles the limit with index i. A global one is compiled twice: for the service, and as this proxy's share.
 func (p *Policy) add(c *Config, i, maxKeys int, env *filter.Env) error {
 	conf := c.Limits[i]
-	global := p.global != nil && conf.Scope == ScopeGlobal
-	if global {
-		l, err := compile(&conf, ScopeGlobal)
-		if err != nil {
+	var asks *limit
+	share := conf.LocalShare
+	if p.global != nil && conf.Scope == ScopeGlobal {
+		var err error
+		if asks, err = compile(&conf, ScopeGlobal); err != nil {
 			return err
 		}
-		l.index = i
-		p.global.limits = append(p.global.limits, l)
-		conf = c.Global.share(conf)
+		asks.index, asks.onError = i, cmp.Or(conf.OnError, p.global.onError)
+		share = cmp.Or(share, c.Global.LocalShare)
 	}
 	scope := ScopeLocal
 	if conf.Scope == ScopeGlobal {
 		scope = "global-local"
 	}
+	conf = shared(conf, share)
 	l, err := compile(&conf, scope)
 	if err != nil {
 		return err
 	}
 	l.index = i
+	p.draws = p.draws || l.enabled < filter.Whole || l.enforced < filter.Whole
+	maxKeys = cmp.Or(conf.MaxKeys, maxKeys)
 	id, count := identity(&conf, l.num), shardCount(maxKeys)
 	l.store = env.Shared(id, func() any { return newStore(id, count) }).(*store)
 	l.store.setCap(maxKeys)
-	if global {
-		p.global.away = append(p.global.away, l)
+	if asks == nil {
+		p.limits = append(p.limits, l)
 		return nil
 	}
-	p.limits = append(p.limits, l)
+	asks.away = l
+	p.global.limits = append(p.global.limits, asks)
+	if asks.onError == OnErrorLocal {
+		p.global.away = append(p.global.away, l)
+	}
 	return nil
 }
 
 // compile makes a limit; scope is told in metrics.
 func compile(c *Limit, scope string) (*limit, error) {
-	l := &limit{name: c.Name, shadow: c.Action == ActionShadow, status: c.Status,
+	l := &limit{name: c.Name, status: c.Status, quiet: c.Headers == HeadersOff, enabled: part(c.Enabled), enforced: part(c.Enforced),
 		body: "rate limit " + c.Name + " reached\n"}
 	l.ok = []string{c.Name, "ok", scope}
 	l.limited = []string{c.Name, "limited", scope}
@@ -146,12 +192,14 @@ func compile(c *Limit, scope string) (*limit, error) {
 	}
 	k := kindOf(c)
 	if k == kindConcurrency {
-		l.num = &numbers{kind: k, burst: int64(c.Concurrency)}
+		l.num = &numbers{kind: k, burst: int64(c.Concurrency), shadow: c.Action == ActionShadow}
 		return l, nil
 	}
 	l.num = rate(k, c.Requests, c.Burst, time.Duration(c.Per))
+	l.num.shadow = c.Action == ActionShadow
 	for _, o := range c.Overrides {
 		n := rate(k, o.Requests, o.Burst, time.Duration(o.Per))
+		n.shadow = cmp.Or(o.Action, c.Action) == ActionShadow
 		if slices.Contains(o.Key, "*") {
 			l.wild = append(l.wild, override{o.Key, n})
 			continue
@@ -176,6 +224,14 @@ func kindOf(c *Limit) kind {
 		return kindSlidingWindow
 	}
 	return kindGCRA
+}
+
+// part is a percentage that may be left out.
+func part(p *filter.Percent) filter.Percent {
+	if p == nil {
+		return filter.Whole
+	}
+	return *p
 }
 
 // identity names the state of a limit in the process: two configurations with the same identity share it. Numbers

@@ -149,8 +149,9 @@ type rlsAnswer struct {
 
 // Codes of a RateLimitResponse.
 const (
-	codeOK   = 1
-	codeOver = 2
+	codeUnknown = 0
+	codeOK      = 1
+	codeOver    = 2
 )
 
 // rlsStatus is a DescriptorStatus. reset is duration_until_reset in nanoseconds, bounded to what a duration holds.

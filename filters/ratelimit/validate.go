@@ -97,6 +97,9 @@ func (l *Limit) validate() error {
 	if l.Status != 0 && (l.Status < 400 || l.Status > 599) {
 		return fmt.Errorf("status %d: want 400 to 599", l.Status)
 	}
+	if err := l.validateCare(); err != nil {
+		return err
+	}
 	if err := l.validateWhere(); err != nil {
 		return err
 	}
@@ -113,6 +116,26 @@ func (l *Limit) validate() error {
 		if err := validateRate(l.Algorithm, o.Requests, o.Per, o.Burst); err != nil {
 			return fmt.Errorf("overrides[%d]: %w", i, err)
 		}
+		if !oneOf(o.Action, "", ActionEnforce, ActionShadow) {
+			return fmt.Errorf("overrides[%d]: action %q: want enforce or shadow", i, o.Action)
+		}
+	}
+	return nil
+}
+
+// validateCare checks what bears on the service's absence, on clients and on memory.
+func (l *Limit) validateCare() error {
+	switch {
+	case !oneOf(l.OnError, "", OnErrorLocal, OnErrorAllow, OnErrorDeny):
+		return fmt.Errorf("onError %q: want local, allow or deny", l.OnError)
+	case l.OnError != "" && l.Scope != ScopeGlobal:
+		return errors.New("onError: a limit of scope local asks no service")
+	case l.LocalShare < 0 || l.LocalShare > 1 || math.IsNaN(l.LocalShare):
+		return fmt.Errorf("localShare %v: want more than 0, at most 1", l.LocalShare)
+	case !oneOf(l.Headers, "", HeadersDraft03, HeadersOff):
+		return fmt.Errorf("headers %q: want draft03 or off", l.Headers)
+	case l.MaxKeys < 0:
+		return fmt.Errorf("maxKeys %d: want at least 1 (or 0 for the configuration's)", l.MaxKeys)
 	}
 	return nil
 }
@@ -183,11 +206,6 @@ func (l *Limit) validateGlobal() error {
 	}
 	if l.Concurrency > 0 {
 		return errors.New("concurrency: requests in progress are counted by each proxy; write scope: local")
-	}
-	for i, o := range l.Overrides {
-		if rlsUnit(time.Duration(o.Per)) == 0 || o.Burst != 0 {
-			return fmt.Errorf("overrides[%d]: the protocol of a global limit knows a per of 1s, 1m, 1h and 24h, and no burst", i)
-		}
 	}
 	return nil
 }

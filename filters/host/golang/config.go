@@ -99,6 +99,9 @@ func overlay(below, above *filter.Program) *filter.Program {
 			from = above
 		}
 		p.Policies[i], p.Disabled[i] = from.Policies[i], from.Disabled[i]
+		if from == above {
+			p.Policies[i] = filter.Inherit(above.Policies[i], below.Policies[i])
+		}
 	}
 	return p
 }
