@@ -1,0 +1,172 @@
+package ca
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Names of the files of an authority, as in Istio's Secret cacerts.
+const (
+	CertFile  = "ca-cert.pem"    // the signing certificate
+	KeyFile   = "ca-key.pem"     // its key
+	RootFile  = "root-cert.pem"  // the trusted roots, one or more
+	ChainFile = "cert-chain.pem" // from the signing certificate to the root; optional if the root signs
+)
+
+// FromFiles makes an authority of the files in a directory that somebody else keeps. Reload reads them again.
+func FromFiles(dir string, o Options) (*Authority, error) {
+	a := &Authority{opt: o.withDefaults()}
+	return a, a.Reload(dir)
+}
+
+// Reload reads the files again. On an error the authority goes on with what it has.
+func (a *Authority) Reload(dir string) error {
+	signer, err := readPair(filepath.Join(dir, CertFile), filepath.Join(dir, KeyFile))
+	if err != nil {
+		return err
+	}
+	roots, err := readCertificates(filepath.Join(dir, RootFile))
+	if err != nil {
+		return err
+	}
+	chain, err := readCertificates(filepath.Join(dir, ChainFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	s, err := newState(signer, chain, roots, a.opt)
+	if err != nil {
+		return fmt.Errorf("use the certificate authority in %s: %w", dir, err)
+	}
+	a.state.Store(s)
+	return nil
+}
+
+// newState checks that the signer may sign and leads to a root.
+func newState(signer pair, chain, roots []*x509.Certificate, o Options) (*state, error) {
+	c := signer.cert
+	if !c.BasicConstraintsValid || !c.IsCA || c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0 {
+		return nil, fmt.Errorf("certificate %q may not sign others: it is no CA", c.Subject)
+	}
+	if now := o.Now(); now.After(c.NotAfter) {
+		return nil, fmt.Errorf("certificate %q ended at %s", c.Subject, c.NotAfter)
+	}
+	s := &state{signer: signer, pool: x509.NewCertPool()}
+	for _, r := range roots {
+		s.roots += certificatePEM(r.Raw)
+		s.pool.AddCert(r)
+	}
+	between := x509.NewCertPool()
+	for _, c := range append([]*x509.Certificate{signer.cert}, chain...) {
+		between.AddCert(c)
+	}
+	paths, err := c.Verify(x509.VerifyOptions{
+		Roots: s.pool, Intermediates: between, CurrentTime: o.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("certificate %q does not lead to a root of %s: %w", c.Subject, RootFile, err)
+	}
+	for _, link := range paths[0][:len(paths[0])-1] {
+		s.chain += certificatePEM(link.Raw)
+	}
+	return s, nil
+}
+
+func readPair(certFile, keyFile string) (pair, error) {
+	certs, err := readCertificates(certFile)
+	if err != nil {
+		return pair{}, err
+	}
+	raw, err := os.ReadFile(keyFile)
+	if err != nil {
+		return pair{}, fmt.Errorf("read signing key: %w", err)
+	}
+	key, err := parseKey(raw)
+	if err != nil {
+		return pair{}, fmt.Errorf("read signing key %s: %w", keyFile, err)
+	}
+	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !public.Equal(certs[0].PublicKey) {
+		return pair{}, fmt.Errorf("read signing key %s: it does not belong to the certificate %s", keyFile, certFile)
+	}
+	return pair{certs[0], key}, nil
+}
+
+// readCertificates reads at least one certificate.
+func readCertificates(file string) ([]*x509.Certificate, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read certificates: %w", err)
+	}
+	certs, err := parseCertificates(raw)
+	if err != nil {
+		return nil, fmt.Errorf("read certificates %s: %w", file, err)
+	}
+	return certs, nil
+}
+
+func parseCertificates(raw []byte) ([]*x509.Certificate, error) {
+	var out []*x509.Certificate
+	for block, rest := pem.Decode(raw); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	if out == nil {
+		return nil, errors.New("no PEM certificate in it")
+	}
+	return out, nil
+}
+
+// parseKey reads a private key in any of the usual forms.
+func parseKey(raw []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(raw)
+	if block == nil {
+		return nil, errors.New("no PEM key in it")
+	}
+	if k, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
+		return k, nil
+	}
+	if k, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return k, nil
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("parse key: %w", err)
+	}
+	signer, ok := k.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("key of type %T cannot sign", k)
+	}
+	return signer, nil
+}
+
+// writeFile replaces a file at once, readable by its owner only.
+func writeFile(dir, name string, content []byte) error {
+	if old, err := os.ReadFile(filepath.Join(dir, name)); err == nil && bytes.Equal(old, content) {
+		return nil
+	}
+	f, err := os.CreateTemp(dir, "."+name+"-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}

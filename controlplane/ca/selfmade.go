@@ -1,0 +1,165 @@
+package ca
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// A self-made authority keeps its roots in a directory, each root in a folder of its own that is named by the time from which
+// it counts. At any time
+//
+//   - the roots that have begun and not ended are trusted,
+//   - and the newest that everybody has had the time to hear of signs: one that began at least a leaf's longest life ago, since
+//     every workload has asked anew by then and got the new bundle with the answer. Without such a one, the oldest signs.
+//
+// So a rotation needs no coordination and survives restarts: making a new root begins it, and time does the rest.
+
+// SelfMade opens the authority in a directory, and makes its first root if there is none. Several processes may not share the
+// directory.
+func SelfMade(dir string, o Options) (*Authority, error) {
+	a := &Authority{opt: o.withDefaults()}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open certificate authority: %w", err)
+	}
+	return a, a.Keep(dir)
+}
+
+// folderTime is the form of a root's folder name.
+const folderTime = "20060102T150405.000000000Z"
+
+// root is one root in the directory.
+type root struct {
+	pair
+	begins time.Time
+	folder string
+}
+
+// Keep does what is due by now: it makes a root if there is none or the newest comes to its end, lets the right one sign, and
+// drops those that have ended. To be called now and then; between calls nothing changes.
+func (a *Authority) Keep(dir string) error {
+	now := a.opt.Now()
+	roots, err := readRoots(dir)
+	if err != nil {
+		return err
+	}
+	if n := len(roots); n == 0 || roots[n-1].cert.NotAfter.Sub(now) < a.opt.RootTTL/5 {
+		made, err := a.makeRoot(dir, now)
+		if err != nil {
+			return err
+		}
+		roots = append(roots, made)
+	}
+	roots = slices.DeleteFunc(roots, func(r root) bool {
+		ended := now.After(r.cert.NotAfter)
+		if ended {
+			_ = os.RemoveAll(r.folder)
+		}
+		return ended
+	})
+	return a.use(roots, now)
+}
+
+// Rotate begins a rotation: a new root that is trusted from now on, and signs when every workload has heard of it.
+func (a *Authority) Rotate(dir string) error {
+	if _, err := a.makeRoot(dir, a.opt.Now()); err != nil {
+		return err
+	}
+	return a.Keep(dir)
+}
+
+// use makes the state of the roots that stand.
+func (a *Authority) use(roots []root, now time.Time) error {
+	signing := roots[0]
+	for _, r := range roots[1:] {
+		if now.Sub(r.begins) >= a.opt.MaxTTL {
+			signing = r
+		}
+	}
+	trusted := []*x509.Certificate{signing.cert}
+	for _, r := range roots {
+		// A root that signs no more is trusted for as long as what it signed may live.
+		if r.cert != signing.cert && (r.begins.After(signing.begins) || now.Sub(signing.begins) < 2*a.opt.MaxTTL) {
+			trusted = append(trusted, r.cert)
+		}
+	}
+	s, err := newState(signing.pair, nil, trusted, a.opt)
+	if err != nil {
+		return err
+	}
+	a.state.Store(s)
+	return nil
+}
+
+// readRoots reads a directory's roots, the oldest first.
+func readRoots(dir string) ([]root, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open certificate authority: %w", err)
+	}
+	var out []root
+	for _, e := range entries {
+		begins, err := time.Parse(folderTime, e.Name())
+		if err != nil || !e.IsDir() {
+			continue
+		}
+		r := root{begins: begins, folder: filepath.Join(dir, e.Name())}
+		r.pair, err = readPair(filepath.Join(r.folder, CertFile), filepath.Join(r.folder, KeyFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a process that ended while it made it
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// makeRoot makes and keeps a root that begins at now.
+func (a *Authority) makeRoot(dir string, now time.Time) (root, error) {
+	r := root{begins: now.UTC(), folder: filepath.Join(dir, now.UTC().Format(folderTime))}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return r, fmt.Errorf("make root: %w", err)
+	}
+	serial, err := serialNumber()
+	if err != nil {
+		return r, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{Organization: []string{a.opt.TrustDomain}, CommonName: "Root CA of " + r.begins.Format(time.RFC3339)},
+		NotBefore: now.Add(-backdate), NotAfter: now.Add(a.opt.RootTTL),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return r, fmt.Errorf("make root: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return r, fmt.Errorf("make root: %w", err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return r, fmt.Errorf("make root: %w", err)
+	}
+	if err := os.MkdirAll(r.folder, 0o700); err != nil {
+		return r, fmt.Errorf("keep root: %w", err)
+	}
+	if err := writeFile(r.folder, KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})); err != nil {
+		return r, err
+	}
+	r.pair = pair{cert, key}
+	return r, writeFile(r.folder, CertFile, []byte(certificatePEM(der)))
+}
