@@ -13,7 +13,10 @@ GOLANG := build/libmizzen-golang.so
 # Where CI or a careful developer wants no test skipped.
 REQUIRE ?= 1
 
-.PHONY: help build wasm golang golanghost up test conformance check generate bench clean envoy FORCE
+# How long make soak runs.
+SOAK ?= 10m
+
+.PHONY: help build wasm golang golanghost up test conformance check generate bench soak clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +75,9 @@ generate: ## docs and schemas made from code
 
 bench: build ## one sidecar hop: no filter, Envoy's native filters, our chain, as ratios; time to start 20 workloads
 	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" sh -c '$(GO) run ./integration/bench && $(GO) run ./integration/bench/up'
+
+soak: build wasm golang golanghost ## every host under load for SOAK (10m), its configuration changed every second; memory as ratios
+	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" $(GO) run ./integration/soak -duration $(SOAK)
 
 clean: ## build output and caches of this folder
 	@rm -rf bin build .cache
