@@ -37,12 +37,14 @@ func (c *compiler) virtualServices() {
 			}
 		}
 		sticky := c.sticky(r)
+		c.lane(r)
 		for i, h := range o.Spec.GetHttp() {
 			path := fmt.Sprintf("spec.http[%d]", i)
 			if route := c.route(&o.Meta, path, h, sticky); route != nil {
 				r.Routes, r.at = append(r.Routes, route), append(r.at, path)
 			}
 		}
+		c.steps(r)
 		c.rules = append(c.rules, r)
 		c.world.Rules = append(c.world.Rules, r.HostRules)
 	}

@@ -24,7 +24,15 @@ type Route struct {
 	Headers      HeaderOps
 	Fault        *fault.Rule // decided by Mizzen's fault policy
 	Sticky       *canary.Sticky
+	Steps        []*Step // of the weights, in order of time; nil: they stay
 	Origin       Origin
+}
+
+// Step gives a route's destinations new weights from a time on. Only Mizzen's canary takes it; where Envoy itself divides
+// traffic, the weights of the destinations hold.
+type Step struct {
+	At      time.Time
+	Weights []uint32 // one for each of Route.Destinations
 }
 
 // Match is one HTTPMatchRequest: what Envoy or canary decide per request, and what is decided when compiling.

@@ -25,21 +25,23 @@ func (e entry) needsCanary() bool {
 
 // choices gives the virtual host its canary rules, and an Envoy route for each answer that they can give.
 func (s *scope) choices(vh *mesh.VirtualHost, entries []entry, at place) {
-	cfg := &canary.Config{}
+	cfg := &canary.Config{CountResponses: true}
+	for _, e := range entries {
+		if c := e.rule.Canary; c != nil && cfg.Lane == nil {
+			cfg.Lane = c.Lane
+		}
+	}
 	for i, e := range entries {
-		if c := e.rule.Canary; c != nil {
-			if cfg.ResponseHeader == "" {
-				cfg.ResponseHeader = c.ResponseHeader
-			}
-			if cfg.Lane == nil {
-				cfg.Lane = c.Lane
-			}
+		if c := e.rule.Canary; c != nil && cfg.ResponseHeader == "" {
+			cfg.ResponseHeader = c.ResponseHeader
 		}
 		rule := canary.Rule{Name: ruleName(e), Sticky: e.route.Sticky}
 		for _, m := range e.matches {
 			rule.Match = append(rule.Match, m.Request)
 		}
-		for _, side := range sides(e.route) {
+		answers := sides(e.route, cfg.Lane != nil)
+		rule.Steps = steps(e.route, answers)
+		for _, side := range answers {
 			side.Route = "r" + strconv.Itoa(i) + ".d" + strconv.Itoa(side.index)
 			rule.Destinations = append(rule.Destinations, side.Destination)
 			vh.Routes = append(vh.Routes, s.chosen(e, side, at)...)
@@ -64,7 +66,9 @@ type side struct {
 	of    *mesh.Destination
 }
 
-func sides(r *mesh.Route) []*side {
+// sides lists the answers. A destination of weight 0 is one only if something may lead to it all the same: a lane, or a step
+// to come.
+func sides(r *mesh.Route, lane bool) []*side {
 	switch {
 	case r.Redirect != nil:
 		return []*side{{Destination: canary.Destination{Name: "redirect"}}}
@@ -74,12 +78,25 @@ func sides(r *mesh.Route) []*side {
 	var out []*side
 	taken := map[string]bool{}
 	for i, d := range r.Destinations {
-		if len(r.Destinations) > 1 && d.Weight == 0 {
+		if len(r.Destinations) > 1 && d.Weight == 0 && !lane && len(r.Steps) == 0 {
 			continue
 		}
 		n := sideName(d, taken)
 		taken[n] = true
 		out = append(out, &side{Destination: canary.Destination{Name: n, Weight: d.Weight}, index: i, of: d})
+	}
+	return out
+}
+
+// steps are a route's, by the names of its sides.
+func steps(r *mesh.Route, sides []*side) []canary.Step {
+	var out []canary.Step
+	for _, s := range r.Steps {
+		weights := map[string]uint32{}
+		for _, side := range sides {
+			weights[side.Name] = s.Weights[side.index]
+		}
+		out = append(out, canary.Step{At: s.At, Weights: weights})
 	}
 	return out
 }
