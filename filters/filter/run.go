@@ -31,12 +31,18 @@ type Run struct {
 	dead    [MaxPolicies]bool
 	entered [MaxPolicies]Policy
 	later   []Edit // of the response, from Exchange.SetOnResponse
+	text    []byte // that policies have made: see Exchange.Text
 }
 
 // Reset makes r ready for another exchange. It keeps its arrays.
 func (r *Run) Reset() {
 	clear(r.later)
-	*r = Run{later: r.later[:0]}
+	later, text := r.later[:0], r.text[:0]
+	if cap(text) > maxText {
+		text = nil
+	}
+	*r = Run{}
+	r.later, r.text = later, text
 }
 
 // Request runs the request side from where it stopped until a policy wants the host to act or the chain ends (zero

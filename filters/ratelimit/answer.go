@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +19,7 @@ const resourceExhausted = 8
 
 // refuse makes the reply of a refusal, in one piece of memory: a flood must be cheap to turn away.
 func (p *Policy) refuse(x *filter.Exchange, h *hit) *filter.Reply {
-	wait := seconds(h.out.reset)
+	wait := x.Decimal(seconds(h.out.reset))
 	r := &struct {
 		reply   filter.Reply
 		headers [4]filter.Header
@@ -54,8 +53,8 @@ func (p *Policy) refuse(x *filter.Exchange, h *hit) *filter.Reply {
 // tell has the response tell the client the numbers of the tightest limit that the request passed.
 func tell(x *filter.Exchange, h *hit) {
 	x.SetOnResponse(headerLimit, h.num.policy)
-	x.SetOnResponse(headerRemaining, strconv.FormatInt(h.out.remaining, 10))
-	x.SetOnResponse(headerReset, seconds(h.out.reset))
+	x.SetOnResponse(headerRemaining, x.Decimal(h.out.remaining))
+	x.SetOnResponse(headerReset, x.Decimal(seconds(h.out.reset)))
 }
 
 // Response implements filter.Policy: all is said at the request.
@@ -84,6 +83,4 @@ func (h place) release() {
 }
 
 // seconds rounds ns up to whole seconds, at least 1.
-func seconds(ns int64) string {
-	return strconv.FormatInt(max(1, ceilDiv(ns, int64(time.Second))), 10)
-}
+func seconds(ns int64) int64 { return max(1, ceilDiv(ns, int64(time.Second))) }

@@ -47,7 +47,7 @@ func (p *Policy) write(x *filter.Exchange, in *seen, sp *span) {
 		b = appendRequestID(b, x.Rand, reason(sp.decision, in.forced))
 		id.to = len(b)
 	}
-	text := string(b)
+	text := x.Text(b)
 	h := x.Request
 	if formats>>cW3C&1 != 0 {
 		in.put(h, fTraceparent, traceparent, text[:traceparentLen])
