@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -131,7 +132,10 @@ func Launch(bin, dir string, o Options) (*Envoy, error) {
 	args := []string{"-c", file, "--use-dynamic-base-id", "--admin-address-path", adminFile,
 		"--concurrency", strconv.Itoa(max(o.Concurrency, 1)), "-l", or(o.LogLevel, "warning"),
 		"--config-yaml", "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}",
-		"--drain-time-s", "1", "--parent-shutdown-time-s", "2"}
+		"--parent-shutdown-time-s", "2"}
+	if !slices.Contains(o.Args, "--drain-time-s") {
+		args = append(args, "--drain-time-s", "1")
+	}
 	cmd := exec.Command(bin, append(args, o.Args...)...)
 	cmd.Env = append(append(os.Environ(), moduleEnv(o.Module)...), o.Env...)
 	e := &Envoy{ports: ports, log: &logBuffer{}, exited: make(chan struct{})}

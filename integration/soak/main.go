@@ -95,12 +95,11 @@ func run(ctx context.Context, o options, out io.Writer, log *slog.Logger) error 
 // report prints the table and the lines for machines.
 func report(out io.Writer, all []*soak) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "host\trequests\tunexpected\tchanges\tclients left\tconnections\tMiB first third\tlast\tGo heap first\tlast\t")
+	fmt.Fprintln(w, "host\trequests\tunexpected\tchanges\tclients left\tconnections\tMiB first third\tlast\tGo heap below\t")
 	for _, s := range all {
 		first, last := thirds(s.samples, resident)
-		goFirst, goLast := thirds(s.samples, heap)
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%.2f\t%.2f\t\n", s.host.name(), s.tally.requests.Load(), s.tally.unexpected.Load(), s.changes,
-			s.tally.left.Load(), s.tally.dialled.Load(), first/(1<<20), last/(1<<20), goFirst, goLast)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%.1f\t%.1f\t%d MiB\t\n", s.host.name(), s.tally.requests.Load(), s.tally.unexpected.Load(), s.changes,
+			s.tally.left.Load(), s.tally.dialled.Load(), first/(1<<20), last/(1<<20), largest(s.samples))
 	}
 	w.Flush()
 	fmt.Fprintln(out)
@@ -110,8 +109,8 @@ func report(out io.Writer, all []*soak) error {
 		if first, last := thirds(s.samples, resident); first > 0 {
 			fmt.Fprintf(out, "ratio soak-memory-%s %.3f\n", name, last/first)
 		}
-		if first, last := thirds(s.samples, heap); first > 0 {
-			fmt.Fprintf(out, "ratio soak-go-memory-%s %.3f\n", name, last/first)
+		if n := largest(s.samples); n > 0 {
+			fmt.Fprintf(out, "figure soak-go-heap-%s %d MiB\n", name, n)
 		}
 		fmt.Fprintf(out, "figure soak-requests-%s %d requests\n", name, s.tally.requests.Load())
 		fmt.Fprintf(out, "figure soak-unexpected-%s %d answers\n", name, s.tally.unexpected.Load())

@@ -11,7 +11,7 @@ import (
 // sample is a process's memory.
 type sample struct {
 	resident int64 // bytes
-	// heap is what Go's last garbage collection left, in MiB; 0: no Go runtime tells, as in a wasm VM.
+	// heap bounds what Go's last garbage collection left, in MiB: it was less. 0: no Go runtime has told, as in a wasm VM.
 	heap int64
 }
 
@@ -39,6 +39,7 @@ func measure(pid int, log string) (sample, error) {
 	if at := strings.LastIndex(log, "\ngc "); at >= 0 {
 		if m := live.FindStringSubmatch(log[at+1:]); m != nil {
 			s.heap, err = strconv.ParseInt(m[1], 10, 64)
+			s.heap++ // whole MiB were told
 		}
 	}
 	return s, err
@@ -61,4 +62,12 @@ func thirds(samples []sample, of func(sample) int64) (first, last float64) {
 }
 
 func resident(s sample) int64 { return s.resident }
-func heap(s sample) int64     { return s.heap }
+
+// largest is the highest bound of Go's heap.
+func largest(samples []sample) int64 {
+	n := int64(0)
+	for _, s := range samples {
+		n = max(n, s.heap)
+	}
+	return n
+}

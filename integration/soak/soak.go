@@ -46,9 +46,10 @@ func begin(h host, bin, dir string, v1, v2 *upstream, log *slog.Logger) (*soak, 
 	if err != nil {
 		return nil, err
 	}
-	// Every answer of an old listener tells its client to go to the new one.
+	// Every answer of an old listener tells its client to go to the new one. The old one ends after the drain time, and with
+	// it what is still under way there: a time that a busy machine does not exceed.
 	s.envoy, err = envoytest.Launch(bin, dir, envoytest.Options{Config: config, Module: h.module(), Concurrency: h.workers(),
-		Args: []string{"--drain-strategy", "immediate"}, Env: []string{gcTrace}, ReadyTimeout: time.Minute})
+		Args: []string{"--drain-strategy", "immediate", "--drain-time-s", "15"}, Env: []string{gcTrace}, ReadyTimeout: time.Minute})
 	if err != nil && s.envoy != nil {
 		s.envoy.Stop()
 	}
