@@ -5,6 +5,7 @@ package compile
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
@@ -17,6 +18,11 @@ type Inputs struct {
 	RootNamespace string
 	// DomainSuffix of cluster names; "" is "cluster.local".
 	DomainSuffix string
+	// RateLimit is the "host:port" of the rate-limit service, "off" if there is none; "": service ratelimit of the root
+	// namespace, if it exists.
+	RateLimit string
+	// RateLimitTimeout of a call; 0: the filter's default.
+	RateLimitTimeout time.Duration
 }
 
 // World compiles everything. The order of the input's lists does not matter. The World is never nil; an object with an
@@ -34,6 +40,7 @@ func World(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c.sidecars()
 	c.destinationRules()
 	c.virtualServices()
+	c.limitService(in)
 	c.rateLimits()
 	c.analyze()
 	c.diags.Sort()

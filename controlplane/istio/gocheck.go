@@ -46,6 +46,10 @@ func (c *checker) goType(t reflect.Type, n *node, path string) {
 		c.boolean(n, path)
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		c.integer(n, path, t.Bits(), true)
+	case reflect.Float64:
+		if n.kind != numberNode {
+			c.want(n, path, "a number", unquote(n))
+		}
 	case reflect.Uint, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		c.integer(n, path, t.Bits(), false)
 	}

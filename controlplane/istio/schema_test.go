@@ -77,6 +77,7 @@ func TestCRDFitsTheTypes(t *testing.T) {
 		"target":   {[]string{"spec", "targetRefs", "[]"}, goFields(TargetRef{})},
 		"limit":    {[]string{"spec", "limits", "[]"}, rule},
 		"key":      {[]string{"spec", "limits", "[]", "key", "[]"}, goFields(RateLimitKey{})},
+		"override": {[]string{"spec", "limits", "[]", "overrides", "[]"}, goFields(RateLimitOverride{})},
 		"match":    {[]string{"spec", "limits", "[]", "match", "[]"}, protoFields((&networking.HTTPMatchRequest{}).ProtoReflect().Descriptor())},
 		"string":   {[]string{"spec", "limits", "[]", "match", "[]", "uri"}, protoFields((&networking.StringMatch{}).ProtoReflect().Descriptor())},
 	}

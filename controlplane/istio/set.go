@@ -142,11 +142,34 @@ type RateLimitRule struct {
 	Name     string                         `json:"name,omitempty"` // default: its index
 	Match    []*networking.HTTPMatchRequest `json:"-"`              // JSON "match", decoded by istio.Decode
 	Key      []RateLimitKey                 `json:"key,omitempty"`
-	Requests uint32                         `json:"requests"`
-	Per      string                         `json:"per"` // Go duration, or second, minute, hour, day
+	Requests uint32                         `json:"requests,omitempty"`
+	Per      string                         `json:"per,omitempty"` // Go duration, or second, minute, hour, day
 	Burst    uint32                         `json:"burst,omitempty"`
-	Scope    string                         `json:"scope,omitempty"`  // local (default), global
-	Action   string                         `json:"action,omitempty"` // enforce (default), shadow
+	// Algorithm is gcra (default), tokenBucket or slidingWindow.
+	Algorithm string `json:"algorithm,omitempty"`
+	// Concurrency limits requests in progress, instead of Requests and Per.
+	Concurrency uint32 `json:"concurrency,omitempty"`
+	// Scope is local (default), shared (divided among the proxies) or global (counted by the rate-limit service).
+	Scope  string `json:"scope,omitempty"`
+	Action string `json:"action,omitempty"` // enforce (default), shadow
+	// FailureMode of a global limit while the service is away: local (default), allow or deny.
+	FailureMode string              `json:"failureMode,omitempty"`
+	Overrides   []RateLimitOverride `json:"overrides,omitempty"`
+	Status      uint32              `json:"status,omitempty"` // of a refusal; default 429
+	// Enabled and Enforced are percentages, at most four decimals; default 100.
+	Enabled  *float64 `json:"enabled,omitempty"`
+	Enforced *float64 `json:"enforced,omitempty"`
+	MaxKeys  uint32   `json:"maxKeys,omitempty"` // remembered by a proxy; default 65536
+	Headers  string   `json:"headers,omitempty"` // draft03 (default), off
+}
+
+// RateLimitOverride gives some keys their own numbers; "*" is any value of a part.
+type RateLimitOverride struct {
+	Key      []string `json:"key"`
+	Requests uint32   `json:"requests"`
+	Per      string   `json:"per"`
+	Burst    uint32   `json:"burst,omitempty"`
+	Action   string   `json:"action,omitempty"`
 }
 
 // RateLimitKey is one part of the key; exactly one is set.
@@ -158,4 +181,6 @@ type RateLimitKey struct {
 	Method        bool   `json:"method,omitempty"`
 	SourceAddress bool   `json:"sourceAddress,omitempty"`
 	Route         bool   `json:"route,omitempty"`
+	TraceID       bool   `json:"traceId,omitempty"`
+	Literal       string `json:"literal,omitempty"`
 }

@@ -2,6 +2,7 @@ package istio
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -69,19 +70,64 @@ func (v *validator) limit(l *RateLimitRule, path string) {
 	for i, k := range l.Key {
 		v.key(k, index(path+".key", i))
 	}
-	if l.Requests == 0 {
+	if l.Concurrency > 0 {
+		v.concurrency(l, path)
+	} else {
+		v.rate(l.Requests, l.Per, path)
+	}
+	for i, o := range l.Overrides {
+		at := index(path+".overrides", i)
+		v.rate(o.Requests, o.Per, at)
+		v.oneOf(at+".action", o.Action, "enforce", "shadow")
+		if len(o.Key) != len(l.Key) || len(o.Key) == 0 {
+			v.fail(at+".key", fmt.Sprintf("%d parts for a key of %d", len(o.Key), len(l.Key)), `write one value, or "*", for each item of the limit's key`)
+		}
+	}
+	v.oneOf(path+".algorithm", l.Algorithm, "gcra", "tokenBucket", "slidingWindow")
+	v.oneOf(path+".scope", l.Scope, "local", "shared", "global")
+	v.oneOf(path+".action", l.Action, "enforce", "shadow")
+	v.oneOf(path+".failureMode", l.FailureMode, "local", "allow", "deny")
+	v.oneOf(path+".headers", l.Headers, "draft03", "off")
+	v.percentage(path+".enabled", l.Enabled)
+	v.percentage(path+".enforced", l.Enforced)
+	if l.FailureMode != "" && l.Scope != "global" {
+		v.fail(path+".failureMode", "only a limit of scope global asks a service that can be away", "leave it out, or write scope: global")
+	}
+	if l.Status != 0 && (l.Status < 400 || l.Status > 599) {
+		v.fail(path+".status", fmt.Sprintf("want 400 to 599, got %d", l.Status), "")
+	}
+}
+
+// rate checks requests and per.
+func (v *validator) rate(requests uint32, per, path string) {
+	if requests == 0 {
 		v.fail(path+".requests", "must be at least 1", "to refuse everything write a VirtualService with directResponse")
 	}
-	if v.required(path+".per", l.Per) {
-		switch d, err := Per(l.Per); {
+	if v.required(path+".per", per) {
+		switch d, err := Per(per); {
 		case err != nil:
-			v.fail(path+".per", fmt.Sprintf("%q is not a span of time", l.Per), "write second, minute, hour, day, or a duration such as 10s")
+			v.fail(path+".per", fmt.Sprintf("%q is not a span of time", per), "write second, minute, hour, day, or a duration such as 10s")
 		case d < time.Millisecond:
 			v.fail(path+".per", fmt.Sprintf("must be at least 1ms, got %s", d), "")
 		}
 	}
-	v.oneOf(path+".scope", l.Scope, "local", "global")
-	v.oneOf(path+".action", l.Action, "enforce", "shadow")
+}
+
+// concurrency checks a limit on requests in progress.
+func (v *validator) concurrency(l *RateLimitRule, path string) {
+	if l.Requests != 0 || l.Per != "" || l.Burst != 0 || l.Algorithm != "" || len(l.Overrides) > 0 {
+		v.fail(path+".concurrency", "excludes requests, per, burst, algorithm and overrides", "write a second limit for the rate")
+	}
+	if l.Scope == "global" {
+		v.fail(path+".scope", "requests in progress are counted by each proxy", "write scope: shared, which divides them among the proxies")
+	}
+}
+
+// percentage checks an optional number of percent.
+func (v *validator) percentage(path string, p *float64) {
+	if p != nil && (*p < 0 || *p > 100 || math.Abs(*p*10_000-math.Round(*p*10_000)) > 1e-6) {
+		v.fail(path, fmt.Sprintf("want a number of percent from 0 to 100 with at most four decimals, got %v", *p), "")
+	}
 }
 
 // oneOf checks an optional word.
@@ -97,13 +143,13 @@ func (v *validator) oneOf(path, got string, words ...string) {
 
 func (v *validator) key(k RateLimitKey, path string) {
 	n := 0
-	for _, set := range []bool{k.Header != "", k.Cookie != "", k.Query != "", k.Path, k.Method, k.SourceAddress, k.Route} {
+	for _, set := range []bool{k.Header != "", k.Cookie != "", k.Query != "", k.Path, k.Method, k.SourceAddress, k.Route, k.TraceID, k.Literal != ""} {
 		if set {
 			n++
 		}
 	}
 	if n != 1 {
-		v.fail(path, fmt.Sprintf("a key needs exactly one of header, cookie, query, path, method, sourceAddress and route, got %d", n), "one list item for each part of the key")
+		v.fail(path, fmt.Sprintf("a key needs exactly one of header, cookie, query, path, method, sourceAddress, route, traceId and literal, got %d", n), "one list item for each part of the key")
 	}
 	if k.Header != "" && !headerName(k.Header) {
 		v.fail(path+".header", fmt.Sprintf("%q is not a header's name", k.Header), "")

@@ -10,6 +10,8 @@ const (
 	PassthroughCluster        = "PassthroughCluster"
 	BlackHoleCluster          = "BlackHoleCluster"
 	InboundPassthroughCluster = "InboundPassthroughCluster"
+	// LimitCluster is the rate-limit service, in proxies that ask it.
+	LimitCluster = "mizzen-ratelimit"
 	// MeshGateway is the name that stands for all sidecars in VirtualService.gateways.
 	MeshGateway = "mesh"
 )

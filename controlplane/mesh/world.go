@@ -42,6 +42,16 @@ type Settings struct {
 	DefaultRetries *Retries
 	// TraceSampling in percent of new traces; nil 100 (the filter's default).
 	TraceSampling *float64
+	// LimitService counts limits of scope global; nil: each proxy allows its share of them.
+	LimitService *LimitService
+}
+
+// LimitService is the rate-limit service: a service of the World if Hostname is set, else whatever listens at Address.
+type LimitService struct {
+	Hostname, Namespace string
+	Address             string        // IP address or name
+	Port                uint32        // service port if Hostname is set
+	Timeout             time.Duration // of a call; 0: the filter's default
 }
 
 // Protocol of a port.

@@ -147,5 +147,6 @@ func (c *Cache) limits(n mesh.Node, targeted func(*mesh.LimitPolicy) bool) (*rat
 		cfg.Limits = append(cfg.Limits, l.Config.Limits...)
 		from = append(from, l.Origin)
 	}
+	c.askService(cfg)
 	return cfg, from
 }

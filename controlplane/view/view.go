@@ -23,6 +23,7 @@ func (c *Cache) Of(n mesh.Node) *mesh.View {
 		s.sidecarOutbound(v, n)
 		c.inbound(v, n)
 	}
+	c.limitCluster(v)
 	share(v, s)
 	return v
 }

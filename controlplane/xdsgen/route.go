@@ -137,6 +137,9 @@ func virtualHost(h *mesh.VirtualHost, s scope) (*routev3.VirtualHost, []string, 
 		out.TypedPerFilterConfig = map[string]*anypb.Any{FilterName: config}
 	}
 	var clusters []string
+	if l := h.RateLimit; l != nil && l.Global != nil {
+		clusters = append(clusters, l.Global.Cluster)
+	}
 	for i, r := range h.Routes {
 		if r.Choice != "" && !s.Module {
 			continue // nothing would ever choose it
