@@ -27,8 +27,10 @@ type Node struct {
 	// Ports maps a gateway server's port to the port really bound (metadata MIZZEN_PORTS {"80":8080}).
 	Ports map[uint32]uint32
 	// Module is true if the proxy can load Mizzen's dynamic module (metadata MIZZEN_FILTERS "dynamic-module").
-	// Without it the proxy gets native routes only: traffic goes on, Go policies do not act.
 	Module bool
+	// Wasm is the file of mizzen.wasm as the proxy sees it (metadata MIZZEN_FILTERS "wasm", MIZZEN_WASM); "": no wasm.
+	// A proxy with neither gets the policies in the form of Envoy's own filters, see Host.
+	Wasm string
 }
 
 // View is all that one proxy may know: the cache key of configuration. xdsgen sees nothing else.

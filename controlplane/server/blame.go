@@ -3,6 +3,7 @@ package server
 import (
 	"strings"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
 )
 
@@ -61,10 +62,17 @@ func nameByte(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || strings.IndexByte("._-|/:*", b) >= 0
 }
 
-// moduleMissing tells from a rejection that the proxy cannot load Mizzen's dynamic module at all. A module that refuses its
+// moduleMissing tells from a rejection that the proxy cannot load what runs Mizzen's policies at all. A module that refuses its
 // configuration says "Failed to initialize": that is the configuration's fault, not the proxy's.
-func moduleMissing(text string) bool {
+// A wasm VM is different: Envoy says the same of a module that it cannot run and of one that refuses its configuration.
+func moduleMissing(h mesh.FilterHost, text string) bool {
 	t := strings.ToLower(text)
-	return strings.Contains(t, "failed to load dynamic module") ||
-		strings.Contains(t, "envoy.filters.http.dynamic_modules") && strings.Contains(t, "didn't find a registered implementation")
+	absent := strings.Contains(t, "didn't find a registered implementation")
+	switch h {
+	case mesh.HostModule:
+		return strings.Contains(t, "failed to load dynamic module") || absent && strings.Contains(t, "envoy.filters.http.dynamic_modules")
+	case mesh.HostWasm:
+		return strings.Contains(t, "wasm") || strings.Contains(t, "invalid path:")
+	}
+	return false
 }

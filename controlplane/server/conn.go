@@ -30,7 +30,8 @@ type conn struct {
 	generation uint64    // of the world that state.want was built from
 	started    time.Time // when that was published; zero once every part of it is acknowledged
 	failure    string    // why building failed; "" if it did not
-	noModule   string    // why the dynamic module could not be loaded
+	said       mesh.Node // node with the module that it says it has
+	noModule   string    // why that could not be loaded
 }
 
 // inbound is one request, of either protocol.
@@ -129,13 +130,17 @@ func (s *Server) connect(n *corev3.Node, delta bool) (*conn, error) {
 		id: n.GetId(), node: ParseNode(n), since: s.opt.Now(), version: envoyVersion(n), wake: make(chan struct{}, 1),
 		state: newSession(delta, limits{ack: s.opt.AckTimeout, linger: s.opt.Linger}),
 	}
+	if !saysFilters(n) {
+		c.node = c.node.RunsOn(s.opt.Filters, s.opt.Wasm)
+	}
+	c.said = c.node
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serial++
 	c.serial = s.serial
 	s.conns[c.serial] = c
 	if why := s.noModule[c.id]; why != "" {
-		c.node.Module, c.noModule = false, why
+		c.node, c.noModule = c.node.RunsOn(mesh.HostNative, ""), why
 	}
 	s.metrics.proxies(s.conns)
 	c.poke()
@@ -173,19 +178,16 @@ func (s *Server) handle(ctx context.Context, c *conn, q inbound) {
 	}
 }
 
-// rejected reports a rejection, and takes the dynamic module from a proxy that cannot load it.
+// rejected reports a rejection, and gives a proxy that cannot load its module, dynamic or wasm, the native form.
 func (s *Server) rejected(ctx context.Context, c *conn, e event) {
 	s.metrics.reject(e.kind)
 	for _, r := range e.refused {
 		s.opt.Log.Warn("proxy rejected a resource", "proxy", c.id, "type", e.kind.short(), "name", r.res.Name, "error", e.text)
 	}
-	if !moduleMissing(e.text) {
-		return
-	}
 	c.mu.Lock()
-	had := c.node.Module
+	had := moduleMissing(c.node.Host(), e.text)
 	if had {
-		c.node.Module, c.noModule = false, e.text
+		c.node, c.noModule = c.node.RunsOn(mesh.HostNative, ""), e.text
 	}
 	c.mu.Unlock()
 	if !had {
@@ -194,11 +196,11 @@ func (s *Server) rejected(ctx context.Context, c *conn, e event) {
 	s.mu.Lock()
 	s.noModule[c.id] = e.text
 	s.mu.Unlock()
-	s.opt.Log.Warn("proxy cannot load the dynamic module: native routes only", "proxy", c.id, "error", e.text)
+	s.opt.Log.Warn("proxy cannot load its module: it gets the native form", "proxy", c.id, "error", e.text)
 	s.rebuild(ctx, c)
 }
 
-// retryModule believes a newly started Envoy again that it can load the module.
+// retryModule believes a newly started Envoy again that it can load what it says.
 func (s *Server) retryModule(ctx context.Context, c *conn) {
 	s.mu.Lock()
 	why := s.noModule[c.id]
@@ -208,7 +210,7 @@ func (s *Server) retryModule(ctx context.Context, c *conn) {
 		return
 	}
 	c.mu.Lock()
-	c.node.Module, c.noModule = true, ""
+	c.node, c.noModule = c.said, ""
 	c.mu.Unlock()
 	s.rebuild(ctx, c)
 }

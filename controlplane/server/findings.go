@@ -25,8 +25,8 @@ func (c *conn) findings() []finding {
 	if c.noModule != "" {
 		add(istio.Diagnostic{
 			Code: CodeNoModule, Severity: istio.Warning,
-			Message: "cannot load the dynamic module, so routes work but Mizzen's policies do not act there: " + oneLine(c.noModule),
-			Fix:     "start Envoy with the module's folder in ENVOY_DYNAMIC_MODULES_SEARCH_PATH",
+			Message: "cannot load the " + moduleWord(c.said.Host()) + ", so the policies are in force there as far as Envoy's own filters go: " + oneLine(c.noModule),
+			Fix:     moduleFix(c.said),
 		})
 	}
 	if c.failure != "" {
@@ -47,6 +47,20 @@ func (c *conn) findings() []finding {
 		}
 	}
 	return out
+}
+
+func moduleWord(h mesh.FilterHost) string {
+	if h == mesh.HostWasm {
+		return "wasm module"
+	}
+	return "dynamic module"
+}
+
+func moduleFix(n mesh.Node) string {
+	if n.Host() == mesh.HostWasm {
+		return "put mizzen.wasm where the proxy finds it as " + n.Wasm + ", or name its file in metadata MIZZEN_WASM"
+	}
+	return "start Envoy with the module's folder in ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
 }
 
 // oneLine joins the lines of an Envoy's message: it says one per resource.

@@ -11,8 +11,11 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
-// moduleFilters is the value of metadata MIZZEN_FILTERS by which a proxy says that it can load the dynamic module.
-const moduleFilters = "dynamic-module"
+// metaFilters is the metadata by which a proxy says what runs the policies in it, a mesh.FilterHost.
+const metaFilters = "MIZZEN_FILTERS"
+
+// saysFilters tells whether the proxy says what runs the policies in it.
+func saysFilters(n *corev3.Node) bool { return text(n.GetMetadata().GetFields()[metaFilters]) != "" }
 
 // ParseNode reads an xDS node in Istio's form, `sidecar~IP~pod.namespace~namespace.svc.cluster.local` with metadata
 // NAMESPACE, NAME, LABELS, INTERCEPTION_MODE and Mizzen's MIZZEN_*. Whatever is missing is made up from the rest: an
@@ -49,8 +52,7 @@ func ParseNode(n *corev3.Node) mesh.Node {
 	out.AppAddress = text(md["MIZZEN_APP_ADDRESS"])
 	out.BindAddress = text(md["MIZZEN_BIND_ADDRESS"])
 	out.Ports = ports(md["MIZZEN_PORTS"])
-	out.Module = text(md["MIZZEN_FILTERS"]) == moduleFilters
-	return out
+	return out.RunsOn(mesh.FilterHost(text(md[metaFilters])), text(md["MIZZEN_WASM"]))
 }
 
 // splitLast cuts "pod.namespace" at the last dot: pod names may hold dots, namespaces may not.

@@ -37,6 +37,10 @@ type Options struct {
 	Linger time.Duration
 	// Concurrency bounds how many proxies' resources are built at once (0: the number of CPUs).
 	Concurrency int
+	// Filters is what runs the policies in proxies that do not say (metadata MIZZEN_FILTERS); "" native. Wasm is the file of
+	// mizzen.wasm for those of them that run it; "" mesh.DefaultWasm.
+	Filters mesh.FilterHost
+	Wasm    string
 	// Version is shown in metric pilot_info and on the page; "" is "dev".
 	Version string
 }
@@ -85,7 +89,7 @@ type Server struct {
 	published  time.Time // when the world was taken up
 	conns      map[uint64]*conn
 	serial     uint64
-	noModule   map[string]string // node id -> why its dynamic module could not be loaded
+	noModule   map[string]string // node id -> why its module, dynamic or wasm, could not be loaded
 	reported   istio.Diagnostics
 	closed     bool
 }

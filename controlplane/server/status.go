@@ -1,6 +1,10 @@
 package server
 
-import "time"
+import (
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
 
 // Sync states of a type, as `istioctl proxy-status` prints them.
 const (
@@ -24,10 +28,12 @@ type ProxyStatus struct {
 	// Acknowledged is the same as Synced.
 	Acknowledged bool `json:"acknowledged"`
 	// Generation counts the worlds published since the control plane started; this proxy is at this one.
-	Generation uint64               `json:"generation"`
-	Module     bool                 `json:"module"` // the Go policies act in this proxy
-	Connected  time.Time            `json:"connected"`
-	Types      map[string]TypeState `json:"types"` // by cds, eds, lds, rds, vhds
+	Generation uint64 `json:"generation"`
+	Module     bool   `json:"module"` // the Go policies act in this proxy
+	// Filters is what runs the policies there now: "native" also where the module could not be loaded.
+	Filters   mesh.FilterHost      `json:"filters"`
+	Connected time.Time            `json:"connected"`
+	Types     map[string]TypeState `json:"types"` // by cds, eds, lds, rds, vhds
 }
 
 // TypeState is one resource type of one proxy.
@@ -55,7 +61,7 @@ func (c *conn) status(generation uint64) ProxyStatus {
 	defer c.mu.Unlock()
 	p := ProxyStatus{
 		Proxy: proxyName(c.node), ID: c.id, Namespace: c.node.Namespace, Gateway: c.node.Gateway, Envoy: c.version,
-		Protocol: "sotw", Generation: c.generation, Module: c.node.Module, Connected: c.since, Types: map[string]TypeState{},
+		Protocol: "sotw", Generation: c.generation, Module: c.node.Host().Mizzen(), Filters: c.node.Host(), Connected: c.since, Types: map[string]TypeState{},
 	}
 	if c.state.delta {
 		p.Protocol = "delta"

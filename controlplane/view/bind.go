@@ -74,12 +74,12 @@ func (e entry) catchAll() bool {
 // fill gives a virtual host its routes: if Mizzen's canary decides, first the routes that it chooses from; then, for
 // requests on which Go did not act, Envoy's own matching.
 func (s *scope) fill(vh *mesh.VirtualHost, entries []entry, at place) {
-	decides := s.node.Module && slices.ContainsFunc(entries, entry.needsCanary)
+	decides := s.node.Host().Mizzen() && slices.ContainsFunc(entries, entry.needsCanary)
 	if decides {
 		s.choices(vh, entries, at)
 	}
 	for _, e := range entries {
-		vh.Routes = append(vh.Routes, s.native(e, at, !decides && s.node.Module)...)
+		vh.Routes = append(vh.Routes, s.native(e, at, !decides)...)
 		if !slices.Contains(vh.Origins, e.rule.Origin) {
 			vh.Origins = append(vh.Origins, e.rule.Origin)
 		}

@@ -69,7 +69,7 @@ func NewCache(w *mesh.World) *Cache {
 // scope returns what n shares with the proxies like it, making it on first use.
 func (c *Cache) scope(n mesh.Node) *scope {
 	sc := c.sidecarOf(n)
-	id := fmt.Sprintf("%t %q %t %t %t", n.Gateway, n.Namespace, n.Intercepts, n.HTTPProxyPort != 0, n.Module)
+	id := fmt.Sprintf("%t %q %t %t %t", n.Gateway, n.Namespace, n.Intercepts, n.HTTPProxyPort != 0, n.Host().Mizzen())
 	if sc != nil {
 		id += fmt.Sprintf(" %q %q", sc.Namespace, sc.Name)
 	}

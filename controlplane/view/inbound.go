@@ -126,11 +126,8 @@ func (c *Cache) leadsTo(host string, n mesh.Node, port uint32) bool {
 }
 
 // limits joins the RateLimits that the proxy enforces: those that select its labels (or, saying nothing, its
-// namespace), and those whose targets include what targeted knows. Nil if there are none, or if Go cannot act.
+// namespace), and those whose targets include what targeted knows. Nil if there are none.
 func (c *Cache) limits(n mesh.Node, targeted func(*mesh.LimitPolicy) bool) (*ratelimit.Config, []mesh.Origin) {
-	if !n.Module {
-		return nil, nil
-	}
 	var cfg *ratelimit.Config
 	var from []mesh.Origin
 	for _, l := range c.world.Limits {

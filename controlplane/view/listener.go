@@ -109,7 +109,7 @@ func single(addresses []string) []string {
 
 // tracer is the listeners' tracing; nil if the proxy cannot run it.
 func tracer(v *mesh.View) *tracing.Config {
-	if !v.Node.Module {
+	if !v.Node.Host().Mizzen() {
 		return nil
 	}
 	c := &tracing.Config{}

@@ -6,6 +6,8 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
 // accessLogFormat is Istio's default text format, column for column, and two more: the canary's decision, RULE/SIDE or -, and
@@ -18,6 +20,12 @@ const accessLogFormat = `[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PA
 	`%UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME% ` +
 	`"%DYNAMIC_METADATA(mizzen:canary)%" "%CUSTOM_FLAGS%"`
 
+// wasmLog says where a wasm filter, which can write neither dynamic metadata nor flags, leaves the same.
+var wasmLog = []string{
+	"%DYNAMIC_METADATA(mizzen:canary)%", "%FILTER_STATE(wasm.mizzen.canary:PLAIN)%",
+	"%CUSTOM_FLAGS%", "%FILTER_STATE(wasm.mizzen.flags:PLAIN)%",
+}
+
 // accessLog writes to the mesh's file; nil if it has none.
 func accessLog(in listenerInput) ([]*accesslogv3.AccessLog, error) {
 	if in.AccessLogFile == "" {
@@ -26,6 +34,9 @@ func accessLog(in listenerInput) ([]*accesslogv3.AccessLog, error) {
 	format := in.AccessLogFormat
 	if format == "" {
 		format = accessLogFormat
+	}
+	if in.Host == mesh.HostWasm {
+		format = strings.NewReplacer(wasmLog...).Replace(format)
 	}
 	if !strings.HasSuffix(format, "\n") {
 		format += "\n"

@@ -108,7 +108,7 @@ func (s *session) listeners() error {
 	dynamic := slices.ContainsFunc(v.Clusters, func(c *mesh.Cluster) bool { return c.Kind == mesh.ClusterDynamicDNS })
 	for _, l := range v.Listeners {
 		in := listenerInput{
-			Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Module: v.Node.Module, DynamicDNS: dynamic,
+			Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Host: v.Node.Host(), Wasm: v.Node.Wasm, DynamicDNS: dynamic,
 			AccessLogFile: v.Settings.AccessLogFile, AccessLogFormat: v.Settings.AccessLogFormat,
 		}
 		if c := s.have[l.Cluster]; c != nil && c.Traffic != nil && c.Traffic.Pool != nil {
@@ -125,7 +125,7 @@ func (s *session) listeners() error {
 
 func (s *session) tables() error {
 	for _, t := range s.view.Tables {
-		ctx := tableContext{Module: s.view.Node.Module, Retries: s.view.Settings.DefaultRetries}
+		ctx := tableContext{Host: s.view.Node.Host(), Retries: s.view.Settings.DefaultRetries}
 		if whole := !splits(t); whole || s.inline {
 			r, err := recall(s.Builder, "inline", t, ctx, func() (*Resource, error) {
 				return memo(s.Builder, "inline", tableInput{t, ctx}, buildInlineTable)

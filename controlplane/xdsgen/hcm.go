@@ -13,7 +13,6 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/filters/canary"
-	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
 
 const corsFilter = "envoy.filters.http.cors"
@@ -57,7 +56,7 @@ func connectionManager(in listenerInput, role httpRole) (*hcmv3.HttpConnectionMa
 // would; Envoy, coming first, would leave it nothing to make.
 func makesRequestID(in listenerInput) bool {
 	t := in.Listener.Tracing
-	return in.Module && t != nil && !t.KeepRequestID
+	return in.Host.Mizzen() && t != nil && !t.KeepRequestID
 }
 
 // stripInternal removes, before any route is chosen, the headers that carry Mizzen's own decisions, so that no client
@@ -72,15 +71,11 @@ func stripInternal() []*corev3.TypedExtensionConfig {
 	}}
 }
 
-// httpFilters lists the filters: Mizzen's chain first (its canary chooses the route whose CORS and upstream apply).
+// httpFilters lists the filters: the policies' first (the canary chooses the route whose CORS and upstream apply).
 func httpFilters(in listenerInput) ([]*hcmv3.HttpFilter, error) {
-	var out []*hcmv3.HttpFilter
-	if in.Module {
-		f, err := moduleFilter(registry.Config{Tracing: in.Listener.Tracing})
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, f)
+	out, err := hostOf(in.Host).filters(in)
+	if err != nil {
+		return nil, err
 	}
 	native := []struct {
 		name   string

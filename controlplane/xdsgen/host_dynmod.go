@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	dynmodv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/dynamic_modules/v3"
 	dynmodhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_modules/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
 
@@ -31,15 +33,42 @@ func configAny(p registry.Config) (*anypb.Any, error) {
 	return toAny(wrapperspb.String(string(raw)))
 }
 
-// moduleFilter is the chain in the HTTP connection manager, with the listener's base configuration.
-func moduleFilter(base registry.Config) (*hcmv3.HttpFilter, error) {
-	config, err := configAny(base)
+// moduleHost is the dynamic module. Per-route configuration is Envoy's own.
+type moduleHost struct{}
+
+func (moduleHost) filters(in listenerInput) ([]*hcmv3.HttpFilter, error) {
+	config, err := configAny(registry.Config{Tracing: in.Listener.Tracing})
 	if err != nil {
 		return nil, err
 	}
-	return httpFilter(FilterName, &dynmodhttpv3.DynamicModuleFilter{
+	f, err := httpFilter(FilterName, &dynmodhttpv3.DynamicModuleFilter{
 		DynamicModuleConfig: module(), FilterName: FilterName, FilterConfig: config,
 	})
+	return []*hcmv3.HttpFilter{f}, err
+}
+
+func (moduleHost) virtualHost(out *routev3.VirtualHost, h *mesh.VirtualHost) error {
+	c, ok := hostConfig(h)
+	if !ok {
+		return nil
+	}
+	config, err := moduleConfig(c)
+	if err == nil {
+		setConfig(&out.TypedPerFilterConfig, FilterName, config)
+	}
+	return err
+}
+
+func (moduleHost) route(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRoute) error {
+	c, ok := ownConfig(h, r)
+	if !ok {
+		return nil
+	}
+	config, err := moduleConfig(c)
+	if err == nil {
+		setConfig(&out.TypedPerFilterConfig, FilterName, config)
+	}
+	return err
 }
 
 // moduleConfig is what a virtual host or route gives the filter. Envoy shows the filter the most specific level only,

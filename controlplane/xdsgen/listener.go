@@ -25,8 +25,9 @@ type listenerInput struct {
 	Listener        *mesh.Listener
 	Gateway         bool
 	Intercepts      bool
-	Module          bool
-	DynamicDNS      bool // the proxy has a ClusterDynamicDNS
+	Host            mesh.FilterHost
+	Wasm            string // the file, for HostWasm
+	DynamicDNS      bool   // the proxy has a ClusterDynamicDNS
 	AccessLogFile   string
 	AccessLogFormat string
 	TCPIdleTimeout  time.Duration // of Listener.Cluster; 0: Envoy's hour

@@ -7,12 +7,10 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/filters/canary"
-	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
 
 // firstHosts bounds, in seconds, how long a new listener waits for the first virtual host of its table.
@@ -29,8 +27,8 @@ type tableInput struct {
 
 // tableContext is what a table takes from its proxy and mesh.
 type tableContext struct {
-	Module  bool          // the proxy runs Mizzen's filter
-	Retries *mesh.Retries // of routes that say nothing
+	Host    mesh.FilterHost // what runs the policies in the proxy
+	Retries *mesh.Retries   // of routes that say nothing
 }
 
 // hostInput is all that a virtual host travelling alone is made of.
@@ -43,12 +41,12 @@ type hostInput struct {
 type scope struct {
 	Table   string
 	Inbound bool
-	Module  bool
+	Host    mesh.FilterHost
 	Retries *mesh.Retries
 }
 
 func newScope(in tableInput) scope {
-	return scope{Table: in.Table.Name, Inbound: in.Table.Inbound, Module: in.Module, Retries: in.Retries}
+	return scope{Table: in.Table.Name, Inbound: in.Table.Inbound, Host: in.Host, Retries: in.Retries}
 }
 
 // splits tells whether the table's virtual hosts travel one by one. Inbound tables hold one virtual host; and a table
@@ -129,19 +127,15 @@ func virtualHost(h *mesh.VirtualHost, s scope) (*routev3.VirtualHost, []string, 
 	if h.RequireTLS {
 		out.RequireTls = routev3.VirtualHost_ALL
 	}
-	if p := (registry.Config{Canary: h.Canary, RateLimit: h.RateLimit}); s.Module && !p.IsZero() {
-		config, err := moduleConfig(p)
-		if err != nil {
-			return nil, nil, fmt.Errorf("virtual host %s: %w", h.Name, err)
-		}
-		out.TypedPerFilterConfig = map[string]*anypb.Any{FilterName: config}
+	if err := hostOf(s.Host).virtualHost(out, h); err != nil {
+		return nil, nil, fmt.Errorf("virtual host %s: %w", h.Name, err)
 	}
 	var clusters []string
 	if l := h.RateLimit; l != nil && l.Global != nil {
 		clusters = append(clusters, l.Global.Cluster)
 	}
 	for i, r := range h.Routes {
-		if r.Choice != "" && !s.Module {
+		if r.Choice != "" && !s.Host.Mizzen() {
 			continue // nothing would ever choose it
 		}
 		route, err := buildRoute(h, r, s)
@@ -176,27 +170,17 @@ func buildRoute(h *mesh.VirtualHost, r *mesh.BoundRoute, s scope) (*routev3.Rout
 	return out, nil
 }
 
-// setFilterConfigs attaches the route's own filter configurations. The most specific level alone reaches Mizzen's
-// filter, so a route with a fault repeats its host's rate limit. The fallback routes of a host with a canary get
-// none: they are what the filter sees before it has chosen, and there the host's canary must be seen.
+// setFilterConfigs attaches the route's own filter configurations.
 func setFilterConfigs(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRoute, s scope) error {
-	configs := map[string]*anypb.Any{}
-	if fallback := h.Canary != nil && r.Choice == ""; s.Module && r.Fault != nil && !fallback {
-		config, err := moduleConfig(registry.Config{Fault: r.Fault, RateLimit: h.RateLimit})
-		if err != nil {
-			return err
-		}
-		configs[FilterName] = config
+	if err := hostOf(s.Host).route(out, h, r); err != nil {
+		return err
 	}
 	if r.Route != nil && r.Route.CORS != nil {
 		config, err := corsConfig(r.Route.CORS)
 		if err != nil {
 			return err
 		}
-		configs[corsFilter] = config
-	}
-	if len(configs) > 0 {
-		out.TypedPerFilterConfig = configs
+		setConfig(&out.TypedPerFilterConfig, corsFilter, config)
 	}
 	return nil
 }

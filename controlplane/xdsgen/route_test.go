@@ -10,6 +10,8 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	dynmodhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/dynamic_modules/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
+	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
@@ -18,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen/native"
 	"github.com/mizzen-mesh/mizzen/filters/match"
 	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
@@ -327,13 +330,20 @@ func TestPolicyLevels(t *testing.T) {
 	}
 }
 
-// TestWithoutModule: a proxy that cannot run the filter gets native routes and nothing of it.
+// TestWithoutModule: a proxy that cannot run the filter gets native routes, and the policies in Envoy's own filters.
 func TestWithoutModule(t *testing.T) {
 	v := sidecarView()
 	v.Node.Module = false
 	h := unpack(t, named(build(t, v).VirtualHosts, "9080/reviews.default.svc.cluster.local:9080"), &routev3.VirtualHost{})
-	if len(h.Routes) != 1 || len(h.TypedPerFilterConfig)+len(h.Routes[0].TypedPerFilterConfig) != 0 {
+	if len(h.Routes) != 1 || h.TypedPerFilterConfig[FilterName] != nil || h.Routes[0].TypedPerFilterConfig[FilterName] != nil {
 		t.Errorf("%d routes, %v", len(h.Routes), h)
+	}
+	fault, limit := &faultv3.HTTPFault{}, &localv3.LocalRateLimit{}
+	if err := h.Routes[0].TypedPerFilterConfig[native.FaultFilter].UnmarshalTo(fault); err != nil || fault.Abort.GetHttpStatus() != 503 {
+		t.Errorf("fault %v, %v", fault, err)
+	}
+	if err := h.TypedPerFilterConfig[native.LimitFilter].UnmarshalTo(limit); err != nil || limit.Descriptors[0].TokenBucket.MaxTokens != 10 {
+		t.Errorf("limit %v, %v", limit, err)
 	}
 	same(t, &routev3.RouteAction{ClusterSpecifier: h.Routes[0].GetRoute().ClusterSpecifier}, `weighted_clusters {
 		clusters { name: "`+reviewsV1+`" weight { value: 90 } }

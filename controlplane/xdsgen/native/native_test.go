@@ -1,0 +1,74 @@
+package native
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/filters/canary"
+	"github.com/mizzen-mesh/mizzen/filters/fault"
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/match"
+	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
+)
+
+func is(s string) match.String { return match.String{Exact: &s} }
+
+// TestLimits: what Envoy can count it counts, and the rest is named without harm to it.
+func TestLimits(t *testing.T) {
+	second, minute := filter.Duration(time.Second), filter.Duration(time.Minute)
+	ok := ratelimit.Limit{Name: "ok", Requests: 5, Per: minute, Key: []match.Key{{Header: "x-user"}, {Query: "q"}}}
+	for name, tc := range map[string]struct {
+		limit ratelimit.Limit
+		why   string
+		kept  bool
+	}{
+		"fine":           {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: []match.Request{{Headers: []match.Named{{Name: "h", String: is("v")}}}}}, "", false},
+		"path":           {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: []match.Request{{Path: &match.String{Exact: new(string)}}}}, "", false},
+		"source":         {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Key: []match.Key{{SourceAddress: true}}}, "", false},
+		"concurrency":    {ratelimit.Limit{Name: "a", Concurrency: 3}, "in progress", false},
+		"sliding window": {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Algorithm: ratelimit.AlgorithmSlidingWindow}, "sliding window", false},
+		"odd period":     {ratelimit.Limit{Name: "a", Requests: 1, Per: filter.Duration(1001 * time.Millisecond)}, "in step", false},
+		"cookie key":     {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Key: []match.Key{{Cookie: "c"}}}, "no such key", false},
+		"cookie match":   {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: []match.Request{{Cookies: []match.Named{{Name: "c", String: is("v")}}}}}, "cookies", false},
+		"two matches":    {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: make([]match.Request, 2)}, "twice", false},
+		"override":       {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Overrides: make([]ratelimit.Override, 1)}, "override", false},
+		"global":         {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Scope: ratelimit.ScopeGlobal}, "each replica", true},
+	} {
+		c, refused := Limits(&ratelimit.Config{Limits: []ratelimit.Limit{ok, tc.limit}}, "s")
+		if (len(refused) > 0) != (tc.why != "") || tc.why != "" && (refused[0].Index != 1 || !strings.Contains(refused[0].Why.Error(), tc.why) || refused[0].Kept != tc.kept) {
+			t.Errorf("%s: refused %+v", name, refused)
+		}
+		want := 2 // limits in force
+		if tc.why != "" && !tc.kept {
+			want = 1
+		}
+		// ok has a descriptor for each of its key's parts being there or not.
+		if len(c.RateLimits) != want || len(c.Descriptors) < 4+want-1 {
+			t.Errorf("%s: %d limits, %d descriptors", name, len(c.RateLimits), len(c.Descriptors))
+		}
+		if err := c.ValidateAll(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if c, refused := Limits(&ratelimit.Config{Limits: []ratelimit.Limit{{Name: "a", Concurrency: 3}}}, "s"); c != nil || len(refused) != 1 {
+		t.Errorf("nothing left: %v, %v", c, refused)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	key := &match.Key{Header: "x-user"}
+	for name, r := range map[string]fault.Rule{
+		"key":          {Key: key, Abort: &fault.Abort{HTTPStatus: 500}},
+		"schedule":     {Until: time.Unix(1, 0), Abort: &fault.Abort{HTTPStatus: 500}},
+		"distribution": {Delay: &fault.Delay{Distribution: &fault.Distribution{Kind: "uniform"}}},
+		"after":        {Abort: &fault.Abort{HTTPStatus: 500, AfterResponse: true}},
+	} {
+		if got, err := Fault(&r, &fault.Config{}); err == nil {
+			t.Errorf("fault %s: %v", name, got)
+		}
+	}
+	if got, err := Sticky(&canary.Sticky{Key: match.Key{TraceID: true}}); err == nil {
+		t.Errorf("sticky by trace: %v", got)
+	}
+}
