@@ -7,7 +7,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/filters/match"
 )
 
-// Config is an ordered list of faults; the first rule that matches applies, its delay and abort drawn independently.
+// Config is an ordered list of faults; the first rule that matches applies, its faults drawn independently.
 // Source: Envoy's HTTPFault, Istio's HTTPFaultInjection.
 type Config struct {
 	Rules []Rule `json:"rules"`
@@ -17,7 +17,7 @@ type Config struct {
 	MaxActive uint32 `json:"maxActive,omitempty"`
 }
 
-// Rule is a delay, an abort, or both, for requests that any of Match matches (none: all).
+// Rule is a delay, an abort, a response rate, or several of them, for requests that any of Match matches (none: all).
 type Rule struct {
 	Name  string          `json:"name,omitempty"`
 	Match []match.Request `json:"match,omitempty"`
@@ -25,6 +25,9 @@ type Rule struct {
 	Abort *Abort          `json:"abort,omitempty"`
 	// ResponseRate limits the response body.
 	ResponseRate *ResponseRate `json:"responseRate,omitempty"`
+	// Metadata is told to the access log when one of the rule's faults is injected: %DYNAMIC_METADATA(mizzen:fault.<key>)%.
+	// Source: HTTPFault.filter_metadata.
+	Metadata map[string]string `json:"metadata,omitempty"`
 	// Key makes the draw deterministic: the same key is always, or never, hit.
 	Key *match.Key `json:"key,omitempty"`
 	// From and Until bound the rule in time; zero: unbounded.
@@ -66,8 +69,23 @@ type Abort struct {
 	AfterResponse bool `json:"afterResponse,omitempty"`
 }
 
-// ResponseRate throttles response bodies.
+// ResponseRate throttles response bodies. The policy decides, and Envoy's own fault filter, which must stand behind it,
+// does it (see ThroughputHeader). Source: HTTPFault.response_rate_limit.
 type ResponseRate struct {
 	Percentage filter.Percent `json:"percentage"`
-	KiBPerS    uint64         `json:"kibPerSecond"`
+	// KiBPerS is in KiB (1024 bytes) a second, 1 to MaxRate; 0 only with AllowHeaders: what the request asks for.
+	KiBPerS uint64 `json:"kibPerSecond,omitempty"`
+}
+
+// MaxRate is the highest response rate, in KiB/s: 1 TiB/s, far beyond any Envoy.
+const MaxRate = 1 << 30
+
+// Throttles tells whether c may throttle a response: Envoy then needs its own fault filter behind Mizzen's.
+func (c *Config) Throttles() bool {
+	for i := range c.Rules {
+		if c.Rules[i].ResponseRate != nil {
+			return true
+		}
+	}
+	return false
 }

@@ -1,4 +1,5 @@
-// Package fault delays and aborts requests to test how callers bear it. README.md shows it by example.
+// Package fault delays and aborts requests, and throttles responses, to test how callers bear it. README.md shows it by
+// example.
 package fault
 
 import (
@@ -16,6 +17,8 @@ var (
 	MetricDelays = &filter.Metric{Name: "fault_delays_total", Help: "Delays injected.", Labels: []string{"rule"}}
 	// MetricAborts counts requests answered in place of the upstream.
 	MetricAborts = &filter.Metric{Name: "fault_aborts_total", Help: "Aborts injected.", Labels: []string{"rule"}}
+	// MetricRates counts responses throttled: their request was told to Envoy's own fault filter.
+	MetricRates = &filter.Metric{Name: "fault_response_rates_total", Help: "Responses throttled.", Labels: []string{"rule"}}
 	// MetricActive is the number of faults in progress.
 	MetricActive = &filter.Metric{Name: "fault_active", Help: "Faults in progress.", Gauge: true}
 	// MetricOverflow counts faults left out because of Config.MaxActive.
@@ -34,7 +37,7 @@ func Kind() filter.Kind {
 			}
 			return New(c, env)
 		},
-		Metrics: []*filter.Metric{MetricDelays, MetricAborts, MetricActive, MetricOverflow},
+		Metrics: []*filter.Metric{MetricDelays, MetricAborts, MetricRates, MetricActive, MetricOverflow},
 	}
 }
 
@@ -42,17 +45,21 @@ func Kind() filter.Kind {
 type policy struct {
 	rules   []rule
 	headers bool
+	scrub   bool // the headers that Envoy's own fault filter obeys are ours alone
 	max     int64
 	active  *atomic.Int64
 }
 
 type rule struct {
 	name        string
+	labels      []string // the name, as metrics want it
 	match       *match.Any
 	from, until time.Time
 	key         *match.CompiledKey // nil: drawn at random
 	delay       *delay
 	abort       *abort
+	rate        *rate
+	metadata    []annotation
 }
 
 type delay struct {
@@ -68,34 +75,43 @@ type abort struct {
 	after      bool
 }
 
-// injury is what one exchange suffers.
-type injury struct {
-	rule    string
-	delay   time.Duration
-	reply   *filter.Reply // nil: no abort
-	after   bool
-	holding bool // counted in active
+type rate struct {
+	percentage filter.Percent
+	salt       uint64
+	kib        uint64 // 0: by header only
 }
 
-// Request implements filter.Policy: the delay first, then the abort.
+// annotation is an entry of the access log's metadata.
+type annotation struct{ key, value string }
+
+// annotationKey is the key under which the access log is told what was injected; those of Rule.Metadata stand below it.
+const annotationKey = "fault"
+
+// injury is what one exchange suffers.
+type injury struct {
+	rule    *rule
+	delay   time.Duration
+	reply   *filter.Reply // nil: no abort
+	rate    uint64        // KiB/s; 0: no limit
+	after   bool          // the abort comes after the response
+	holding bool          // counted in active
+}
+
+// Request implements filter.Policy: the delay first, then the abort, or what throttles the response.
 func (p *policy) Request(x *filter.Exchange) filter.Verdict {
 	if x.Resumed() {
 		i, ok := x.State().(*injury)
 		if !ok {
 			return filter.Verdict{}
 		}
-		if i.reply == nil || !i.after {
-			p.release(x, i)
-		}
-		return i.strike(x)
+		return p.forward(x, i)
 	}
-	r := p.find(x)
-	if r == nil {
-		x.Done()
-		return filter.Verdict{}
+	i := p.draw(x)
+	if p.scrub {
+		x.Request.Remove(ThroughputHeader)
+		x.Request.Remove(headerRatePercentage)
 	}
-	wait, reply := p.drawDelay(x, r), p.drawAbort(x, r)
-	if wait <= 0 && reply == nil {
+	if i == nil {
 		x.Done()
 		return filter.Verdict{}
 	}
@@ -104,36 +120,71 @@ func (p *policy) Request(x *filter.Exchange) filter.Verdict {
 		x.Done()
 		return filter.Verdict{}
 	}
-	i := &injury{rule: r.name, delay: wait, reply: reply, after: reply != nil && r.abort.after, holding: true}
+	i.holding = true
 	x.Host.Count(MetricActive, 1)
-	if wait <= 0 && !i.after {
-		p.release(x, i)
-		return i.strike(x)
+	for _, a := range i.rule.metadata {
+		x.Host.Annotate(a.key, a.value)
+	}
+	if i.delay <= 0 {
+		return p.forward(x, i)
 	}
 	x.SetState(i)
-	if wait <= 0 {
+	x.Host.Count(MetricDelays, 1, i.rule.labels...)
+	x.Host.Flag("DI")
+	x.Host.Annotate(annotationKey, i.details(false))
+	return filter.Verdict{Wait: i.delay}
+}
+
+// draw decides what happens to a request, nil if nothing does.
+func (p *policy) draw(x *filter.Exchange) *injury {
+	r := p.find(x)
+	if r == nil {
+		return nil
+	}
+	wait, reply, rate := p.drawDelay(x, r), p.drawAbort(x, r), p.drawRate(x, r)
+	if reply != nil && !r.abort.after {
+		rate = 0 // there will be no response of the upstream
+	}
+	if wait <= 0 && reply == nil && rate == 0 {
+		return nil
+	}
+	return &injury{rule: r, delay: wait, reply: reply, rate: rate, after: reply != nil && r.abort.after}
+}
+
+// forward is what comes after the delay: the abort, or a request that goes on.
+func (p *policy) forward(x *filter.Exchange, i *injury) filter.Verdict {
+	if i.rate > 0 {
+		x.Request.Set(ThroughputHeader, strconv.FormatUint(i.rate, 10))
+		x.Host.Count(MetricRates, 1, i.rule.labels...)
+		x.Host.Annotate(annotationKey, i.details(false))
+	}
+	if i.after {
+		x.Request.All() // a reply on the way back depends on content-type, which not every host can read there any more
+	}
+	if i.after || i.rate > 0 {
+		x.SetState(i) // until the response, or the end
 		return filter.Verdict{}
 	}
-	x.Host.Count(MetricDelays, 1, r.name)
-	x.Host.Flag("DI")
-	x.Host.Annotate("fault", i.details(false))
-	return filter.Verdict{Wait: wait}
+	p.release(x, i)
+	x.Done()
+	if i.reply == nil {
+		return filter.Verdict{}
+	}
+	return i.strike(x)
 }
 
 // Response implements filter.Policy: an answer that an abort after the response takes away.
 func (p *policy) Response(x *filter.Exchange) filter.Verdict {
 	i, ok := x.State().(*injury)
-	if !ok || !i.after || i.reply == nil {
+	if !ok || !i.after {
 		return filter.Verdict{}
 	}
+	i.after = false // our own reply may pass here again
 	p.release(x, i)
-	i.after = false
-	v := i.strike(x)
-	i.reply = nil // our own reply may pass here again
-	return v
+	return i.strike(x)
 }
 
-// End implements filter.Ender: the client may have gone away during the delay.
+// End implements filter.Ender: a throttled response is over, or the client has gone away.
 func (p *policy) End(x *filter.Exchange) {
 	if i, ok := x.State().(*injury); ok {
 		p.release(x, i)
@@ -202,21 +253,41 @@ func (p *policy) drawAbort(x *filter.Exchange, r *rule) *filter.Reply {
 	return a.reply
 }
 
-// strike aborts, unless there is nothing to abort with, or not yet.
-func (i *injury) strike(x *filter.Exchange) filter.Verdict {
-	if i.reply == nil || i.after {
-		return filter.Verdict{}
+// drawRate is in KiB/s, 0 for no limit.
+func (p *policy) drawRate(x *filter.Exchange, r *rule) uint64 {
+	t := r.rate
+	if t == nil {
+		return 0
 	}
-	x.Host.Count(MetricAborts, 1, i.rule)
-	x.Host.Annotate("fault", i.details(true))
+	if p.headers {
+		if kib, ok := headerRate(x.Request); ok {
+			if r.hit(x, headerPercentage(x.Request, headerRatePercentage, t.percentage), t.salt) {
+				return kib
+			}
+			return 0
+		}
+	}
+	if t.kib == 0 || !r.hit(x, t.percentage, t.salt) {
+		return 0
+	}
+	return t.kib
+}
+
+// strike aborts.
+func (i *injury) strike(x *filter.Exchange) filter.Verdict {
+	x.Host.Count(MetricAborts, 1, i.rule.labels...)
+	x.Host.Annotate(annotationKey, i.details(true))
 	return filter.Verdict{Reply: i.reply}
 }
 
-// details is what the access log shows: "checkout: delay 1.5s, abort 503".
+// details is what the access log shows: "checkout: delay 1.5s, rate 64 KiB/s, abort 503".
 func (i *injury) details(aborted bool) string {
-	s, sep := i.rule+":", " "
+	s, sep := i.rule.name+":", " "
 	if i.delay > 0 {
-		s, sep = s+" delay "+i.delay.String(), ", "
+		s, sep = s+sep+"delay "+i.delay.String(), ", "
+	}
+	if i.rate > 0 {
+		s, sep = s+sep+"rate "+strconv.FormatUint(i.rate, 10)+" KiB/s", ", "
 	}
 	if !aborted {
 		return s

@@ -50,6 +50,11 @@ func TestOneRequest(t *testing.T) {
 		{"no match", `{"rules":[{"name":"r","match":[{"headers":[{"name":"x-user","exact":"ann"}]}],"abort":{"percentage":100,"httpStatus":503}}]}`, []string{"x-user: bob"}, "200", 0, "", nil},
 		{"the first rule that matches", `{"rules":[{"name":"a","match":[{"path":{"prefix":"/x"}}],"abort":{"percentage":100,"httpStatus":501}},{"name":"b","abort":{"percentage":0,"httpStatus":502}},{"name":"c","abort":{"percentage":100,"httpStatus":503}}]}`, nil, "200", 0, "", nil},
 		{"after the response", `{"rules":[{"name":"r","abort":{"percentage":100,"httpStatus":503,"afterResponse":true}}]}`, nil, "503", 0, "r: abort 503", []string{"FI"}},
+		{"rate", `{"rules":[{"name":"r","responseRate":{"percentage":100,"kibPerSecond":64}}]}`, nil, "200", 0, "r: rate 64 KiB/s", nil},
+		{"rate that never hits", `{"rules":[{"name":"r","responseRate":{"percentage":0,"kibPerSecond":64}}]}`, nil, "200", 0, "", nil},
+		{"delay and rate", `{"rules":[{"name":"r","delay":{"percentage":100,"fixed":"1s"},"responseRate":{"percentage":100,"kibPerSecond":64}}]}`, nil, "200", time.Second, "r: delay 1s, rate 64 KiB/s", []string{"DI"}},
+		{"an abort leaves nothing to throttle", `{"rules":[{"name":"r","abort":{"percentage":100,"httpStatus":503},"responseRate":{"percentage":100,"kibPerSecond":64}}]}`, nil, "503", 0, "r: abort 503", []string{"FI"}},
+		{"rate, and an abort after the response", `{"rules":[{"name":"r","abort":{"percentage":100,"httpStatus":503,"afterResponse":true},"responseRate":{"percentage":100,"kibPerSecond":64}}]}`, nil, "503", 0, "r: rate 64 KiB/s, abort 503", []string{"FI"}},
 		{"delay, and after the response", `{"rules":[{"name":"r","delay":{"percentage":100,"fixed":"1s"},"abort":{"percentage":100,"httpStatus":503,"afterResponse":true}}]}`, nil, "503", time.Second, "r: delay 1s, abort 503", []string{"DI", "FI"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -76,25 +81,105 @@ func TestOneRequest(t *testing.T) {
 	}
 }
 
-// Both draws are made for themselves: 50 % and 50 % give 25 % of each combination, within 4 sigma.
+// Every draw is made for itself: 50 % each give an eighth of each combination, within 4 sigma. The abort comes after the
+// response, so that all three can be seen.
 func TestDrawsAreIndependent(t *testing.T) {
 	for _, key := range []string{"", `,"key":{"header":"x-user"}`} {
 		const n = 40_000
-		r := runner(t, `{"rules":[{"name":"r","delay":{"percentage":50,"fixed":"1s"},"abort":{"percentage":50,"httpStatus":503}`+key+`}]}`)
-		counts := map[string]int{}
+		r := runner(t, `{"rules":[{"name":"r","delay":{"percentage":50,"fixed":"1s"},"abort":{"percentage":50,"httpStatus":503,"afterResponse":true},"responseRate":{"percentage":50,"kibPerSecond":8}`+key+`}]}`)
+		counts, each := map[string]int{}, [3]int64{}
 		for i := range n {
 			res := r.Do(fmt.Sprintf("x-user: %d", i))
-			counts[fmt.Sprint(res.Waited > 0, res.Reply != nil)]++
-		}
-		for _, k := range []string{"true true", "true false", "false true", "false false"} {
-			if math.Abs(float64(counts[k])-n/4) > 4*math.Sqrt(n*0.25*0.75) {
-				t.Errorf("key %q: %v", key, counts)
-				break
+			hit := [3]bool{res.Waited > 0, res.Reply != nil, res.Request.Value(fault.ThroughputHeader) != ""}
+			counts[fmt.Sprint(hit)]++
+			for i := range hit {
+				if hit[i] {
+					each[i]++
+				}
 			}
 		}
-		if r.Host.Counted(fault.MetricDelays, "r") != int64(counts["true true"]+counts["true false"]) || r.Host.Counted(fault.MetricAborts, "r") != int64(counts["true true"]+counts["false true"]) {
-			t.Errorf("counters differ from %v", counts)
+		for k, got := range counts {
+			if math.Abs(float64(got)-n/8) > 4*math.Sqrt(n*0.125*0.875) {
+				t.Errorf("key %q: %d are %s in %v", key, got, k, counts)
+			}
 		}
+		counted := [3]int64{r.Host.Counted(fault.MetricDelays, "r"), r.Host.Counted(fault.MetricAborts, "r"), r.Host.Counted(fault.MetricRates, "r")}
+		if len(counts) != 8 || counted != each {
+			t.Errorf("%d combinations; counters say %v, the responses %v", len(counts), counted, each)
+		}
+	}
+}
+
+// Envoy's own filter obeys two headers: what the client sends of them never gets there, and a request that is throttled
+// tells it one number.
+func TestThroughputHeader(t *testing.T) {
+	const asks = "x-envoy-fault-throughput-response: 7"
+	rule := func(s string) string { return `{"allowHeaders":true,"rules":[` + s + `]}` }
+	for _, c := range []struct {
+		name, config string
+		headers      []string
+		want         string
+	}{
+		{"the rule's", `{"rules":[{"responseRate":{"percentage":100,"kibPerSecond":64}}]}`, nil, "64"},
+		{"not the client's", `{"rules":[{"responseRate":{"percentage":100,"kibPerSecond":64}}]}`, []string{asks}, "64"},
+		{"not the client's when none is drawn", `{"rules":[{"responseRate":{"percentage":0,"kibPerSecond":64}}]}`, []string{asks}, ""},
+		{"not the client's when no rule matches", `{"rules":[{"match":[{"path":{"exact":"/x"}}],"responseRate":{"percentage":0,"kibPerSecond":64}}]}`, []string{asks}, ""},
+		{"left alone where no rate is configured", `{"rules":[{"delay":{"percentage":0,"fixed":"1s"}}]}`, []string{asks}, "7"},
+		{"allowed", rule(`{"responseRate":{"percentage":100}}`), []string{asks}, "7"},
+		{"allowed, nothing asked", rule(`{"responseRate":{"percentage":100}}`), nil, ""},
+		{"before the rule's own", rule(`{"responseRate":{"percentage":100,"kibPerSecond":64}}`), []string{asks}, "7"},
+		{"allowed, the rule has none", rule(`{"delay":{"percentage":100}}`), []string{asks}, ""},
+		{"the rule's percentage is the most", rule(`{"responseRate":{"percentage":0}}`), []string{asks, "x-envoy-fault-throughput-response-percentage: 100"}, ""},
+		{"a lower percentage", rule(`{"responseRate":{"percentage":100}}`), []string{asks, "x-envoy-fault-throughput-response-percentage: 0"}, ""},
+		{"zero", rule(`{"responseRate":{"percentage":100}}`), []string{"x-envoy-fault-throughput-response: 0"}, ""},
+		{"nonsense, so the rule's own", rule(`{"responseRate":{"percentage":100,"kibPerSecond":64}}`), []string{"x-envoy-fault-throughput-response: -1"}, "64"},
+		{"beyond any Envoy", rule(`{"responseRate":{"percentage":100}}`), []string{"x-envoy-fault-throughput-response: 18446744073709551615"}, "1073741824"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			res := runner(t, c.config).Do(c.headers...)
+			if got := res.Request.Value(fault.ThroughputHeader); got != c.want {
+				t.Errorf("Envoy's filter is told %q, want %q", got, c.want)
+			}
+			if c.want != "7" || strings.Contains(c.config, "allowHeaders") {
+				if got, ok := res.Request.Get(fault.ThroughputHeader + "-percentage"); ok {
+					t.Errorf("Envoy's filter is told a percentage, %q", got)
+				}
+			}
+			if n := res.Host.Counted(fault.MetricActive); n != 0 {
+				t.Errorf("%d faults still in progress", n)
+			}
+		})
+	}
+}
+
+// A throttled response is a fault in progress until it is over.
+func TestThrottledResponsesAreActive(t *testing.T) {
+	r := runner(t, `{"maxActive":1,"rules":[{"name":"r","responseRate":{"percentage":100,"kibPerSecond":1}}]}`)
+	outer, inner := "", ""
+	r.Upstream = func(h *filter.Headers) []filter.Header {
+		outer = h.Value(fault.ThroughputHeader)
+		r.Upstream = func(h *filter.Headers) []filter.Header {
+			inner = h.Value(fault.ThroughputHeader)
+			return []filter.Header{{Name: ":status", Value: "200"}}
+		}
+		r.Do()
+		return []filter.Header{{Name: ":status", Value: "200"}}
+	}
+	r.Do()
+	if outer != "1" || inner != "" || r.Host.Counted(fault.MetricOverflow) != 1 || r.Host.Counted(fault.MetricActive) != 0 || r.Host.Counted(fault.MetricRates, "r") != 1 {
+		t.Errorf("rates %q and %q meanwhile, counters %v", outer, inner, r.Host.Counts())
+	}
+}
+
+func TestMetadata(t *testing.T) {
+	r := runner(t, `{"rules":[{"name":"r","match":[{"path":{"exact":"/"}}],"metadata":{"owner":"team-a","ticket":"OPS-1"},"abort":{"percentage":100,"httpStatus":503}},
+	 {"name":"never","metadata":{"owner":"team-b"},"abort":{"percentage":0,"httpStatus":503}}]}`)
+	if got := r.Do().Host.Annotations; got["fault.owner"] != "team-a" || got["fault.ticket"] != "OPS-1" {
+		t.Errorf("annotations %v", got)
+	}
+	r.Host = &filtertest.Host{}
+	if got := r.Do(":path: /other").Host.Annotations; len(got) != 0 {
+		t.Errorf("no fault was injected, but annotations are %v", got)
 	}
 }
 
@@ -233,6 +318,15 @@ func TestPassThroughAllocatesNothing(t *testing.T) {
 	x := filtertest.NewExchange()
 	if n := testing.AllocsPerRun(10, func() { p.Request(x) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkPassThroughRate(b *testing.B) {
+	p := newPolicy(b, filtertest.Env(), `{"rules":[{"name":"all","responseRate":{"percentage":0.001,"kibPerSecond":64}}]}`)
+	x := filtertest.NewExchange("accept: */*", "user-agent: curl")
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Request(x)
 	}
 }
 

@@ -16,6 +16,25 @@ const (
 	headerAbortPercentage = "x-envoy-fault-abort-request-percentage"
 )
 
+// ThroughputHeader tells Envoy's fault filter how fast the response's body may flow, in KiB/s. No host lets a policy
+// send a body piece by piece, so the policy sets this header of the request and Envoy's filter, right behind ours with
+// response_rate_limit {header_limit: {}, percentage: 100 %}, obeys it; the route configuration keeps it from upstreams
+// (request_headers_to_remove). A value that the client sent is removed, or, with Config.AllowHeaders, taken for a wish.
+const ThroughputHeader = "x-envoy-fault-throughput-response"
+
+// headerRatePercentage would be obeyed by Envoy's filter too: the policy has drawn already, so it never passes.
+const headerRatePercentage = ThroughputHeader + "-percentage"
+
+// headerRate reads the response rate that a request asks for, in KiB/s.
+func headerRate(h *filter.Headers) (uint64, bool) {
+	v, ok := h.Get(ThroughputHeader)
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	return min(n, MaxRate), err == nil && n > 0
+}
+
 // headerDelay reads the delay that a request asks for.
 func headerDelay(h *filter.Headers) (time.Duration, bool) {
 	v, ok := h.Get(headerDelayName)

@@ -3,6 +3,8 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -42,7 +44,7 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 }
 
 func build(c Config) (*policy, error) {
-	p := &policy{headers: c.AllowHeaders, max: int64(c.MaxActive)}
+	p := &policy{headers: c.AllowHeaders, scrub: c.AllowHeaders || c.Throttles(), max: int64(c.MaxActive)}
 	for i, r := range c.Rules {
 		built, err := newRule(r, strconv.Itoa(i), c.AllowHeaders)
 		if err != nil {
@@ -59,15 +61,13 @@ func newRule(r Rule, index string, headers bool) (rule, error) {
 	if out.name == "" {
 		out.name = index
 	}
-	if !utf8.ValidString(r.Name) || strings.ContainsFunc(r.Name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+	out.labels = []string{out.name}
+	if !printable(r.Name) {
 		return out, fmt.Errorf("name: %q holds a control character; write it without", r.Name)
 	}
 	switch {
-	case r.ResponseRate != nil:
-		return out, errors.New("responseRate: is not in this host: Mizzen's policies do not see bodies yet; " +
-			"leave it out, and use Envoy's own fault filter (response_rate_limit) beside this one")
-	case r.Delay == nil && r.Abort == nil:
-		return out, errors.New("delay: is missing, and abort too; write one of them or both")
+	case r.Delay == nil && r.Abort == nil && r.ResponseRate == nil:
+		return out, errors.New("delay: is missing, and abort and responseRate too; write at least one of them")
 	case !r.Until.IsZero() && !r.Until.After(r.From):
 		return out, fmt.Errorf("until: %s is not after from", r.Until.Format(time.RFC3339))
 	}
@@ -86,7 +86,40 @@ func newRule(r Rule, index string, headers bool) (rule, error) {
 	if out.abort, err = newAbort(r.Abort, out.name, headers); err != nil {
 		return out, fmt.Errorf("abort.%w", err)
 	}
+	if out.rate, err = newRate(r.ResponseRate, out.name, headers); err != nil {
+		return out, fmt.Errorf("responseRate.%w", err)
+	}
+	out.metadata, err = newMetadata(r.Metadata)
+	return out, err
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f })
+}
+
+// newMetadata sorts the annotations of a rule.
+func newMetadata(m map[string]string) (out []annotation, err error) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if k == "" || m[k] == "" || !printable(k) || !printable(m[k]) {
+			return nil, fmt.Errorf("metadata: %q: %q is empty, or holds a control character; write both without", k, m[k])
+		}
+		out = append(out, annotation{annotationKey + "." + k, m[k]})
+	}
 	return out, nil
+}
+
+func newRate(r *ResponseRate, rule string, headers bool) (*rate, error) {
+	switch {
+	case r == nil:
+		return nil, nil
+	case r.Percentage > filter.Whole:
+		return nil, errors.New("percentage: is above 100")
+	case r.KiBPerS == 0 && !headers:
+		return nil, errors.New("kibPerSecond: is missing; write how many KiB a second, at least 1")
+	case r.KiBPerS > MaxRate:
+		return nil, fmt.Errorf("kibPerSecond: %d is no limit; write at most %d", r.KiBPerS, MaxRate)
+	}
+	return &rate{percentage: r.Percentage, salt: match.Salt("rate", rule), kib: r.KiBPerS}, nil
 }
 
 func newDelay(d *Delay, rule string, headers bool) (*delay, error) {

@@ -16,7 +16,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 	for _, c := range []struct{ config, want string }{
 		{`{"rule":[]}`, "rule"},
-		{rule(``), "rules[0].delay: is missing, and abort too"},
+		{rule(``), "rules[0].delay: is missing, and abort and responseRate too"},
 		{rule(`"delay":{"percentage":1}`), "delay.fixed: is missing"},
 		{rule(`"delay":{"percentage":101,"fixed":"1s"}`), "percentage 101"},
 		{rule(`"delay":{"percentage":1,"fixed":"1s","distribution":{"kind":"exponential","mean":"1s"}}`), "exactly one"},
@@ -26,7 +26,13 @@ func TestConfigErrors(t *testing.T) {
 		{rule(`"abort":{"percentage":1,"httpStatus":600}`), "write 200 to 599"},
 		{rule(`"abort":{"percentage":1,"grpcStatus":17}`), "write 0 to 16"},
 		{rule(`"abort":{"percentage":1,"grpcStatus":1,"httpStatus":500}`), "exactly one"},
-		{rule(`"responseRate":{"percentage":1,"kibPerSecond":10}`), "responseRate: is not in this host"},
+		{rule(`"responseRate":{"percentage":1}`), "responseRate.kibPerSecond: is missing"},
+		{rule(`"responseRate":{"percentage":1,"kibPerSecond":-1}`), "kibPerSecond"},
+		{rule(`"responseRate":{"percentage":1,"kibPerSecond":1073741825}`), "write at most 1073741824"},
+		{rule(`"responseRate":{"percentage":101,"kibPerSecond":1}`), "percentage 101"},
+		{rule(`"metadata":{"":"a"},"abort":{"percentage":1,"httpStatus":500}`), "rules[0].metadata: \"\""},
+		{rule(`"metadata":{"a":""},"abort":{"percentage":1,"httpStatus":500}`), "rules[0].metadata: \"a\""},
+		{rule(`"metadata":{"a":"b\nc"},"abort":{"percentage":1,"httpStatus":500}`), "control character"},
 		{rule(`"name":"a\tb","abort":{"percentage":1,"httpStatus":500}`), "control character"},
 		{rule(`"key":{},"abort":{"percentage":1,"httpStatus":500}`), "key: is empty"},
 		{rule(`"match":[{"path":{}}],"abort":{"percentage":1,"httpStatus":500}`), "match[0].path: has no condition"},
