@@ -73,7 +73,7 @@ check: generate ## generated files, formatting, vet, lint, layering; fails if an
 generate: ## docs and schemas made from code
 	@$(GO) test ./controlplane/istio -update >/dev/null
 
-bench: build ## one sidecar hop: no filter, Envoy's native filters, our chain, as ratios; time to start 20 workloads
+bench: build wasm golang golanghost ## one sidecar hop: no filter, Envoy's native filters, our chain in every host, as ratios; time to start 20 workloads
 	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" sh -c '$(GO) run ./integration/bench && $(GO) run ./integration/bench/up'
 
 soak: build wasm golang golanghost ## every host under load for SOAK (10m), its configuration changed every second; memory as ratios

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -74,8 +73,9 @@ func serve(c net.Conn) {
 
 // client is one keep-alive connection.
 type client struct {
-	c net.Conn
-	r *bufio.Reader
+	c    net.Conn
+	r    *bufio.Reader
+	took []time.Duration // of the requests of its last run
 }
 
 func dial(addr string, connections int) ([]*client, error) {
@@ -86,7 +86,7 @@ func dial(addr string, connections int) ([]*client, error) {
 			hangUp(all)
 			return nil, err
 		}
-		all = append(all, &client{c, bufio.NewReaderSize(c, 4096)})
+		all = append(all, &client{c: c, r: bufio.NewReaderSize(c, 4096)})
 	}
 	return all, nil
 }
@@ -97,34 +97,40 @@ func hangUp(all []*client) {
 	}
 }
 
-// load sends requests on every connection, one at a time on each, for about d, and returns how many were answered
-// with 200. Any other answer is an error.
-func load(clients []*client, d time.Duration) (int64, error) {
+// load sends requests on every connection, one at a time on each, for about d, and returns how long each took to be
+// answered with 200. Any other answer is an error.
+func load(clients []*client, d time.Duration) ([]time.Duration, error) {
 	end := time.Now().Add(d)
-	var n atomic.Int64
 	errs := make(chan error, len(clients))
 	for _, c := range clients {
-		go func() { errs <- c.run(end, &n) }()
+		go func() { errs <- c.run(end) }()
 	}
 	var all error
 	for range clients {
 		all = errors.Join(all, <-errs)
 	}
-	return n.Load(), all
+	var took []time.Duration
+	for _, c := range clients {
+		took = append(took, c.took...)
+	}
+	return took, all
 }
 
-func (c *client) run(end time.Time, n *atomic.Int64) error {
+func (c *client) run(end time.Time) error {
+	c.took = c.took[:0]
 	if err := c.c.SetDeadline(end.Add(10 * time.Second)); err != nil {
 		return err
 	}
-	for time.Now().Before(end) {
+	for start := time.Now(); start.Before(end); {
 		if _, err := io.WriteString(c.c, request); err != nil {
 			return err
 		}
 		if err := readResponse(c.r); err != nil {
 			return err
 		}
-		n.Add(1)
+		now := time.Now()
+		c.took = append(c.took, now.Sub(start))
+		start = now
 	}
 	return nil
 }

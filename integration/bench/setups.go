@@ -2,29 +2,57 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// setups are the Envoys to compare: none, native, chain, and native with a tracer (what the chain's tracing policy
-// does), in this order, then the parts if asked for.
-func setups(port int, parts bool) []*setup {
-	all := []*setup{
-		{name: "no filter", config: config(port, "", false, plainRoutes)},
-		{name: "native", config: config(port, nativeFilters, false, nativeRoutes)},
-		{name: "chain", config: config(port, mizzen(tracing+", "+limit), true, chainRoutes)},
-		{name: "native+tracer", config: config(port, nativeFilters, false, nativeRoutes, nativeTracer)},
+// setups are the Envoys to compare: none and native, in this order, then the chain in the dynamic module ("chain"),
+// native with a tracer (what the chain's tracing policy does), the other hosts if they have been built, and the parts
+// if asked for.
+func setups(port int, o options) []*setup {
+	so := filepath.Join(o.build, "libmizzen.so")
+	base := []*setup{
+		{name: "no filter", module: "-", config: config(port, "", false, plainRoutes)},
+		{name: "native", module: "-", config: config(port, nativeFilters, false, nativeRoutes)},
 	}
-	if !parts {
-		return all
+	more := []*setup{
+		{name: "chain", module: so, config: config(port, own.filter(tracing+", "+limit), true, chainRoutes)},
+		{name: "native+tracer", module: "-", config: config(port, nativeFilters, false, nativeRoutes, nativeTracer)},
 	}
-	return append(all,
-		&setup{name: "empty chain", config: config(port, mizzen(""), false, plainRoutes)},
-		&setup{name: "tracing", config: config(port, mizzen(tracing), true, plainRoutes)},
-		&setup{name: "ratelimit", config: config(port, mizzen(limit), false, plainRoutes)},
-		&setup{name: "fault", config: config(port, mizzen(fault), false, plainRoutes)},
-		&setup{name: "canary", config: config(port, mizzen(""), false, canaryRoutes)},
-		&setup{name: "reqid off", config: config(port, "", true, plainRoutes)},
-	)
+	if file := filepath.Join(o.build, "mizzen.wasm"); built(file) {
+		more = append(more, &setup{name: "wasm", module: "-", config: config(port, wasmFilter(file), true, wasmRoutes)})
+	}
+	if file := filepath.Join(o.build, "libgolanghost.so"); built(file, filepath.Join(o.build, "libmizzen-golang.so")) {
+		more = append(more, &setup{name: "golanghost", module: file, config: config(port, golang.filter(tracing+", "+limit), true, golangRoutes)})
+	}
+	if o.parts {
+		more = append(more,
+			&setup{name: "empty chain", module: so, config: config(port, own.filter(""), false, plainRoutes)},
+			&setup{name: "tracing", module: so, config: config(port, own.filter(tracing), true, plainRoutes)},
+			&setup{name: "ratelimit", module: so, config: config(port, own.filter(limit), false, plainRoutes)},
+			&setup{name: "fault", module: so, config: config(port, own.filter(fault), false, plainRoutes)},
+			&setup{name: "canary", module: so, config: config(port, own.filter(""), false, canaryRoutes)},
+			&setup{name: "reqid off", module: "-", config: config(port, "", true, plainRoutes)},
+		)
+	}
+	if o.only != "" {
+		names := strings.Split(o.only, ",")
+		more = slices.DeleteFunc(more, func(s *setup) bool { return !slices.Contains(names, s.name) })
+	}
+	return append(base, more...)
+}
+
+// built tells whether a host's files are there; what is missing is said and left out.
+func built(files ...string) bool {
+	for _, f := range files {
+		if _, err := os.Stat(f); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: a host is left out:", err)
+			return false
+		}
+	}
+	return true
 }
 
 // config is a hop as a sidecar has it: one listener, one worker, one upstream under two names. ownID says that a
@@ -107,38 +135,61 @@ const (
 		`{"name":"all","destinations":[{"name":"v1","weight":90,"route":"r1.d0"},{"name":"v2","weight":10,"route":"r1.d1"}]}]}`
 )
 
-func mizzen(policies string) string {
+// module is a dynamic module that carries the chain.
+type module struct{ name, filterName string }
+
+var (
+	own    = module{"mizzen", "mizzen"}
+	golang = module{"golanghost", "mizzen@libmizzen-golang.so"}
+)
+
+func (m module) filter(policies string) string {
 	return fmt.Sprintf(`
           - name: mizzen
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter
-              dynamic_module_config: {name: mizzen, do_not_close: true, metrics_namespace: mizzen}
-              filter_name: mizzen
-              filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '{%s}'}`, policies)
+              dynamic_module_config: {name: %s, do_not_close: true, metrics_namespace: mizzen}
+              filter_name: %s
+              filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '{%s}'}`, m.name, m.filterName, policies)
 }
 
 // level is a typed_per_filter_config.
-func level(policies string) string {
+func (m module) level(policies string) string {
 	return fmt.Sprintf(`typed_per_filter_config: {mizzen: {"@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilterPerRoute, `+
-		`dynamic_module_config: {name: mizzen, do_not_close: true, metrics_namespace: mizzen}, filter_name: mizzen, `+
-		`filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '{%s}'}}}`, policies)
+		`dynamic_module_config: {name: %s, do_not_close: true, metrics_namespace: mizzen}, filter_name: %s, `+
+		`filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '{%s}'}}}`, m.name, m.filterName, policies)
 }
 
-// chainRoutes is what the control plane makes of the same rules: the canary at the virtual host, a route for each
-// destination with the fault, and the native routes for requests that the policy leaves alone.
+func wasmFilter(file string) string {
+	return fmt.Sprintf(`
+          - name: mizzen
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+              config:
+                name: mizzen
+                vm_config: {vm_id: mizzen, runtime: envoy.wasm.runtime.v8, code: {local: {filename: %q}}}
+                configuration: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '{%s, %s}'}`, file, tracing, limit)
+}
+
+// The tables are what the control plane makes of the same rules: the canary at the virtual host, a route for each
+// destination with the fault, and the native routes for requests that the policy leaves alone. Contrib's golang filter
+// sees one configuration for each stream, so there the virtual host has the fault too; wasm reads all from metadata.
 var (
-	chainRoutes  = routes(fault)
-	canaryRoutes = routes("")
+	chainRoutes  = routes(own.level(canary), own.level(fault))
+	canaryRoutes = routes(own.level(canary), own.level(""))
+	golangRoutes = routes(golang.level(canary+", "+fault), "")
+	wasmRoutes   = routes(fmt.Sprintf(`metadata: {filter_metadata: {mizzen: {config: '{%[1]s}', config.r0.d0: '{%[2]s}', config.r1.d0: '{%[2]s}', config.r1.d1: '{%[2]s}'}}}`,
+		canary, fault), "")
 )
 
-func routes(policies string) string {
+func routes(host, route string) string {
 	to := func(token, cluster string) string {
 		return fmt.Sprintf(`
               - match: {prefix: /, headers: [{name: x-mizzen-route, string_match: {exact: %s}}]}
                 route: {cluster: %s}
-                %s`, token, cluster, level(policies))
+                %s`, token, cluster, route)
 	}
-	return "              " + level(canary) + `
+	return "              " + host + `
               request_headers_to_remove: [x-mizzen-route]
               routes:` + to("r0.d0", "v2") + to("r1.d0", "v1") + to("r1.d1", "v2") + `
               - match: {prefix: /}
