@@ -12,11 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/ratelimit"
+	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 )
 
 func newRatelimitCommand() *cobra.Command {
 	var o ratelimit.Options
 	var level, redis, algorithm string
+	var envoyproxy bool
 	cmd := &cobra.Command{
 		Use:   "ratelimit --config PATH...",
 		Short: "Serve limits that hold over all proxies together",
@@ -39,6 +41,13 @@ MIZZEN_GRPC_ADDR, MIZZEN_HTTP_ADDR, MIZZEN_ON_ERROR and so on.`,
 			}
 			if len(o.Paths) == 0 {
 				return errors.New("read configuration: no --config PATH was given")
+			}
+			if envoyproxy {
+				set, _, err := dir.Load(o.Paths)
+				if err != nil {
+					return fmt.Errorf("read configuration: %w", err)
+				}
+				return ratelimit.WriteEnvoyproxyConfig(cmd.OutOrStdout(), set, o.Domain)
 			}
 			var l slog.Level
 			if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -67,9 +76,10 @@ MIZZEN_GRPC_ADDR, MIZZEN_HTTP_ADDR, MIZZEN_ON_ERROR and so on.`,
 	f.StringVar(&redis, "redis", "", "count in Redis at `ADDR[,ADDR...]`; default: in memory")
 	f.DurationVar(&o.Redis.Timeout, "redis-timeout", ratelimit.DefaultRedisTimeout, "how long to wait for Redis")
 	f.StringVar(&o.OnError, "on-error", "local", "while Redis is away: local, allow or deny")
-	f.StringVar(&algorithm, "algorithm", "gcra", "gcra, or slidingWindow (which has no burst)")
+	f.StringVar(&algorithm, "algorithm", "gcra", "of limits that name none: gcra, or slidingWindow (which has no burst)")
 	f.IntVar(&o.MaxKeys, "max-keys", ratelimit.DefaultMaxKeys, "how many keys to remember in memory")
 	f.StringVar(&o.Domain, "domain", ratelimit.DefaultDomain, "the domain to answer for; requests in others pass")
+	f.BoolVar(&envoyproxy, "print-envoyproxy-config", false, "print the limits as configuration of envoyproxy/ratelimit, and end")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }

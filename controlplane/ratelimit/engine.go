@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The arithmetic of both algorithms, on whole microseconds. script.lua is the same for Redis; a table and a random
+// The arithmetic of the algorithms, on whole microseconds. script.lua is the same for Redis; a table and a random
 // walk in the tests hold the two together.
 
 // slots is into how many parts a sliding window is cut. A hit is forgotten at most 1/slots of the window late.
@@ -23,6 +23,7 @@ const maxStepBack = int64(time.Second / time.Microsecond)
 type state struct {
 	// GCRA in its leaky-bucket form: hits used at time last; they drain evenly. Counted in hits, not in time, so that
 	// what was used stays used when a rule's numbers change.
+	// A token bucket has the same two: last is then when it was filled last.
 	used float64
 	last int64
 	// sliding window: ordered by start
@@ -34,8 +35,11 @@ type slot struct{ start, hits int64 }
 // take decides a at time now (microseconds) and counts what it grants.
 func (s *state) take(a *Ask, now int64) Answer {
 	per := float64(a.Rule.Per.Microseconds())
-	if a.Rule.Sliding {
+	switch {
+	case a.Rule.Sliding:
 		return s.takeWindow(a, now, int64(per))
+	case a.Rule.Bucket:
+		return s.takeBucket(a, now, int64(per))
 	}
 	return s.takeGCRA(a, now, float64(a.Rule.Requests)/per)
 }
@@ -58,6 +62,42 @@ func (s *state) takeGCRA(a *Ask, now int64, rate float64) Answer {
 	out := Answer{Granted: granted, Remaining: whole(burst - used), Reset: micros(used / rate)}
 	if granted < a.Times {
 		out.Retry = micros((max(1, float64(a.Each)) - (burst - used)) / rate)
+	}
+	return out
+}
+
+// takeBucket fills once each per, counted from when the bucket was last full.
+func (s *state) takeBucket(a *Ask, now, per int64) Answer {
+	burst, requests := float64(a.Rule.Burst), float64(a.Rule.Requests)
+	if now < s.last && s.last-now <= maxStepBack {
+		now = s.last
+	}
+	used, last := min(burst, s.used), s.last
+	if now < last {
+		last = now // somebody set the clock back
+	}
+	periods := (now - last) / per
+	used, last = max(0, used-float64(periods)*requests), last+periods*per
+	if a.Back {
+		used = max(0, used-float64(a.Each))
+	}
+	if used == 0 {
+		last = now
+	}
+	granted := fit(a, burst-used)
+	used += float64(counted(a, granted))
+	if a.Back || counted(a, granted) > 0 { // a refusal changes nothing
+		s.used, s.last = used, last
+	}
+	until := func(tokens float64) time.Duration { // they are back
+		if tokens <= 0 {
+			return 0
+		}
+		return micros(float64(last-now) + math.Ceil(tokens/requests)*float64(per))
+	}
+	out := Answer{Granted: granted, Remaining: whole(burst - used), Reset: until(used)}
+	if granted < a.Times {
+		out.Retry = until(max(1, float64(a.Each)) - (burst - used))
 	}
 	return out
 }
@@ -136,6 +176,9 @@ func (s *state) giveBack(hits int64) (given int64) {
 func (s *state) idle(r Rule, now int64) bool {
 	if r.Sliding {
 		return len(s.slots) == 0 || s.slots[len(s.slots)-1].start+2*r.Per.Microseconds() < now
+	}
+	if r.Bucket {
+		return s.used <= float64((now-s.last)/r.Per.Microseconds())*float64(r.Requests)
 	}
 	return s.used <= float64(now-s.last)*float64(r.Requests)/float64(r.Per.Microseconds())
 }

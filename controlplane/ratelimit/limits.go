@@ -21,12 +21,56 @@ type Limit struct {
 	Name   string // <namespace>/<name of the object>/<name of the limit, or its place in the list>
 	Rule   Rule
 	Shadow bool // counted and told, never refused
+	// Overrides are for some keys. One without "*" that fits wins, else the first with one that does.
+	Overrides []Override
+}
+
+// Override has other numbers for keys whose parts are Key; "*" is any part.
+type Override struct {
+	Key    []string
+	Rule   Rule
+	Shadow bool
+}
+
+// fits tells whether o is for the key of entries, and whether it says every part of it.
+func (o *Override) fits(entries []*commonv3.RateLimitDescriptor_Entry) (fits, exact bool) {
+	if len(entries) != len(o.Key) {
+		return false, false
+	}
+	exact = true
+	for i, want := range o.Key {
+		if want == "*" {
+			exact = false
+		} else if entries[i].GetValue() != want {
+			return false, false
+		}
+	}
+	return true, exact
+}
+
+// of is the limit for the key of entries: l, or l with the numbers of an override.
+func (l *Limit) of(entries []*commonv3.RateLimitDescriptor_Entry) (out *Limit, overridden bool) {
+	var found *Override
+	for i := range l.Overrides {
+		fits, exact := l.Overrides[i].fits(entries)
+		if fits && (found == nil || exact) {
+			found = &l.Overrides[i]
+		}
+		if exact {
+			break
+		}
+	}
+	if found == nil {
+		return l, false
+	}
+	return &Limit{Name: l.Name, Rule: found.Rule, Shadow: found.Shadow}, true
 }
 
 // Table holds the limits by name. Immutable.
 type Table struct{ byName map[string]*Limit }
 
-// TableOf reads the limits of scope global. sliding makes them sliding windows, for which a burst has no meaning.
+// TableOf reads the limits of scope global. sliding makes those that name no algorithm sliding windows, for which a burst
+// has no meaning.
 func TableOf(set istio.Set, sliding bool) *Table {
 	t := &Table{byName: map[string]*Limit{}}
 	for _, o := range set.RateLimits {
@@ -35,15 +79,32 @@ func TableOf(set istio.Set, sliding bool) *Table {
 			if r.Scope != "global" || err != nil || r.Requests == 0 || per < time.Millisecond {
 				continue // what is wrong with it, istio.Decode has told
 			}
-			name := o.Namespace + "/" + o.Name + "/" + cmp.Or(r.Name, strconv.Itoa(i))
-			rule := Rule{Requests: r.Requests, Per: per, Burst: cmp.Or(r.Burst, r.Requests), Sliding: sliding}
-			if sliding {
-				rule.Burst = r.Requests
+			name := limitName(o, i, r)
+			rule := Rule{Sliding: r.Algorithm == "slidingWindow" || r.Algorithm == "" && sliding, Bucket: r.Algorithm == "tokenBucket"}
+			l := &Limit{Name: name, Rule: rule.with(r.Requests, per, r.Burst), Shadow: r.Action == "shadow"}
+			for _, v := range r.Overrides {
+				if per, err := istio.Per(v.Per); err == nil && v.Requests > 0 && per >= time.Millisecond {
+					l.Overrides = append(l.Overrides, Override{Key: v.Key, Rule: rule.with(v.Requests, per, v.Burst), Shadow: cmp.Or(v.Action, r.Action) == "shadow"})
+				}
 			}
-			t.byName[name] = &Limit{Name: name, Rule: rule, Shadow: r.Action == "shadow"}
+			t.byName[name] = l
 		}
 	}
 	return t
+}
+
+// limitName is what proxies call limit i of an object.
+func limitName(o *istio.Object[*istio.RateLimit], i int, r istio.RateLimitRule) string {
+	return o.Namespace + "/" + o.Name + "/" + cmp.Or(r.Name, strconv.Itoa(i))
+}
+
+// with is a rule of the same algorithm.
+func (r Rule) with(requests uint32, per time.Duration, burst uint32) Rule {
+	r.Requests, r.Per, r.Burst = requests, per, cmp.Or(burst, requests)
+	if r.Sliding {
+		r.Burst = requests
+	}
+	return r
 }
 
 // Names lists the limits, sorted.
@@ -64,10 +125,15 @@ func (t *Table) find(d *commonv3.RateLimitDescriptor) (*Limit, string) {
 		l = t.byName[entries[0].GetValue()]
 	}
 	override, ok := overrideOf(d)
+	if l != nil {
+		if own, overridden := l.of(entries[1:]); overridden {
+			return own, stateKey(l.Name, entries[1:], false)
+		}
+	}
 	switch {
 	case ok && l != nil:
 		own := *l
-		override.Sliding = l.Rule.Sliding
+		override.Sliding, override.Bucket = l.Rule.Sliding, l.Rule.Bucket
 		own.Rule = override
 		return &own, stateKey(l.Name, entries[1:], false)
 	case ok:
@@ -76,6 +142,11 @@ func (t *Table) find(d *commonv3.RateLimitDescriptor) (*Limit, string) {
 		return nil, ""
 	}
 	return l, stateKey(l.Name, entries[1:], false)
+}
+
+// named tells whether the descriptor is of the convention's form.
+func named(d *commonv3.RateLimitDescriptor) bool {
+	return len(d.GetEntries()) > 0 && d.GetEntries()[0].GetKey() == entryLimit
 }
 
 // overrideOf reads the limit that a descriptor brings along.

@@ -90,7 +90,7 @@ func (s *shard) take(a *Ask, now int64, limit int) Answer {
 	}
 	e.prev, e.next = &s.root, s.root.next
 	e.next.prev, s.root.next = e, e
-	if e.rule.Sliding != a.Rule.Sliding {
+	if e.rule.Sliding != a.Rule.Sliding || e.rule.Bucket != a.Rule.Bucket {
 		e.state = state{} // another algorithm: nothing to carry over
 	}
 	e.rule = a.Rule

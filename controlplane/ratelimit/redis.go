@@ -262,17 +262,22 @@ func (r *Redis) send(batch []waiter) {
 
 // redisKey names the state of an ask. All of it is the hash tag: one key, one slot of a cluster.
 func redisKey(a *Ask) string {
-	if a.Rule.Sliding {
-		return "mizzen:w:{" + a.Key + "}"
+	return "mizzen:" + kindOf(a.Rule) + ":{" + a.Key + "}"
+}
+
+// kindOf is the script's letter for an algorithm.
+func kindOf(r Rule) string {
+	switch {
+	case r.Sliding:
+		return "w"
+	case r.Bucket:
+		return "b"
 	}
-	return "mizzen:g:{" + a.Key + "}"
+	return "g"
 }
 
 func (r *Redis) args(a *Ask) []any {
-	kind, back := "g", "0"
-	if a.Rule.Sliding {
-		kind = "w"
-	}
+	kind, back := kindOf(a.Rule), "0"
 	if a.Back {
 		back = "1"
 	}

@@ -1,5 +1,5 @@
 -- Decides one ask and counts what it grants: engine.go, in Redis, on Redis' own clock.
--- KEYS[1] the key. ARGV: 1 "g" (GCRA) or "w" (sliding window), 2 requests, 3 per (us), 4 burst, 5 each, 6 times,
+-- KEYS[1] the key. ARGV: 1 "g" (GCRA), "b" (token bucket) or "w" (sliding window), 2 requests, 3 per (us), 4 burst, 5 each, 6 times,
 -- 7 "1": give back, 8 us added to the clock (tests).
 -- Returns granted, remaining, reset (us), retry (us).
 local key, requests, per, burst = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -39,6 +39,37 @@ if ARGV[1] == 'g' then
   local retry = 0
   if granted < times then retry = up((max(1, each) - (burst - used)) / rate) end
   return {granted, max(0, floor(burst - used + grain)), up(used / rate), retry}
+end
+
+if ARGV[1] == 'b' then
+  local used, last, known = 0, 0, redis.call('GET', key)
+  if known then
+    local u, l = string.match(known, '^(%S+) (%S+)$')
+    used, last = tonumber(u), tonumber(l)
+  end
+  if now < last and last - now <= stepback then now = last end
+  used = min(burst, used)
+  if now < last then last = now end
+  local periods = floor((now - last) / per)
+  used, last = max(0, used - periods * requests), last + periods * per
+  if back then used = max(0, used - each) end
+  if used == 0 then last = now end
+  local granted = fit(burst - used)
+  used = used + granted * each * (back and 0 or 1)
+  local function till(tokens) -- they are back
+    if tokens <= 0 then return 0 end
+    return up(last - now + ceil(tokens / requests) * per)
+  end
+  if back or granted * each > 0 then
+    if used > 0 then
+      redis.call('SET', key, text(used) .. ' ' .. int(last), 'PX', int(ceil(till(used) / 1000) + 1000))
+    elseif known then
+      redis.call('DEL', key)
+    end
+  end
+  local retry = 0
+  if granted < times then retry = till(max(1, each) - (burst - used)) end
+  return {granted, max(0, floor(burst - used + grain)), till(used), retry}
 end
 
 local step = ceil(per / 16)

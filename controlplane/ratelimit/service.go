@@ -37,6 +37,8 @@ type question struct {
 	answer Answer
 	asked  bool
 	over   bool
+	// unknown: it names a limit that this server has not heard of.
+	unknown bool
 }
 
 // maxHits bounds what one request may count for.
@@ -73,6 +75,7 @@ func (t *Table) resolve(req *rlsv3.RateLimitRequest, qs []question) {
 		q := &qs[i]
 		l, key := t.find(d)
 		if l == nil {
+			q.unknown = named(d)
 			continue
 		}
 		q.limit = l
@@ -199,6 +202,9 @@ func resultOf(q *question, refused bool) string {
 
 func statusOf(q *question) *rlsv3.RateLimitResponse_DescriptorStatus {
 	st := &rlsv3.RateLimitResponse_DescriptorStatus{Code: rlsv3.RateLimitResponse_OK}
+	if q.unknown { // the proxy may have heard of it before: it decides
+		st.Code = rlsv3.RateLimitResponse_UNKNOWN
+	}
 	if !q.asked {
 		return st
 	}

@@ -145,7 +145,7 @@ func TestShouldRateLimit(t *testing.T) {
 			[]string{"OK OK:0", "OK OVER_LIMIT:0", "OK OVER_LIMIT:0"}},
 		{"unnamed", []ask{{descriptor("limit", "shop/reviews/3")}}, []string{"OK OK:3"}},
 		{"what is not limited", []ask{{descriptor("limit", "shop/reviews/here")}, {descriptor("limit", "x")}, {descriptor("key", "x")}, {descriptor()}},
-			[]string{"OK OK:0", "OK OK:0", "OK OK:0", "OK OK:0"}},
+			[]string{"OK UNKNOWN:0", "OK UNKNOWN:0", "OK OK:0", "OK OK:0"}},
 		{"a descriptor's own limit", []ask{{override}, {unlisted}, {unlisted}, {descriptor("path", "/x")}},
 			[]string{"OK OK:99", "OK OK:0", "OVER_LIMIT OVER_LIMIT:0", "OK OK:0"}},
 		{"hits", []ask{{heavy}, {heavy}, {look}, {perUser("heavy")}, {look}, {back}, {heavy}},
@@ -159,6 +159,56 @@ func TestShouldRateLimit(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Numbers for some keys come from the resource, whatever per and burst they have; each limit has its own algorithm.
+func TestOverridesAndAlgorithms(t *testing.T) {
+	s, skew := newTestService(t, `apiVersion: mizzen.dev/v1alpha1
+kind: RateLimit
+metadata: {name: r, namespace: n}
+spec:
+  limits:
+  - name: plan
+    key: [{header: x-plan}, {header: x-user}]
+    requests: 1
+    per: 10s
+    scope: global
+    overrides:
+    - {key: [gold, "*"], requests: 3, per: 10s}
+    - {key: [gold, boss], requests: 5, per: 10s, burst: 6}
+    - {key: ["*", tester], requests: 1, per: 10s, action: shadow}
+  - {name: bucket, requests: 2, per: 10s, scope: global, algorithm: tokenBucket}
+  - {name: window, requests: 2, per: 16s, scope: global, algorithm: slidingWindow}
+`)
+	plan := func(plan, user string) *commonv3.RateLimitDescriptor {
+		return descriptor("limit", "n/r/plan", "key", plan, "key", user)
+	}
+	gold := plan("gold", "ann")
+	gold.Limit = &commonv3.RateLimitDescriptor_RateLimitOverride{RequestsPerUnit: 77, Unit: typev3.RateLimitUnit_SECOND} // a proxy's old numbers
+	for i, c := range []struct {
+		ask  *commonv3.RateLimitDescriptor
+		want string
+	}{
+		{plan("free", "ann"), "OK OK:0"}, {plan("free", "ann"), "OVER_LIMIT OVER_LIMIT:0"}, {gold, "OK OK:2"}, {plan("gold", "ann"), "OK OK:1"},
+		{plan("gold", "boss"), "OK OK:5"}, {plan("free", "tester"), "OK OK:0"}, {plan("free", "tester"), "OK OVER_LIMIT:0"},
+		{descriptor("limit", "n/r/bucket"), "OK OK:1"}, {descriptor("limit", "n/r/bucket"), "OK OK:0"},
+		{descriptor("limit", "n/r/window"), "OK OK:1"}, {descriptor("limit", "n/r/window"), "OK OK:0"},
+	} {
+		if got := codesOf(should(t, s, c.ask)); got != c.want {
+			t.Errorf("ask %d: %s, want %s", i, got, c.want)
+		}
+	}
+	skew.Add(int64(9 * time.Second)) // GCRA would give one back
+	if got := codesOf(should(t, s, descriptor("limit", "n/r/bucket"))); got != "OVER_LIMIT OVER_LIMIT:0" {
+		t.Errorf("the bucket after 9 s: %s", got)
+	}
+	skew.Add(int64(time.Second))
+	if got := codesOf(should(t, s, descriptor("limit", "n/r/bucket"))); got != "OK OK:1" {
+		t.Errorf("the bucket after 10 s: %s", got)
+	}
+	if got := codesOf(should(t, s, descriptor("limit", "n/r/window"))); got != "OVER_LIMIT OVER_LIMIT:0" {
+		t.Errorf("the window after 10 s: %s", got)
 	}
 }
 

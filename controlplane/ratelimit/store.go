@@ -13,6 +13,7 @@ type Rule struct {
 	Per      time.Duration // at least 1ms
 	Burst    uint32        // how many may come at once; at least 1. Of a sliding window: Requests.
 	Sliding  bool          // sliding window instead of GCRA
+	Bucket   bool          // token bucket instead of GCRA: Requests more at once, each Per from the key's first use
 }
 
 // Ask asks to count Times requests of Each hits under Key.

@@ -73,11 +73,20 @@ func TestStores(t *testing.T) {
 	hourly := Rule{Requests: 6, Per: 6 * time.Hour, Burst: 3}
 	window := Rule{Requests: 4, Per: 16 * time.Hour, Burst: 4, Sliding: true}
 	h := time.Hour
+	bucket := Rule{Requests: 2, Per: 4 * time.Hour, Burst: 3, Bucket: true}
 	cases := []struct {
 		name  string
 		rule  Rule
 		steps []step
 	}{
+		{"bucket: burst, then some more at once each per", bucket, []step{
+			{ask: Ask{Times: 4}, granted: 3, remaining: 0, reset: 8 * h, retry: 4 * h},
+			{after: 3 * h, granted: 0, reset: 5 * h, retry: h},
+			{after: h + time.Minute, ask: Ask{Times: 3}, granted: 2, remaining: 0, reset: 8*h - time.Minute, retry: 4*h - time.Minute},
+			{after: 8 * h, granted: 1, remaining: 2, reset: 4 * h},
+			{ask: Ask{Each: 3}, granted: 0, remaining: 2, reset: 4 * h, retry: 4 * h},
+			{ask: Ask{Each: 1, Back: true}, granted: 1, remaining: 3},
+		}},
 		{"gcra: burst, then one each step", hourly, []step{
 			{granted: 1, remaining: 2, reset: h},
 			{granted: 1, remaining: 1, reset: 2 * h},
@@ -178,8 +187,8 @@ func (b *bench) near(got, want time.Duration) bool {
 // What Retry says holds: just before, one more does not fit; then it does.
 func TestRetryIsTrue(t *testing.T) {
 	eachStore(t, func(t *testing.T, b *bench) {
-		for _, sliding := range []bool{false, true} {
-			rule := Rule{Requests: 5, Per: 1000 * time.Hour, Burst: 5, Sliding: sliding}
+		for _, sliding := range []string{"gcra", "sliding", "bucket"} {
+			rule := Rule{Requests: 5, Per: 1000 * time.Hour, Burst: 5, Sliding: sliding == "sliding", Bucket: sliding == "bucket"}
 			ask := Ask{Key: "retry", Rule: rule, Each: 1, Times: 1}
 			r := rand.New(rand.NewPCG(1, 2))
 			for i := range 200 {
@@ -190,11 +199,11 @@ func TestRetryIsTrue(t *testing.T) {
 				}
 				b.advance(got.Retry - b.slack - time.Second)
 				if early := b.one(ask); early.Granted != 0 {
-					t.Fatalf("sliding %v, %d: one fits before retry %v", sliding, i, got.Retry)
+					t.Fatalf("%s, %d: one fits before retry %v", sliding, i, got.Retry)
 				}
 				b.advance(b.slack + 2*time.Second)
 				if late := b.one(ask); late.Granted != 1 {
-					t.Fatalf("sliding %v, %d: none fits after retry %v: %+v", sliding, i, got.Retry, late)
+					t.Fatalf("%s, %d: none fits after retry %v: %+v", sliding, i, got.Retry, late)
 				}
 			}
 		}
@@ -208,6 +217,7 @@ func TestNeverTooMany(t *testing.T) {
 			{Requests: 10, Per: 100 * time.Hour, Burst: 4},
 			{Requests: 3, Per: 100 * time.Hour, Burst: 7},
 			{Requests: 10, Per: 100 * time.Hour, Burst: 10, Sliding: true},
+			{Requests: 10, Per: 100 * time.Hour, Burst: 10, Bucket: true},
 		} {
 			most := int(rule.Requests + rule.Burst)
 			if rule.Sliding {
@@ -239,7 +249,7 @@ func TestNumbersChange(t *testing.T) {
 	eachStore(t, func(t *testing.T, b *bench) {
 		for _, sliding := range []bool{false, true} {
 			ask := func(n, times uint32) Ask {
-				return Ask{Key: "change", Rule: Rule{n, 10 * time.Hour, n, sliding}, Each: 1, Times: times}
+				return Ask{Key: "change", Rule: Rule{Requests: n, Per: 10 * time.Hour, Burst: n, Sliding: sliding}, Each: 1, Times: times}
 			}
 			for i, s := range []struct{ requests, times, granted uint32 }{{10, 10, 10}, {15, 10, 5}, {3, 1, 0}, {100, 200, 85}} {
 				if got := b.one(ask(s.requests, s.times)); got.Granted != s.granted {
@@ -261,11 +271,13 @@ func TestRedisDecidesAsMemory(t *testing.T) {
 	r := newRedis(t, RedisOptions{Addrs: []string{redistest.Start(t).Addr}, Pace: time.Microsecond,
 		Skew: func() time.Duration { return time.Duration(skew.Load()) }})
 	rnd := rand.New(rand.NewPCG(5, 6))
-	rules := []Rule{{7, 1000 * time.Hour, 12, false}, {7, 1000 * time.Hour, 3, false}, {12, 1600 * time.Hour, 12, true}}
-	for i := range 1500 {
+	rules := []Rule{{Requests: 7, Per: 1000 * time.Hour, Burst: 12}, {Requests: 7, Per: 1000 * time.Hour, Burst: 3},
+		{Requests: 12, Per: 1600 * time.Hour, Burst: 12, Sliding: true}, {Requests: 7, Per: 300 * time.Hour, Burst: 12, Bucket: true},
+		{Requests: 5, Per: 300 * time.Hour, Burst: 3, Bucket: true}}
+	for i := range 2000 {
 		skew.Add(int64(rnd.IntN(60)) * int64(time.Hour))
 		a := Ask{Rule: rules[rnd.IntN(len(rules))], Each: uint32(rnd.IntN(4)), Times: uint32(1 + rnd.IntN(3)), Back: rnd.IntN(8) == 0}
-		a.Key = fmt.Sprint(a.Rule.Sliding) // the two GCRA rules share a key
+		a.Key = kindOf(a.Rule) // the two rules of GCRA, and of buckets, share a key
 		if a.Back || a.Each == 0 {
 			a.Times = 1
 		}
