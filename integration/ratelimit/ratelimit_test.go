@@ -2,10 +2,7 @@ package ratelimit
 
 import (
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -190,32 +187,5 @@ func TestRedisKilledUnderTraffic(t *testing.T) {
 	envoytest.Await(t, 10*time.Second, "Redis is back", func() bool { return s.metric(t, "store_up") == 1 })
 	if got := passed(t, 80, "after", p); got[200] != 40 {
 		t.Errorf("after: %v", got)
-	}
-}
-
-// The example that users copy does what its comment says, over two proxies.
-func TestExample(t *testing.T) {
-	envoytest.Find(t)
-	b, err := os.ReadFile(filepath.Join(envoytest.Root(), "envoy-configs", "dynamic-module", "ratelimit-global.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(b), "<<'EOF'\n")
-	yaml, _, ok := strings.Cut(rest, "#   EOF")
-	if !ok {
-		t.Fatal("the comment holds no RateLimit")
-	}
-	s := serveLimits(t, "", strings.ReplaceAll(yaml, "#   ", ""), service.Options{})
-	_, port, _ := net.SplitHostPort(s.addr)
-	config := strings.NewReplacer("port_value: 8081", "port_value: "+port, "timeout: 20ms", "timeout: 5s").Replace(string(b))
-	proxies := []*envoytest.Envoy{envoytest.Start(t, envoytest.Options{Config: config}), envoytest.Start(t, envoytest.Options{Config: config})}
-	for i := range 7 {
-		a := proxies[i%2].Get(t, ingress, "/", "x-user: ann")
-		if i < 5 && (a.Status != 200 || a.Header.Get("x-ratelimit-remaining") != strconv.Itoa(4-i)) || i >= 5 && a.Status != 429 {
-			t.Errorf("request %d: %d %v", i, a.Status, a.Header)
-		}
-	}
-	if n := s.metric(t, `decisions_total{limit="shop/front/per-user",result="ok"}`); n != 5 {
-		t.Errorf("%v decisions", n)
 	}
 }
