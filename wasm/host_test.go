@@ -31,7 +31,7 @@ func TestHostMapsVerdicts(t *testing.T) {
 		{"reply=418", "418 probe 418", func(s *wasmtest.Stream) string {
 			return fmt.Sprint(s.Reply().Status, " ", s.Reply().Headers.Get("x-reply"), " ", s.Reply().Headers.Get("x-probe-response"))
 		}},
-		{"wait=20ms reply=503", "503 mizzen_reply", func(s *wasmtest.Stream) string { return fmt.Sprint(s.Reply().Status, " ", s.Reply().Details) }},
+		{"wait=20ms reply=503", "503 mizzen_probe", func(s *wasmtest.Stream) string { return fmt.Sprint(s.Reply().Status, " ", s.Reply().Details) }},
 		{"call=people", "ann", up("x-called")},
 		{"wait=10ms call=people", "ann", up("x-called")},
 		{"call=nobody", "cannot send: error status returned by host: bad argument", up("x-called")},

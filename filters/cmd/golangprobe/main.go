@@ -6,12 +6,13 @@ import (
 	"github.com/envoyproxy/envoy/contrib/golang/filters/http/source/go/pkg/http"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/filtertest/probe"
 	"github.com/mizzen-mesh/mizzen/filters/host/golang"
 	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
 
 func init() {
-	p := golang.NewParser(append([]filter.Kind{kind()}, registry.Kinds()...))
+	p := golang.NewParser(append([]filter.Kind{probe.Kind()}, registry.Kinds()...))
 	http.RegisterHttpFilterFactoryAndConfigParser(golang.PluginName, p.Factory, p)
 	http.RegisterHttpFilterFactoryAndConfigParser("body", newBody, http.NullParser)
 }

@@ -6,12 +6,13 @@ import (
 	"C" // a c-shared main needs it
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/filtertest/probe"
 	"github.com/mizzen-mesh/mizzen/filters/host/dynmod"
 	"github.com/mizzen-mesh/mizzen/filters/registry"
 )
 
 func init() {
-	dynmod.Serve(append([]filter.Kind{kind()}, registry.Kinds()...))
+	dynmod.Serve(append([]filter.Kind{probe.Kind()}, registry.Kinds()...))
 }
 
 func main() {}

@@ -5,9 +5,10 @@ import (
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/filtertest/probe"
 	"github.com/mizzen-mesh/mizzen/wasm/host"
 )
 
-func init() { proxywasm.SetVMContext(host.NewVM([]filter.Kind{kind()})) }
+func init() { proxywasm.SetVMContext(host.NewVM([]filter.Kind{probe.Kind()})) }
 
 func main() {}
