@@ -21,7 +21,7 @@ func BenchmarkOneOfManyHosts(b *testing.B) {
 				base.VirtualHosts = append(base.VirtualHosts, vhost(fmt.Sprintf("80/h%05d@1", i), fmt.Sprintf("c%05d", i)))
 			}
 			s := newSession(true, limits{ack: time.Second})
-			s.setWant(base)
+			s.wantAll(base)
 			now := time.Unix(1000, 0)
 			settle := func() {
 				for out := s.next(now); len(out) > 0; out = s.next(now) {
@@ -45,10 +45,10 @@ func BenchmarkOneOfManyHosts(b *testing.B) {
 				w := clone(base)
 				w.VirtualHosts = slices.Clone(base.VirtualHosts)
 				w.VirtualHosts[n/2] = vhost(fmt.Sprintf("80/h%05d@v%d", n/2, i), "c00001")
-				s.setWant(w)
+				s.wantAll(w)
 				settle()
 			}
-			if s.ch[hosts].acked[fmt.Sprintf("80/h%05d", n/2)].version == "1" {
+			if s.ch[hosts].acked.at(fmt.Sprintf("80/h%05d", n/2)).version == "1" {
 				b.Fatal("the change did not arrive")
 			}
 		})

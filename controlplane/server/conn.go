@@ -247,13 +247,17 @@ func (s *Server) rebuild(ctx context.Context, c *conn) {
 }
 
 // build calls Options.Build and turns a panic into an error: one proxy's trouble must not take the others down.
-func (s *Server) build(w *mesh.World, n mesh.Node, delta bool) (r *xdsgen.Resources, err error) {
+func (s *Server) build(w *mesh.World, n mesh.Node, delta bool) (r *xdsgen.Sets, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("build resources: panic: %v", p)
 		}
 	}()
-	return s.opt.Build(w, n, delta)
+	made, err := s.opt.Build(w, n, delta)
+	if err != nil {
+		return nil, err
+	}
+	return made.Sets(delta), nil
 }
 
 // push sends what may be sent now. Only this stream waits if its proxy reads slowly.

@@ -20,11 +20,11 @@ func (c *conn) dump() ([]byte, error) {
 	at := timestamppb.New(c.since)
 	cds, lds := &adminv3.ClustersConfigDump{}, &adminv3.ListenersConfigDump{}
 	rds, eds := &adminv3.RoutesConfigDump{}, &adminv3.EndpointsConfigDump{}
-	for _, r := range everything(c.state.ch[clusters].acked) {
+	for _, r := range everything(&c.state.ch[clusters].acked) {
 		cds.DynamicActiveClusters = append(cds.DynamicActiveClusters,
 			&adminv3.ClustersConfigDump_DynamicCluster{VersionInfo: r.Version, Cluster: r.Body, LastUpdated: at})
 	}
-	for _, r := range everything(c.state.ch[listeners].acked) {
+	for _, r := range everything(&c.state.ch[listeners].acked) {
 		lds.DynamicListeners = append(lds.DynamicListeners, &adminv3.ListenersConfigDump_DynamicListener{Name: r.Name,
 			ActiveState: &adminv3.ListenersConfigDump_DynamicListenerState{VersionInfo: r.Version, Listener: r.Body, LastUpdated: at}})
 	}
@@ -36,7 +36,7 @@ func (c *conn) dump() ([]byte, error) {
 		rds.DynamicRouteConfigs = append(rds.DynamicRouteConfigs,
 			&adminv3.RoutesConfigDump_DynamicRouteConfig{RouteConfig: r, LastUpdated: at})
 	}
-	for _, r := range everything(c.state.ch[endpoints].acked) {
+	for _, r := range everything(&c.state.ch[endpoints].acked) {
 		eds.DynamicEndpointConfigs = append(eds.DynamicEndpointConfigs,
 			&adminv3.EndpointsConfigDump_DynamicEndpointConfig{VersionInfo: r.Version, EndpointConfig: r.Body, LastUpdated: at})
 	}
@@ -46,7 +46,7 @@ func (c *conn) dump() ([]byte, error) {
 // inlineTables are the acknowledged tables with their virtual hosts inside, the hosts named as Envoy names them.
 func (c *conn) inlineTables() ([]*anypb.Any, error) {
 	added := map[string][]*routev3.VirtualHost{}
-	for _, r := range everything(c.state.ch[hosts].acked) {
+	for _, r := range everything(&c.state.ch[hosts].acked) {
 		v := &routev3.VirtualHost{}
 		if err := r.Body.UnmarshalTo(v); err != nil {
 			return nil, fmt.Errorf("read virtual host %s: %w", r.Name, err)
@@ -54,7 +54,7 @@ func (c *conn) inlineTables() ([]*anypb.Any, error) {
 		added[r.Table] = append(added[r.Table], v)
 	}
 	var out []*anypb.Any
-	for _, r := range everything(c.state.ch[routes].acked) {
+	for _, r := range everything(&c.state.ch[routes].acked) {
 		t := &routev3.RouteConfiguration{}
 		if err := r.Body.UnmarshalTo(t); err != nil {
 			return nil, fmt.Errorf("read route table %s: %w", r.Name, err)

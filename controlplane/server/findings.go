@@ -90,7 +90,7 @@ func rejection(k kind, ref refusal) istio.Diagnostic {
 func unordered(ch *channel, name string) istio.Diagnostic {
 	d := istio.Diagnostic{Code: CodeSilent, Severity: istio.Warning, Message: fmt.Sprintf(
 		"%s %q was sent although the clusters that it names were not acknowledged in time", ch.kind.noun(), name)}
-	if h := ch.sent[name]; h.res != nil {
+	if h := ch.sent.at(name); h.res != nil {
 		d.Object, d.Position = place(h.res.Origins)
 	}
 	return d

@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -145,16 +146,17 @@ func (c *conn) subscriptions() Connection {
 func (c *channel) subscription() Subscription {
 	out := Subscription{
 		Type: c.kind.short(), Wildcard: c.wildcard, Acked: map[string]string{}, Pending: map[string]string{},
-		Refused: map[string]string{}, Origins: map[string][]string{}, Names: sortedKeys(c.names),
+		Refused: map[string]string{}, Origins: map[string][]string{}, Names: []string{},
 	}
-	for n, h := range c.acked {
-		out.Acked[n] = h.version
-	}
-	for n, h := range c.sent {
-		if a, ok := c.acked[n]; !ok || a.version != h.version {
+	c.names.each(func(n string) { out.Names = append(out.Names, n) })
+	slices.Sort(out.Names)
+	c.acked.each(func(n string, h held) bool { out.Acked[n] = h.version; return true })
+	c.sent.each(func(n string, h held) bool {
+		if a, ok := c.acked.get(n); !ok || a.version != h.version {
 			out.Pending[n] = h.version
 		}
-	}
+		return true
+	})
 	for n, r := range c.refused {
 		out.Refused[n], out.Origins[n] = r.text, originsOf(r.res)
 	}

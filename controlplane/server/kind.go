@@ -1,8 +1,6 @@
 package server
 
 import (
-	"slices"
-
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
 )
 
@@ -48,40 +46,10 @@ func (k kind) listed() bool { return k != endpoints && k != routes }
 // routing kinds send traffic to clusters and so wait for them.
 func (k kind) routing() bool { return k >= listeners }
 
-// list picks what a proxy is to have of a kind.
-func list(r *xdsgen.Resources, k kind, delta bool) []*xdsgen.Resource {
-	switch {
-	case r == nil:
-		return nil
-	case k == clusters:
-		return r.Clusters
-	case k == endpoints:
-		return r.Endpoints
-	case k == listeners:
-		return r.Listeners
-	case k == routes && delta:
-		return r.Routes
-	case k == routes:
-		return r.InlineRoutes
-	case delta:
-		return r.VirtualHosts
+// setOf picks what a proxy is to have of a kind.
+func setOf(r *xdsgen.Sets, k kind) xdsgen.Set {
+	if r == nil {
+		return xdsgen.Set{}
 	}
-	return nil
-}
-
-// find looks a name up in a list sorted by name; nil if it is not there.
-func find(rs []*xdsgen.Resource, name string) *xdsgen.Resource {
-	i, ok := slices.BinarySearchFunc(rs, name, func(r *xdsgen.Resource, n string) int {
-		switch {
-		case r.Name < n:
-			return -1
-		case r.Name > n:
-			return 1
-		}
-		return 0
-	})
-	if !ok {
-		return nil
-	}
-	return rs[i]
+	return [...]xdsgen.Set{r.Clusters, r.Endpoints, r.Listeners, r.Routes, r.VirtualHosts}[k]
 }

@@ -61,11 +61,11 @@ func (s *session) plan(c *channel, now time.Time) *response {
 // fill records a response as sent and decides what travels. False: nothing need travel.
 func (s *session) fill(c *channel, r *response) bool {
 	for _, x := range r.set {
-		if old := c.sent[x.Name]; c.kind == clusters && old.version != "" {
+		if old := c.sent.at(x.Name); c.kind == clusters && old.version != "" {
 			// Envoy warms a changed cluster anew and waits for its endpoints, even if they are as before.
 			s.repeatEndpoints(x.Name)
 		}
-		c.sent[x.Name] = held{x.Version, x}
+		c.sent.put(x.Name, held{x.Version, x})
 		delete(c.again, x.Name)
 		delete(c.since, x.Name)
 	}
@@ -74,20 +74,21 @@ func (s *session) fill(c *channel, r *response) bool {
 		delete(c.since, name)
 		delete(c.again, name)
 		s.withdraw(c, name)
-		r.was[name] = c.sent[name]
-		if c.names[name] {
-			c.sent[name] = held{}
+		r.was[name] = c.sent.at(name)
+		if c.names.has(name) {
+			c.sent.put(name, held{})
 		} else {
-			delete(c.sent, name)
+			c.sent.drop(name)
 		}
 	}
+	c.sent.settle(s.list(c.kind))
 	r.body = r.set
 	if s.delta {
 		return true
 	}
-	r.version = hashOf(c.sent)
+	r.version = hashOf(&c.sent)
 	if c.kind == clusters || c.kind == listeners {
-		r.body = everything(c.sent)
+		r.body = everything(&c.sent)
 		return true
 	}
 	if len(r.set) > 0 || c.answer {
@@ -107,7 +108,7 @@ func (s *session) withdraw(c *channel, name string) {
 	if c.kind != clusters && c.kind != routes {
 		return
 	}
-	delete(c.acked, name)
+	c.acked.drop(name)
 	c.disown(name)
 	if c.kind == clusters {
 		s.ch[endpoints].forget(name)
@@ -117,7 +118,7 @@ func (s *session) withdraw(c *channel, name string) {
 
 func (s *session) repeatEndpoints(cluster string) {
 	e := s.ch[endpoints]
-	if e.wants(cluster) && find(s.want.Endpoints, cluster) != nil {
+	if e.wants(cluster) && s.want.Endpoints.Find(cluster) != nil {
 		e.again[cluster] = true
 		e.mark(cluster)
 	}
@@ -165,10 +166,10 @@ func (s *session) changes(c *channel, now time.Time) (set []*xdsgen.Resource, go
 }
 
 // look visits each marked name, or all that the proxy asked for or has, with the wanted resource of that name or nil.
-func (c *channel) look(want []*xdsgen.Resource, visit func(string, *xdsgen.Resource)) {
+func (c *channel) look(want xdsgen.Set, visit func(string, *xdsgen.Resource)) {
 	if !c.all {
 		for name := range c.marked {
-			r := find(want, name)
+			r := want.Find(name)
 			if r != nil && !c.wants(name) {
 				continue
 			}
@@ -177,25 +178,30 @@ func (c *channel) look(want []*xdsgen.Resource, visit func(string, *xdsgen.Resou
 		return
 	}
 	if c.wildcard {
-		for _, r := range want {
+		for r := range want.All() {
 			visit(r.Name, r)
 		}
 	}
-	for name := range c.names {
-		if r := find(want, name); r == nil || !c.wildcard {
+	c.names.each(func(name string) {
+		if r := want.Find(name); r == nil || !c.wildcard {
 			visit(name, r)
 		}
-	}
-	for name := range c.sent {
-		if !c.names[name] && find(want, name) == nil {
-			visit(name, nil)
+	})
+	var left []string // apart: visiting may change what was sent
+	c.sent.each(func(name string, _ held) bool {
+		if !c.names.has(name) && want.Find(name) == nil {
+			left = append(left, name)
 		}
+		return true
+	})
+	for _, name := range left {
+		visit(name, nil)
 	}
 }
 
 // addition decides about a wanted resource.
 func (s *session) addition(c *channel, r *xdsgen.Resource, now time.Time) verdict {
-	if h, ok := c.sent[r.Name]; ok && h.version == r.Version && !c.again[r.Name] {
+	if h, ok := c.sent.get(r.Name); ok && h.version == r.Version && !c.again[r.Name] {
 		delete(c.since, r.Name)
 		return nothing
 	}
@@ -214,9 +220,9 @@ func (s *session) addition(c *channel, r *xdsgen.Resource, now time.Time) verdic
 
 // removal decides about a name under which nothing is wanted.
 func (s *session) removal(c *channel, name string, used map[string]bool, now time.Time) verdict {
-	h, told := c.sent[name]
+	h, told := c.sent.get(name)
 	switch {
-	case !told && c.names[name]:
+	case !told && c.names.has(name):
 		return send // asked for, and not there
 	case !told || h.version == "":
 		return nothing
@@ -260,7 +266,7 @@ func (s *session) allowed(c *channel, r *xdsgen.Resource, now time.Time) bool {
 // ready tells whether a route may name a cluster; refused, that it may not because the proxy rejected it.
 func (s *session) ready(cluster string) (ok, refused bool) {
 	c := s.ch[clusters]
-	w := find(s.want.Clusters, cluster)
+	w := s.want.Clusters.Find(cluster)
 	if w == nil || !c.open || !c.wants(cluster) {
 		return true, false
 	}
@@ -269,10 +275,10 @@ func (s *session) ready(cluster string) (ok, refused bool) {
 	if !c.has(cluster) {
 		return false, refused
 	}
-	if c.acked[cluster].version != w.Version && !refused {
+	if c.acked.at(cluster).version != w.Version && !refused {
 		return false, false
 	}
-	if find(s.want.Endpoints, cluster) == nil {
+	if s.want.Endpoints.Find(cluster) == nil {
 		return true, false
 	}
 	_, refused = s.ch[endpoints].refused[cluster]
@@ -292,13 +298,13 @@ func (s *session) removable(c *channel, name string, used map[string]bool, now t
 		}
 		return now.Sub(c.since[name]) >= s.limits.linger
 	case endpoints:
-		return s.ch[clusters].sent[name].version == ""
+		return s.ch[clusters].sent.at(name).version == ""
 	case routes:
 		return !s.tableUsed(name)
 	case hosts:
 		// With its table gone the virtual host still serves the listener that drains.
-		h := c.sent[name]
-		return h.res == nil || find(s.list(routes), h.res.Table) != nil
+		h := c.sent.at(name)
+		return h.res == nil || s.list(routes).Find(h.res.Table) != nil
 	}
 	return true
 }
@@ -309,18 +315,19 @@ func (s *session) used() map[string]bool {
 	out := map[string]bool{}
 	for k := listeners; k < kinds; k++ {
 		c := s.ch[k]
-		for _, m := range []map[string]held{c.sent, c.acked} {
-			for name, h := range m {
+		for _, l := range []*ledger{&c.sent, &c.acked} {
+			l.each(func(name string, h held) bool {
 				if h.res == nil {
 					if h.version != "" && !c.orphan(s, name) {
 						out["*"] = true
 					}
-					continue
+					return true
 				}
 				for _, cl := range h.res.Clusters {
 					out[cl] = true
 				}
-			}
+				return true
+			})
 		}
 		for _, r := range c.flight {
 			for _, x := range r.set {
@@ -338,43 +345,41 @@ func (c *channel) orphan(s *session, name string) bool {
 	if c.kind != hosts {
 		return false
 	}
-	for table := range s.ch[routes].names {
-		if hasPrefix(name, table) {
-			return false
-		}
-	}
-	return true
+	orphan := true
+	s.ch[routes].names.each(func(table string) { orphan = orphan && !hasPrefix(name, table) })
+	return orphan
 }
 
 func (s *session) tableUsed(table string) bool {
 	c := s.ch[listeners]
-	for _, m := range []map[string]held{c.sent, c.acked} {
-		for _, h := range m {
-			if h.version != "" && (h.res == nil || slices.Contains(tables(h.res), table)) {
-				return true
-			}
-		}
+	used := false
+	for _, l := range []*ledger{&c.sent, &c.acked} {
+		l.each(func(_ string, h held) bool {
+			used = used || h.version != "" && (h.res == nil || slices.Contains(tables(h.res), table))
+			return !used
+		})
 	}
-	return false
+	return used
 }
 
 // hashOf is the version of a list: a hash over the names and versions in it.
-func hashOf(m map[string]held) string {
+func hashOf(l *ledger) string {
 	sum := sha256.New()
-	for _, r := range everything(m) {
+	for _, r := range everything(l) {
 		sum.Write([]byte(r.Name + "\x00" + r.Version + "\x00"))
 	}
 	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
 // everything lists what is there, sorted by name.
-func everything(m map[string]held) []*xdsgen.Resource {
-	out := make([]*xdsgen.Resource, 0, len(m))
-	for _, h := range m {
+func everything(l *ledger) []*xdsgen.Resource {
+	var out []*xdsgen.Resource
+	l.each(func(_ string, h held) bool {
 		if h.res != nil {
 			out = append(out, h.res)
 		}
-	}
+		return true
+	})
 	byName(out)
 	return out
 }

@@ -197,7 +197,7 @@ func TestNoRouteWithoutItsCluster(t *testing.T) {
 				e.ask(k, nil, nil)
 			}
 			for g := range 60 {
-				e.s.setWant(randomWant(e.rnd, g+1))
+				e.s.wantAll(randomWant(e.rnd, g+1))
 				for range e.rnd.IntN(4) {
 					e.run(e.rnd.IntN(4))
 					e.now = e.now.Add(time.Duration(e.rnd.IntN(700)) * time.Millisecond)
@@ -208,18 +208,23 @@ func TestNoRouteWithoutItsCluster(t *testing.T) {
 	}
 }
 
+// sorted is what w wants of a kind.
+func sorted(w *xdsgen.Resources, k kind) []*xdsgen.Resource {
+	return slices.Collect(setOf(w.Sets(true), k).All())
+}
+
 // finish lets everything settle with nothing bad any more, and compares.
 func (e *envoy) finish(w *xdsgen.Resources) {
 	e.t.Helper()
 	e.picky = false
 	for k := range kinds {
-		for _, r := range list(w, k, true) {
+		for _, r := range sorted(w, k) {
 			if e.bad[k.short()+r.Name+r.Version] { // a mended version
 				r.Version += "-mended"
 			}
 		}
 	}
-	e.s.setWant(w)
+	e.s.wantAll(w)
 	for range 50 {
 		e.run(100)
 		e.now = e.now.Add(time.Second)
@@ -231,7 +236,7 @@ func (e *envoy) finish(w *xdsgen.Resources) {
 		e.t.Fatal("not acknowledged in the end")
 	}
 	for k := range kinds {
-		want := list(w, k, true)
+		want := sorted(w, k)
 		if len(want) != len(e.have[k]) {
 			e.t.Errorf("%s: the proxy has %v, want %s", k.short(), sortedKeys(e.have[k]), join(want))
 		}

@@ -40,10 +40,10 @@ type channel struct {
 	kind     kind
 	open     bool // the proxy asked for this type
 	wildcard bool
-	names    map[string]bool
-	sent     map[string]held // last sent under each name
-	acked    map[string]held // last acknowledged
-	flight   []*response     // not yet acknowledged, oldest first
+	names    nameSet
+	sent     ledger      // last sent under each name
+	acked    ledger      // last acknowledged
+	flight   []*response // not yet acknowledged, oldest first
 	refused  map[string]refusal
 	again    map[string]bool      // send even if the version is the same
 	since    map[string]time.Time // held back since; a cluster: free to go since
@@ -69,7 +69,7 @@ type limits struct {
 type session struct {
 	delta  bool
 	limits limits
-	want   *xdsgen.Resources
+	want   *xdsgen.Sets
 	ch     [kinds]*channel
 	serial uint64
 }
@@ -78,8 +78,7 @@ func newSession(delta bool, l limits) *session {
 	s := &session{delta: delta, limits: l}
 	for k := range kinds {
 		s.ch[k] = &channel{
-			kind: k, names: map[string]bool{}, sent: map[string]held{}, acked: map[string]held{},
-			refused: map[string]refusal{}, again: map[string]bool{}, since: map[string]time.Time{}, released: map[string]bool{},
+			kind: k, refused: map[string]refusal{}, again: map[string]bool{}, since: map[string]time.Time{}, released: map[string]bool{},
 			marked: map[string]bool{}, all: true,
 		}
 	}
@@ -87,7 +86,7 @@ func newSession(delta bool, l limits) *session {
 }
 
 // setWant replaces what the proxy is to have.
-func (s *session) setWant(r *xdsgen.Resources) {
+func (s *session) setWant(r *xdsgen.Sets) {
 	old := s.want
 	s.want = r
 	for k := range kinds {
@@ -95,43 +94,18 @@ func (s *session) setWant(r *xdsgen.Resources) {
 		if old == nil {
 			c.markAll()
 		} else {
-			differences(list(old, k, s.delta), s.list(k), c.mark)
+			was, is := setOf(old, k), s.list(k)
+			xdsgen.Differences(was.Shared, is.Shared, c.mark)
+			xdsgen.Differences(was.Own, is.Own, c.mark)
 		}
 		c.settled = false
 		s.recognise(c)
+		c.settle(s.list(k))
 		for name, ref := range c.refused {
-			if w := find(s.list(k), name); w == nil || w.Version != ref.res.Version {
+			if w := s.list(k).Find(name); w == nil || w.Version != ref.res.Version {
 				delete(c.refused, name)
 			}
 		}
-	}
-}
-
-// differences tells the names whose resources differ between two lists sorted by name. Parts that did not change are the same
-// resource in both, so this is a walk over pointers.
-func differences(old, now []*xdsgen.Resource, tell func(string)) {
-	i, j := 0, 0
-	for i < len(old) && j < len(now) {
-		a, b := old[i], now[j]
-		switch {
-		case a == b || a.Name == b.Name:
-			if a != b && a.Version != b.Version {
-				tell(a.Name)
-			}
-			i, j = i+1, j+1
-		case a.Name < b.Name:
-			tell(a.Name)
-			i++
-		default:
-			tell(b.Name)
-			j++
-		}
-	}
-	for _, r := range old[i:] {
-		tell(r.Name)
-	}
-	for _, r := range now[j:] {
-		tell(r.Name)
 	}
 }
 
@@ -147,7 +121,14 @@ func (c *channel) mark(name string) {
 func (c *channel) markAll() { c.all, c.settled = true, false }
 
 // list is what the proxy is to have of a kind.
-func (s *session) list(k kind) []*xdsgen.Resource { return list(s.want, k, s.delta) }
+func (s *session) list(k kind) xdsgen.Set { return setOf(s.want, k) }
+
+// settle puts what is known of the proxy in terms of what it is to have: mostly it has just that.
+func (c *channel) settle(want xdsgen.Set) {
+	c.sent.settle(want)
+	c.acked.settle(want)
+	c.names.settle(want)
+}
 
 // recognise finds the content of what a reconnected proxy says it has.
 func (s *session) recognise(c *channel) {
@@ -156,48 +137,51 @@ func (s *session) recognise(c *channel) {
 	}
 	if c.unknown {
 		c.unknown = false
-		for _, m := range []map[string]held{c.sent, c.acked} {
-			for name, h := range m {
-				if h.version == "" || h.res != nil {
+		for _, l := range []*ledger{&c.sent, &c.acked} {
+			for name, e := range l.over { // what is of unknown content stands there
+				if e.version == "" || e.res != nil {
 					continue
 				}
-				if r := find(s.list(c.kind), name); r != nil && r.Version == h.version {
-					m[name] = held{h.version, r}
+				if r := s.list(c.kind).Find(name); r != nil && r.Version == e.version {
+					l.put(name, held{e.version, r})
 				} else {
 					c.unknown = true
 				}
 			}
+			l.settle(s.list(c.kind))
 		}
 	}
-	if !s.delta && c.version != "" && len(c.sent) == 0 {
+	if !s.delta && c.version != "" && c.sent.empty() {
 		s.recogniseList(c)
 	}
 }
 
 // recogniseList takes the whole wanted list as acknowledged if the version that the proxy named is its hash.
 func (s *session) recogniseList(c *channel) {
-	whole := map[string]held{}
-	for _, r := range s.list(c.kind) {
+	var whole ledger
+	for r := range s.list(c.kind).All() {
 		if c.wants(r.Name) {
-			whole[r.Name] = held{r.Version, r}
+			whole.put(r.Name, held{r.Version, r})
 		}
 	}
-	if hashOf(whole) != c.version {
+	if hashOf(&whole) != c.version {
 		return
 	}
-	for name, h := range whole {
-		c.sent[name], c.acked[name] = h, h
-	}
+	whole.each(func(name string, h held) bool {
+		c.sent.put(name, h)
+		c.acked.put(name, h)
+		return true
+	})
 	c.answer = false
 }
 
 // wants tells whether the proxy asked for a name.
-func (c *channel) wants(name string) bool { return c.wildcard || c.names[name] }
+func (c *channel) wants(name string) bool { return c.wildcard || c.names.has(name) }
 
 // forget drops all that is known of a name, as if it had never been sent.
 func (c *channel) forget(name string) {
-	delete(c.sent, name)
-	delete(c.acked, name)
+	c.sent.drop(name)
+	c.acked.drop(name)
 	delete(c.refused, name)
 	delete(c.again, name)
 	delete(c.since, name)
@@ -219,7 +203,7 @@ func (c *channel) disown(name string) {
 
 // has tells whether the proxy acknowledged some version of a name.
 func (c *channel) has(name string) bool {
-	h, ok := c.acked[name]
+	h, ok := c.acked.get(name)
 	return ok && h.version != ""
 }
 
@@ -237,6 +221,7 @@ func (s *session) ack(c *channel, nonce string) bool {
 		return false
 	}
 	c.accept(r)
+	c.acked.settle(s.list(c.kind))
 	if !s.delta {
 		c.flight = nil // a list stands for all lists before it
 	}
@@ -261,7 +246,7 @@ func (c *channel) accept(r *response) {
 		if !c.wants(x.Name) {
 			continue
 		}
-		c.acked[x.Name] = held{x.Version, x}
+		c.acked.put(x.Name, held{x.Version, x})
 		delete(c.refused, x.Name)
 		delete(c.released, x.Name)
 	}
@@ -272,13 +257,13 @@ func (c *channel) accept(r *response) {
 
 // gone records that the proxy has nothing under a name. Names asked for are remembered as answered.
 func (c *channel) gone(name string) {
-	if c.names[name] {
-		c.acked[name] = held{}
+	if c.names.has(name) {
+		c.acked.put(name, held{})
 		return
 	}
-	delete(c.acked, name)
-	if h, ok := c.sent[name]; ok && h.version == "" {
-		delete(c.sent, name)
+	c.acked.drop(name)
+	if h, ok := c.sent.get(name); ok && h.version == "" {
+		c.sent.drop(name)
 	}
 	delete(c.refused, name)
 	delete(c.since, name)
@@ -308,12 +293,12 @@ func (s *session) nack(c *channel, nonce, text string) []refusal {
 		if p, ok := r.prior[x.Name]; ok && r.overdue {
 			c.restore(x.Name, p)
 		}
-		if h, ok := c.sent[x.Name]; ok && h.version == x.Version {
+		if h, ok := c.sent.get(x.Name); ok && h.version == x.Version {
 			s.doubt(c, x.Name, held{x.Version, x})
 		}
 		if guilty[x.Name] {
 			out = append(out, refusal{x, text})
-			if w := find(s.list(c.kind), x.Name); w != nil && w.Version == x.Version {
+			if w := s.list(c.kind).Find(x.Name); w != nil && w.Version == x.Version {
 				c.refused[x.Name] = refusal{x, text}
 			}
 		}
@@ -321,7 +306,7 @@ func (s *session) nack(c *channel, nonce, text string) []refusal {
 	for _, name := range r.gone {
 		if len(r.body) == 0 || r.was[name].version == "" {
 			c.gone(name)
-		} else if _, again := c.sent[name]; !again {
+		} else if _, again := c.sent.get(name); !again {
 			s.doubt(c, name, r.was[name])
 		}
 	}
@@ -335,7 +320,7 @@ func (s *session) doubt(c *channel, name string, h held) {
 		c.restoreSent(name) // the next list settles it
 		return
 	}
-	c.sent[name] = held{strings.TrimSuffix(h.version, doubtful) + doubtful, h.res}
+	c.sent.put(name, held{strings.TrimSuffix(h.version, doubtful) + doubtful, h.res})
 }
 
 // doubtful ends a version that the proxy may not have.
@@ -344,19 +329,19 @@ const doubtful = "?"
 // restore brings back what was acknowledged before an overdue response was taken as accepted.
 func (c *channel) restore(name string, p held) {
 	if p == (held{}) {
-		delete(c.acked, name)
+		c.acked.drop(name)
 		return
 	}
-	c.acked[name] = p
+	c.acked.put(name, p)
 }
 
 // restoreSent makes the last acknowledged version the last sent one.
 func (c *channel) restoreSent(name string) {
-	if h, ok := c.acked[name]; ok {
-		c.sent[name] = h
+	if h, ok := c.acked.get(name); ok {
+		c.sent.put(name, h)
 		return
 	}
-	delete(c.sent, name)
+	c.sent.drop(name)
 }
 
 // expire takes responses that stay unacknowledged for too long as accepted, so that one silent type does not block the rest.
@@ -368,7 +353,7 @@ func (s *session) expire(now time.Time) {
 			}
 			r.overdue, r.prior = true, map[string]held{}
 			for _, x := range r.set {
-				r.prior[x.Name] = c.acked[x.Name]
+				r.prior[x.Name] = c.acked.at(x.Name)
 			}
 			c.accept(r)
 			s.touch()

@@ -46,6 +46,9 @@ func shop() *xdsgen.Resources {
 	}
 }
 
+// wantAll is setWant of what Build makes.
+func (s *session) wantAll(r *xdsgen.Resources) { s.setWant(r.Sets(s.delta)) }
+
 func clone(r *xdsgen.Resources) *xdsgen.Resources { c := *r; return &c }
 
 // bench drives a session by hand, with a clock of its own.
@@ -60,7 +63,7 @@ func newBench(t *testing.T, delta bool, want *xdsgen.Resources) *bench {
 	b := &bench{t: t, s: newSession(delta, limits{ack: 10 * time.Second, linger: 2 * time.Second}),
 		now: time.Unix(1000, 0), out: map[kind]*response{}}
 	if want != nil {
-		b.s.setWant(want)
+		b.s.wantAll(want)
 	}
 	return b
 }
@@ -156,7 +159,7 @@ func TestNothingBeforeAWorld(t *testing.T) {
 	b := newBench(t, true, nil)
 	b.subscribe(clusters)
 	b.expect("")
-	b.s.setWant(shop())
+	b.s.wantAll(shop())
 	b.expect("cds+a,p")
 }
 
@@ -165,10 +168,10 @@ func TestOneVirtualHostTravelsAlone(t *testing.T) {
 	b.start()
 	w := clone(shop())
 	w.VirtualHosts = []*xdsgen.Resource{vhost("80/a@2", "a"), vhost("80/b@1", "p")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("vhds+80/a,80/b")
 	b.ack(hosts)
-	b.s.setWant(shop())
+	b.s.wantAll(shop())
 	b.expect("vhds+80/a-80/b")
 	b.ack(hosts)
 	b.expect("")
@@ -181,7 +184,7 @@ func TestRouteWaitsForItsCluster(t *testing.T) {
 	w.Clusters = append(w.Clusters, res("q@1"))
 	w.Endpoints = append(w.Endpoints, res("q@1"))
 	w.VirtualHosts = []*xdsgen.Resource{vhost("80/a@2", "a", "q")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("cds+q")
 	b.subscribe(endpoints, "q")
 	b.expect("eds+q")
@@ -200,12 +203,12 @@ func TestClusterOutlivesItsRoutes(t *testing.T) {
 	w.VirtualHosts = []*xdsgen.Resource{vhost("80/a@2", "q")}
 	b := newBench(t, true, shop())
 	b.start()
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("cds+q")
 	b.ack(clusters)
 	b.expect("vhds+80/a")
 	b.ack(hosts)
-	b.s.setWant(shop())
+	b.s.wantAll(shop())
 	b.expect("vhds+80/a")
 	b.now = b.now.Add(5 * time.Second)
 	b.expect("") // not acknowledged yet
@@ -231,7 +234,7 @@ func TestChangedClusterGetsItsEndpointsAgain(t *testing.T) {
 	w := clone(shop())
 	w.Clusters = []*xdsgen.Resource{res("a@2"), res("p@1")}
 	w.VirtualHosts = []*xdsgen.Resource{vhost("80/a@2", "a")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("cds+a eds+a")
 	b.ack(endpoints)
 	b.expect("")
@@ -245,7 +248,7 @@ func TestEndpointsGoAtOnce(t *testing.T) {
 	for v := 2; v < 5; v++ {
 		w := clone(shop())
 		w.Endpoints = []*xdsgen.Resource{res(fmt.Sprintf("a@%d", v))}
-		b.s.setWant(w)
+		b.s.wantAll(w)
 		b.expect("eds+a") // although the one before is not acknowledged
 	}
 }
@@ -255,7 +258,7 @@ func TestRejection(t *testing.T) {
 	b.start()
 	w := clone(shop())
 	w.VirtualHosts = []*xdsgen.Resource{vhost("80/a@2", "a"), vhost("80/b@1", "p")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("vhds+80/a,80/b")
 	e := b.nack(hosts, "Invalid virtual host: '80/a': no such thing")
 	if len(e.refused) != 1 || e.refused[0].res.Name != "80/a" {
@@ -264,9 +267,9 @@ func TestRejection(t *testing.T) {
 	b.expect("vhds+80/b") // the innocent one goes again, the guilty one does not
 	b.ack(hosts)
 	b.expect("")
-	b.s.setWant(clone(w))
+	b.s.wantAll(clone(w))
 	b.expect("") // still the same version
-	if got := b.s.ch[hosts].acked["80/a"].version; got != "1" {
+	if got := b.s.ch[hosts].acked.at("80/a").version; got != "1" {
 		t.Errorf("last good version %q, want 1", got)
 	}
 	if got := b.s.typeState(b.s.ch[hosts]); got.State != StateError || got.Error == "" {
@@ -274,7 +277,7 @@ func TestRejection(t *testing.T) {
 	}
 	w = clone(w)
 	w.VirtualHosts = []*xdsgen.Resource{vhost("80/a@3", "a"), vhost("80/b@1", "p")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("vhds+80/a")
 	b.ack(hosts)
 	if !b.s.acknowledged() {
@@ -288,7 +291,7 @@ func TestRouteOfRejectedClusterStaysHeld(t *testing.T) {
 	w := clone(shop())
 	w.Clusters = append(w.Clusters, res("q@1"))
 	w.VirtualHosts = []*xdsgen.Resource{vhost("80/a@2", "q")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("cds+q")
 	b.nack(clusters, "Error adding/updating cluster(s) q: bad")
 	b.expect("")
@@ -296,7 +299,7 @@ func TestRouteOfRejectedClusterStaysHeld(t *testing.T) {
 	b.expect("")
 	w = clone(w)
 	w.Clusters = []*xdsgen.Resource{res("a@1"), res("p@1"), res("q@2")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("cds+q")
 	b.ack(clusters)
 	b.expect("vhds+80/a")
@@ -308,7 +311,7 @@ func TestStaleNonces(t *testing.T) {
 	old := b.out[hosts].nonce
 	w := clone(shop())
 	w.VirtualHosts = []*xdsgen.Resource{vhost("80/a@2", "a")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("vhds+80/a")
 	for _, q := range []*discoveryv3.DeltaDiscoveryRequest{
 		{TypeUrl: hosts.url(), ResponseNonce: old},
@@ -342,7 +345,7 @@ func TestReconnectBeforeAWorld(t *testing.T) {
 	b.resume(clusters, map[string]string{"a": "1", "p": "1"})
 	b.resume(listeners, map[string]string{"l": "1"})
 	b.expect("")
-	b.s.setWant(shop())
+	b.s.wantAll(shop())
 	b.expect("")
 }
 
@@ -368,7 +371,7 @@ func TestSilentProxyDoesNotBlock(t *testing.T) {
 	w := clone(shop())
 	w.Clusters = append(w.Clusters, res("q@1"))
 	w.VirtualHosts = []*xdsgen.Resource{vhost("80/a@2", "q")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("cds+q")
 	b.now = b.now.Add(9 * time.Second)
 	b.expect("")
@@ -391,14 +394,14 @@ func TestLateRejection(t *testing.T) {
 	b.start()
 	w := clone(shop())
 	w.Clusters = []*xdsgen.Resource{res("a@2"), res("p@1")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("cds+a eds+a")
 	b.ack(endpoints)
 	b.now = b.now.Add(10 * time.Second)
 	b.expect("")
 	b.nack(clusters, "cluster a is bad")
 	b.expect("")
-	if got := b.s.ch[clusters].acked["a"].version; got != "1" {
+	if got := b.s.ch[clusters].acked.at("a").version; got != "1" {
 		t.Errorf("last good version %q, want 1", got)
 	}
 }
@@ -431,11 +434,11 @@ func TestNames(t *testing.T) {
 	b.ack(endpoints)
 	w := clone(shop())
 	w.Endpoints = []*xdsgen.Resource{res("a@1"), res("none@1")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("eds+none")
 	b.ack(endpoints)
 	b.unsubscribe(endpoints, "none")
-	b.s.setWant(shop())
+	b.s.wantAll(shop())
 	b.expect("")
 }
 
@@ -453,7 +456,7 @@ func TestWildcards(t *testing.T) {
 	b.unsubscribe(clusters, "*")
 	w := clone(shop())
 	w.Clusters = []*xdsgen.Resource{res("a@2"), res("p@2")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("")
 }
 
@@ -487,14 +490,14 @@ func TestHostsOfADrainingTableStay(t *testing.T) {
 	b.start()
 	w := clone(shop())
 	w.Listeners, w.Routes, w.VirtualHosts = nil, nil, nil
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("lds-l")
 	b.ack(listeners)
 	b.expect("rds-80")
 	b.ack(routes)
 	b.expect("")
 	b.unsubscribe(routes, "80")
-	if len(b.s.ch[hosts].sent) != 0 {
+	if !b.s.ch[hosts].sent.empty() {
 		t.Error("hosts of a dropped table are remembered")
 	}
 }
@@ -505,7 +508,7 @@ func TestWindow(t *testing.T) {
 	for v := 2; v <= 8; v++ {
 		w := clone(shop())
 		w.VirtualHosts = []*xdsgen.Resource{vhost(fmt.Sprintf("80/a@%d", v), "a")}
-		b.s.setWant(w)
+		b.s.wantAll(w)
 		sent := b.step() != ""
 		if want := v-1 <= deltaWindow; sent != want {
 			t.Fatalf("version %d sent: %v, want %v", v, sent, want)

@@ -59,7 +59,7 @@ func TestStateListsCarryEverything(t *testing.T) {
 	w := clone(shop())
 	w.Clusters = append(w.Clusters, res("q@1"))
 	w.InlineRoutes = []*xdsgen.Resource{res("80@2", "a", "q")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("cds+q")
 	if got := join(b.out[clusters].body); got != "a,p,q" {
 		t.Errorf("list of clusters %s, want all three", got)
@@ -67,7 +67,7 @@ func TestStateListsCarryEverything(t *testing.T) {
 	b.accept(clusters)
 	b.expect("rds+80")
 	b.accept(routes, "80")
-	b.s.setWant(shop())
+	b.s.wantAll(shop())
 	b.expect("rds+80")
 	b.accept(routes, "80")
 	b.expect("")
@@ -92,7 +92,7 @@ func TestStateReconnect(t *testing.T) {
 	}
 	w := clone(shop())
 	w.InlineRoutes = []*xdsgen.Resource{res("80@2", "a")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("rds+80")
 }
 
@@ -108,7 +108,7 @@ func TestStateOneListAtATime(t *testing.T) {
 	for _, v := range []string{"2", "3"} {
 		w := clone(shop())
 		w.Endpoints = []*xdsgen.Resource{res("a@" + v)}
-		b.s.setWant(w)
+		b.s.wantAll(w)
 		if got := b.step(); v == "2" && got != "eds+a" || v == "3" && got != "" {
 			t.Fatalf("version %s: sent %q", v, got)
 		}
@@ -122,11 +122,11 @@ func TestStateRejection(t *testing.T) {
 	b.startState()
 	w := clone(shop())
 	w.Clusters = []*xdsgen.Resource{res("a@2"), res("p@2")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	if got := b.step(); !strings.HasPrefix(got, "cds+a,p") {
 		t.Fatalf("sent %q", got)
 	}
-	good := b.s.ch[clusters].acked["a"].version
+	good := b.s.ch[clusters].acked.at("a").version
 	if e := b.request(clusters, "old", "Error adding/updating cluster(s) a: bad"); len(e.refused) != 1 {
 		t.Fatalf("refused %v", e.refused)
 	}
@@ -146,7 +146,7 @@ func TestStateStaleNonce(t *testing.T) {
 	old := *b.out[endpoints]
 	w := clone(shop())
 	w.Endpoints = []*xdsgen.Resource{res("a@2")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("eds+a")
 	q := &discoveryv3.DiscoveryRequest{TypeUrl: endpoints.url(), ResponseNonce: old.nonce, ResourceNames: []string{"other"}}
 	if e := b.s.onState(q); e.acked || !b.s.ch[endpoints].wants("a") {
@@ -177,7 +177,7 @@ func TestStateSilent(t *testing.T) {
 	w := clone(shop())
 	w.Clusters = append(w.Clusters, res("q@1"))
 	w.InlineRoutes = []*xdsgen.Resource{res("80@2", "q")}
-	b.s.setWant(w)
+	b.s.wantAll(w)
 	b.expect("cds+q")
 	b.now = b.now.Add(10 * time.Second)
 	b.expect("rds+80")

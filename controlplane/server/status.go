@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
 )
 
 // Sync states of a type, as `istioctl proxy-status` prints them.
@@ -81,11 +82,12 @@ func (s *session) typeState(c *channel) TypeState {
 	if !s.delta {
 		t.Version = c.version
 	}
-	for _, h := range c.acked {
+	c.acked.each(func(_ string, h held) bool {
 		if h.version != "" {
 			t.Resources++
 		}
-	}
+		return true
+	})
 	name := ""
 	for n, r := range c.refused {
 		if name == "" || n < name {
@@ -95,7 +97,7 @@ func (s *session) typeState(c *channel) TypeState {
 	switch {
 	case t.Error != "":
 		t.State = StateError
-	case !c.open || len(c.sent) == 0 && c.nonce == "":
+	case !c.open || c.sent.empty() && c.nonce == "":
 		t.State = StateNotSent
 	case s.want == nil || len(c.flight) > 0 || c.behind > 0:
 		t.State = StateStale
@@ -123,34 +125,31 @@ func (s *session) acknowledged() bool {
 			return false
 		}
 	}
-	for _, k := range []kind{clusters, listeners} {
-		for _, r := range s.list(k) {
-			if s.ch[k].wants(r.Name) && s.ch[k].acked[r.Name].version != r.Version {
-				return false
-			}
-		}
-	}
-	for _, e := range s.want.Endpoints {
-		if s.ch[clusters].has(e.Name) && s.ch[endpoints].acked[e.Name].version != e.Version {
-			return false
-		}
-	}
-	return s.routed()
+	return s.complete(clusters, func(r *xdsgen.Resource) bool { return s.ch[clusters].wants(r.Name) }) &&
+		s.complete(listeners, func(r *xdsgen.Resource) bool { return s.ch[listeners].wants(r.Name) }) &&
+		s.complete(endpoints, func(r *xdsgen.Resource) bool { return s.ch[clusters].has(r.Name) }) &&
+		s.routed()
+}
+
+// complete tells whether the proxy has what it is to have of a kind, as far as it needs it. Only differences are looked at.
+func (s *session) complete(k kind, needed func(*xdsgen.Resource) bool) bool {
+	want, ok := s.list(k), true
+	s.ch[k].acked.differs(want, func(name string) bool {
+		r := want.Find(name)
+		ok = r == nil || !needed(r) || s.ch[k].acked.at(name).version == r.Version
+		return ok
+	})
+	return ok
 }
 
 // routed tells whether the tables of every listener are there, with all of their virtual hosts.
 func (s *session) routed() bool {
-	for _, l := range s.want.Listeners {
+	for l := range s.want.Listeners.All() {
 		for _, t := range tables(l) {
-			if w := find(s.list(routes), t); w != nil && s.ch[routes].acked[t].version != w.Version {
+			if w := s.list(routes).Find(t); w != nil && s.ch[routes].acked.at(t).version != w.Version {
 				return false
 			}
 		}
 	}
-	for _, v := range s.list(hosts) {
-		if s.ch[routes].has(v.Table) && s.ch[hosts].acked[v.Name].version != v.Version {
-			return false
-		}
-	}
-	return true
+	return s.complete(hosts, func(r *xdsgen.Resource) bool { return s.ch[routes].has(r.Table) })
 }

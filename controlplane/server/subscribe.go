@@ -1,8 +1,6 @@
 package server
 
 import (
-	"maps"
-
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
@@ -56,12 +54,12 @@ func (s *session) openDelta(c *channel, q *discoveryv3.DeltaDiscoveryRequest) {
 	}
 	for name, version := range q.GetInitialResourceVersions() {
 		if version != "" && c.wants(name) {
-			c.sent[name] = held{version: version}
-			c.acked[name] = held{version: version}
+			c.sent.put(name, held{version: version})
+			c.acked.put(name, held{version: version})
 		}
 	}
-	c.answer = len(c.sent) == 0
-	c.unknown = len(c.sent) > 0
+	c.answer = c.sent.empty()
+	c.unknown = !c.answer
 	c.markAll()
 	if c.kind == routes {
 		s.ch[hosts].markAll()
@@ -70,13 +68,27 @@ func (s *session) openDelta(c *channel, q *discoveryv3.DeltaDiscoveryRequest) {
 	s.touch()
 }
 
+// forgetUnless forgets what was sent under the names that keep does not want.
+func (c *channel) forgetUnless(keep func(string) bool) {
+	var out []string
+	c.sent.each(func(name string, _ held) bool {
+		if !keep(name) {
+			out = append(out, name)
+		}
+		return true
+	})
+	for _, name := range out {
+		c.forget(name)
+	}
+}
+
 // add subscribes to one name.
 func (c *channel) add(name string) {
 	if name == "*" {
 		c.wildcard = true
 		return
 	}
-	c.names[name] = true
+	c.names.add(name)
 }
 
 // subscribe adds names. What is asked for again is sent again: the proxy dropped it, or waits for it.
@@ -91,7 +103,7 @@ func (s *session) subscribe(c *channel, names []string) {
 		if name == "*" {
 			continue
 		}
-		if c.has(name) || c.sent[name].version != "" {
+		if c.has(name) || c.sent.at(name).version != "" {
 			c.again[name] = true
 		} else {
 			c.forget(name)
@@ -99,11 +111,12 @@ func (s *session) subscribe(c *channel, names []string) {
 		delete(c.refused, name)
 		if c.kind == routes {
 			s.dropTable(name)
-			delete(c.acked, name)
+			c.acked.drop(name)
 			c.disown(name)
 		}
 	}
 	if len(names) > 0 {
+		c.names.settle(s.list(c.kind))
 		s.touch()
 	}
 }
@@ -113,17 +126,13 @@ func (s *session) unsubscribe(c *channel, names []string) {
 	for _, name := range names {
 		if name == "*" {
 			c.wildcard = false
-			for n := range c.sent {
-				if !c.names[n] {
-					c.forget(n)
-				}
-			}
+			c.forgetUnless(c.names.has)
 			continue
 		}
-		delete(c.names, name)
+		c.names.remove(name)
 		c.mark(name)
 		if c.wildcard {
-			if find(s.list(c.kind), name) != nil {
+			if s.list(c.kind).Find(name) != nil {
 				c.again[name] = true
 			}
 			continue
@@ -144,11 +153,8 @@ func (s *session) dropTable(table string) {
 	c := s.ch[hosts]
 	c.markAll()
 	names := map[string]bool{}
-	for name := range c.sent {
-		names[name] = true
-	}
-	for name := range c.acked {
-		names[name] = true
+	for _, l := range []*ledger{&c.sent, &c.acked} {
+		l.each(func(name string, _ held) bool { names[name] = true; return true })
 	}
 	for _, r := range c.flight {
 		for _, x := range r.set {
@@ -219,23 +225,19 @@ func (s *session) resubscribe(c *channel, names []string, first bool) {
 		return
 	}
 	old, all := c.names, c.wildcard
-	c.names, c.wildcard = map[string]bool{}, false
+	c.names, c.wildcard = nameSet{}, false
 	for _, name := range names {
 		c.add(name)
 	}
-	if !first && all == c.wildcard && maps.Equal(old, c.names) {
+	if !first && all == c.wildcard && old.equal(&c.names) {
 		return
 	}
 	c.markAll()
-	for name := range old {
+	old.each(func(name string) {
 		if !c.wants(name) {
 			c.forget(name)
 		}
-	}
-	for name := range c.sent {
-		if !c.wants(name) {
-			c.forget(name)
-		}
-	}
+	})
+	c.forgetUnless(c.wants)
 	s.touch()
 }
