@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	telemetry "istio.io/api/telemetry/v1alpha1"
 )
 
 // Status says what becomes of a field.
@@ -67,6 +68,7 @@ func schemas() []schema {
 		of("ServiceEntry", "spec", &networking.ServiceEntry{}),
 		of("WorkloadEntry", "spec", &networking.WorkloadEntry{}),
 		of("Sidecar", "spec", &networking.Sidecar{}),
+		of("Telemetry", "spec", &telemetry.Telemetry{}),
 		of("MeshConfig", "data.mesh", &meshconfig.MeshConfig{}),
 	}
 }
@@ -144,6 +146,9 @@ type entry struct {
 // messageName is the key of a message in the table: the name without its package.
 func messageName(desc protoreflect.MessageDescriptor) string {
 	name := strings.TrimPrefix(string(desc.FullName()), string(desc.ParentFile().Package())+".")
+	if desc.ParentFile().Package() == "istio.telemetry.v1alpha1" {
+		return "telemetry." + name // Tracing is MeshConfig's too
+	}
 	if name == "WorkloadSelector" && desc.ParentFile().Package() == "istio.type.v1beta1" {
 		return "type.WorkloadSelector" // two of one name
 	}

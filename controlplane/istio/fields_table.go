@@ -22,7 +22,7 @@ const (
 // supportRules is THE support table. A field of the API that it does not name fails a test, and so does a name that the API
 // does not have. To support a field, change its line here; architecture.md says what else.
 func supportRules() []supportRule {
-	return slices.Concat(virtualServiceRules(), destinationRuleRules(), gatewayRules(), serviceEntryRules(), sidecarRules(), meshConfigRules())
+	return slices.Concat(virtualServiceRules(), destinationRuleRules(), gatewayRules(), serviceEntryRules(), sidecarRules(), meshConfigRules(), telemetryRules())
 }
 
 func yes(message, fields string) supportRule { return supportRule{message: message, fields: fields} }
@@ -159,7 +159,7 @@ func sidecarRules() []supportRule {
 
 func meshConfigRules() []supportRule {
 	return []supportRule{
-		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig"),
+		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders"),
 		idle("MeshConfig", "*", "not in this version"),
 		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
 		refuse("MeshConfig.OutboundTrafficPolicy", "mode", "ALLOW_ANY_DYNAMIC_DNS", notYet+"write REGISTRY_ONLY or ALLOW_ANY"),

@@ -67,6 +67,7 @@ func allKinds() []Kind {
 		{"ServiceEntry", networkingGroup, net, "serviceentries", []string{"se"}, true, typed},
 		{"WorkloadEntry", networkingGroup, net, "workloadentries", []string{"we"}, true, typed},
 		{"Sidecar", networkingGroup, net, "sidecars", nil, true, typed},
+		{"Telemetry", "telemetry.istio.io", []string{"v1", "v1alpha1"}, "telemetries", []string{"telemetry"}, true, typed},
 		{"RateLimit", mizzenGroup, []string{"v1alpha1"}, "ratelimits", []string{"rl"}, true, typed},
 		{"Service", "", []string{"v1"}, "services", []string{"svc"}, true, typed},
 		{"Pod", "", []string{"v1"}, "pods", []string{"po"}, true, typed},
@@ -106,7 +107,6 @@ func otherKinds() []Kind {
 	add("scheduling.k8s.io", "v1", false, kept, "PriorityClass")
 	add("security.istio.io", "v1", true, refused, "PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy")
 	add(networkingGroup, "v1alpha3", true, refused, "EnvoyFilter", "WorkloadGroup", "ProxyConfig")
-	add("telemetry.istio.io", "v1", true, refused, "Telemetry")
 	add("extensions.istio.io", "v1alpha1", true, refused, "WasmPlugin", "TrafficExtension")
 	add("gateway.networking.k8s.io", "v1", true, refused, "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant")
 	add("config.istio.io", "v1alpha2", true, obsolete, "RouteRule", "DestinationPolicy", "EgressRule", "rule", "handler", "instance",

@@ -98,7 +98,7 @@ func compareRefs(a, b Ref) int {
 func (s *Set) lists() []list {
 	return []list{
 		listOf[vs]{&s.VirtualServices}, listOf[dr]{&s.DestinationRules}, listOf[gw]{&s.Gateways}, listOf[se]{&s.ServiceEntries},
-		listOf[we]{&s.WorkloadEntries}, listOf[sc]{&s.Sidecars}, listOf[*RateLimit]{&s.RateLimits},
+		listOf[we]{&s.WorkloadEntries}, listOf[sc]{&s.Sidecars}, listOf[*RateLimit]{&s.RateLimits}, listOf[tel]{&s.Telemetries},
 		listOf[svc]{&s.Services}, listOf[pod]{&s.Pods}, listOf[eps]{&s.Endpoints}, listOf[slice]{&s.EndpointSlices},
 		listOf[ns]{&s.Namespaces}, listOf[*WorkloadTemplate]{&s.Workloads},
 	}

@@ -2,6 +2,7 @@ package istio
 
 import (
 	networking "istio.io/api/networking/v1alpha3"
+	telemetry "istio.io/api/telemetry/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
@@ -14,6 +15,7 @@ type (
 	se    = *networking.ServiceEntry
 	we    = *networking.WorkloadEntry
 	sc    = *networking.Sidecar
+	tel   = *telemetry.Telemetry
 	svc   = *corev1.Service
 	pod   = *corev1.Pod
 	eps   = *corev1.Endpoints

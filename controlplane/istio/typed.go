@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	networking "istio.io/api/networking/v1alpha3"
+	telemetry "istio.io/api/telemetry/v1alpha1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -50,6 +51,8 @@ func (d *decoder) typed(o *object) {
 		decodeProto(o, &networking.WorkloadEntry{}, &s.WorkloadEntries, nil, validateWorkloadEntry)
 	case "Sidecar":
 		decodeProto(o, &networking.Sidecar{}, &s.Sidecars, nil, validateSidecar)
+	case "Telemetry":
+		decodeProto(o, &telemetry.Telemetry{}, &s.Telemetries, nil, validateTelemetry)
 	case "RateLimit":
 		decodeRateLimit(o, &s.RateLimits)
 	case "Service":

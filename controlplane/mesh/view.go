@@ -82,6 +82,8 @@ type Listener struct {
 	Origins []Origin
 	// Tracing is the listener's base filter configuration.
 	Tracing *tracing.Config
+	// Tracer is Envoy's own, which makes the spans in place of Tracing.Export; nil: off.
+	Tracer *Tracer
 }
 
 // Inbound is one port of the workload that the proxy stands before.

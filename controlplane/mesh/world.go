@@ -26,6 +26,7 @@ type World struct {
 	Gateways  []*Gateway
 	Sidecars  []*Sidecar
 	Limits    []*LimitPolicy // RateLimits
+	Tracing   *Tracing       // nil: nobody says anything about it
 	// Endpoints by Service: see EndpointKey. Kept apart so that an endpoint change rebuilds nothing else.
 	Endpoints map[EndpointKey][]*Endpoint
 }

@@ -24,6 +24,7 @@ func (c *Cache) Of(n mesh.Node) *mesh.View {
 		c.inbound(v, n)
 	}
 	c.limitCluster(v)
+	s.trace(v)
 	share(v, s)
 	return v
 }

@@ -48,6 +48,9 @@ func connectionManager(in listenerInput, role httpRole) (*hcmv3.HttpConnectionMa
 	if out.AccessLog, err = accessLog(in); err != nil {
 		return nil, err
 	}
+	if err := setTracer(out, in.Listener.Tracer); err != nil {
+		return nil, err
+	}
 	out.HttpFilters, err = httpFilters(in)
 	return out, err
 }

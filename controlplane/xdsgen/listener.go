@@ -54,7 +54,7 @@ func buildListener(in listenerInput) (*Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	clusters := []string{l.Cluster}
+	clusters := append(collectors(l), l.Cluster)
 	for _, i := range l.Inbound {
 		clusters = append(clusters, i.Cluster)
 	}

@@ -1,0 +1,116 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	meshconfig "istio.io/api/mesh/v1alpha1"
+)
+
+// Protocols of tracing providers, as mesh.TraceProvider has them.
+const (
+	zipkinProtocol   = "zipkin"
+	otlpHTTPProtocol = "otlp-http"
+	otlpGRPCProtocol = "otlp-grpc"
+)
+
+// providers lowers MeshConfig's tracing providers whose service exists, by name.
+func (c *compiler) providers() map[string]*mesh.TraceProvider {
+	out := map[string]*mesh.TraceProvider{}
+	if c.set.Mesh == nil {
+		return out
+	}
+	for i, in := range c.set.Mesh.Spec.GetExtensionProviders() {
+		path := index("data.mesh.extensionProviders", i)
+		p := &mesh.TraceProvider{Name: in.GetName(), Origin: origin(&c.set.Mesh.Meta, path)}
+		service := ""
+		if z := in.GetZipkin(); z != nil {
+			path += ".zipkin"
+			service = zipkinProvider(p, z)
+		} else if o := in.GetOpentelemetry(); o != nil {
+			path += ".opentelemetry"
+			service = otlpProvider(p, o)
+		}
+		if service == "" || out[p.Name] != nil || !c.providerService(p, path, service) {
+			continue
+		}
+		out[p.Name] = p
+	}
+	return out
+}
+
+func zipkinProvider(p *mesh.TraceProvider, in *meshconfig.MeshConfig_ExtensionProvider_ZipkinTracingProvider) string {
+	p.Protocol, p.Port, p.Path = zipkinProtocol, in.GetPort(), in.GetPath()
+	p.Timeout, p.MaxTagLength = duration(in.GetTimeout()), in.GetMaxTagLength()
+	p.W3C = in.GetTraceContextOption() == meshconfig.MeshConfig_ExtensionProvider_ZipkinTracingProvider_USE_B3_WITH_W3C_PROPAGATION
+	return in.GetService()
+}
+
+// otlpProvider is OTLP over gRPC unless http is there, as in Istio.
+func otlpProvider(p *mesh.TraceProvider, in *meshconfig.MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider) string {
+	p.Protocol, p.Port, p.MaxTagLength = otlpGRPCProtocol, in.GetPort(), in.GetMaxTagLength()
+	headers := in.GetGrpc().GetInitialMetadata()
+	p.Timeout = duration(in.GetGrpc().GetTimeout())
+	if h := in.GetHttp(); h != nil {
+		p.Protocol, p.Path, p.Timeout = otlpHTTPProtocol, h.GetPath(), duration(h.GetTimeout())
+		headers = h.GetHeaders()
+	}
+	for _, h := range headers {
+		p.Headers = append(p.Headers, mesh.TraceHeader{Name: h.GetName(), Value: h.GetValue()})
+	}
+	return in.GetService()
+}
+
+// providerService finds the provider's service, "[namespace/]hostname" as Istio writes it; false, with a diagnostic, if there is
+// none, or it lacks the port.
+func (c *compiler) providerService(p *mesh.TraceProvider, path, service string) bool {
+	m := &c.set.Mesh.Meta
+	namespace, host, ok := strings.Cut(service, "/")
+	if !ok {
+		namespace, host = c.world.Settings.RootNamespace, service
+	}
+	p.Hostname = c.fqdn(host, namespace)
+	if ok && !strings.HasSuffix(p.Hostname, "."+c.world.Settings.DomainSuffix) && len(c.byHost[p.Hostname]) == 0 {
+		p.Hostname = c.serviceFQDN(host, namespace)
+	}
+	list := c.byHost[p.Hostname]
+	if len(list) == 0 {
+		c.report(m, path+".service", istio.Error, codeNotFound,
+			fmt.Sprintf("service %s of tracing provider %s not found: it gets no spans", p.Hostname, p.Name), "write NAMESPACE/HOST of a Service or ServiceEntry")
+		return false
+	}
+	if !slices.ContainsFunc(list, func(s *mesh.Service) bool { return s.PortByNumber(p.Port) != nil }) {
+		c.report(m, path+".port", istio.Error, codeNotFound,
+			fmt.Sprintf("service %s of tracing provider %s has no port %d: it gets no spans", p.Hostname, p.Name, p.Port), "")
+		return false
+	}
+	return true
+}
+
+// defaultProvider is the first of MeshConfig's defaultProviders.tracing, as in Istio.
+func (c *compiler) defaultProvider(providers map[string]*mesh.TraceProvider) *mesh.TraceProvider {
+	if c.set.Mesh == nil {
+		return nil
+	}
+	names := c.set.Mesh.Spec.GetDefaultProviders().GetTracing()
+	if len(names) == 0 {
+		return nil
+	}
+	p := providers[names[0]]
+	if p == nil {
+		c.noProvider(&c.set.Mesh.Meta, "data.mesh.defaultProviders.tracing[0]", names[0], providers)
+	}
+	return p
+}
+
+func used(providers map[string]*mesh.TraceProvider) []*mesh.TraceProvider {
+	var out []*mesh.TraceProvider
+	for _, name := range slices.Sorted(maps.Keys(providers)) {
+		out = append(out, providers[name])
+	}
+	return out
+}

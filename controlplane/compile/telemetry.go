@@ -1,0 +1,136 @@
+package compile
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	telemetry "istio.io/api/telemetry/v1alpha1"
+)
+
+// telemetries lowers the tracing of Telemetries, oldest first, and MeshConfig's providers.
+func (c *compiler) telemetries() {
+	providers := c.providers()
+	t := &mesh.Tracing{Default: c.defaultProvider(providers), Providers: used(providers)}
+	for _, o := range c.set.Telemetries {
+		if len(o.Spec.GetTracing()) == 0 {
+			continue
+		}
+		p := &mesh.TracePolicy{Namespace: o.Namespace, Name: o.Name, Origin: origin(&o.Meta, "")}
+		if l := o.Spec.GetSelector().GetMatchLabels(); len(l) > 0 {
+			p.Selector = l
+		}
+		for i, r := range o.Spec.GetTracing() {
+			p.Rules = append(p.Rules, c.traceRule(&o.Meta, index("spec.tracing", i), r, providers, t.Default))
+		}
+		t.Policies = append(t.Policies, p)
+		c.shadowedTelemetry(&o.Meta, p, t.Policies)
+	}
+	if t.Default != nil || len(t.Policies) > 0 {
+		c.world.Tracing = t
+	}
+}
+
+func (c *compiler) traceRule(m *istio.Meta, path string, in *telemetry.Tracing, providers map[string]*mesh.TraceProvider, def *mesh.TraceProvider) *mesh.TraceRule {
+	mode := in.GetMatch().GetMode()
+	r := &mesh.TraceRule{Client: mode != telemetry.WorkloadMode_SERVER, Server: mode != telemetry.WorkloadMode_CLIENT}
+	if v := in.GetRandomSamplingPercentage(); v != nil {
+		p := v.GetValue()
+		r.Sampling = &p
+	}
+	if v := in.GetDisableSpanReporting(); v != nil {
+		b := v.GetValue()
+		r.Disabled = &b
+	}
+	if v := in.GetUseRequestIdForTraceSampling(); v != nil {
+		b := v.GetValue()
+		r.UseRequestID = &b
+	}
+	if w, ok := m.Annotations[istio.AnnotationTracer]; ok {
+		b := w == "envoy"
+		r.Envoy = &b
+	}
+	if ps := in.GetProviders(); len(ps) > 0 {
+		r.NamesProvider, r.Provider = true, providers[ps[0].GetName()]
+		if r.Provider == nil {
+			c.noProvider(m, path+".providers[0].name", ps[0].GetName(), providers)
+		}
+	}
+	if tags := in.GetCustomTags(); tags != nil {
+		r.NamesTags, r.Tags = true, traceTags(tags)
+	}
+	c.whoMakesSpans(m, path, r, cmp.Or(r.Provider, def))
+	return r
+}
+
+// whoMakesSpans tells where Envoy's own tracer stands in for the filter, and what the filter leaves out.
+func (c *compiler) whoMakesSpans(m *istio.Meta, path string, r *mesh.TraceRule, p *mesh.TraceProvider) {
+	forced := r.Envoy != nil && !*r.Envoy
+	if len(r.Tags) > 0 && r.Envoy == nil {
+		c.report(m, path+".customTags", istio.Info, codeTracer,
+			"custom tags are written by Envoy's own tracer, which makes the spans here", "")
+	}
+	if len(r.Tags) > 0 && forced {
+		c.report(m, path+".customTags", istio.Warning, codeTracer,
+			"the spans of Mizzen's filter have no custom tags: they are left out", "write mizzen.dev/tracer: envoy, or no such annotation")
+	}
+	if p == nil {
+		return
+	}
+	if why, only := p.EnvoyOnly(); only && forced {
+		c.report(m, path, istio.Warning, codeTracer,
+			fmt.Sprintf("provider %s needs Envoy's own tracer (%s), which makes the spans here", p.Name, why), "remove annotation mizzen.dev/tracer")
+	}
+}
+
+func (c *compiler) noProvider(m *istio.Meta, path, name string, providers map[string]*mesh.TraceProvider) {
+	fix := "add it to MeshConfig's extensionProviders, as zipkin or opentelemetry"
+	if len(providers) > 0 {
+		fix = "write one of " + strings.Join(slices.Sorted(maps.Keys(providers)), ", ")
+	}
+	c.report(m, path, istio.Error, codeNotFound, fmt.Sprintf("no tracing provider %q that exists and has a service: no spans are reported", name), fix)
+}
+
+func traceTags(in map[string]*telemetry.Tracing_CustomTag) []*mesh.TraceTag {
+	var out []*mesh.TraceTag
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		t := &mesh.TraceTag{Name: name}
+		switch k := in[name].GetType().(type) {
+		case *telemetry.Tracing_CustomTag_Literal:
+			t.Literal = k.Literal.GetValue()
+		case *telemetry.Tracing_CustomTag_Environment:
+			t.Environment, t.Default = k.Environment.GetName(), k.Environment.GetDefaultValue()
+		case *telemetry.Tracing_CustomTag_Header:
+			t.Header, t.Default = k.Header.GetName(), k.Header.GetDefaultValue()
+		case *telemetry.Tracing_CustomTag_Formatter:
+			t.Value = k.Formatter.GetValue()
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// shadowedTelemetry tells that an older Telemetry leaves this one without effect on its namespace or on a workload.
+func (c *compiler) shadowedTelemetry(m *istio.Meta, p *mesh.TracePolicy, all []*mesh.TracePolicy) {
+	for _, older := range all[:len(all)-1] {
+		if older.Namespace != p.Namespace || (older.Selector == nil) != (p.Selector == nil) {
+			continue
+		}
+		if p.Selector == nil {
+			c.report(m, "", istio.Error, codeTelemetries,
+				fmt.Sprintf("Telemetry %s/%s (%s) is older and stands for the whole namespace: the tracing of this one has no effect",
+					older.Namespace, older.Name, originAt(older.Origin)), "give one of them a selector")
+			return
+		}
+		if w := c.both(p.Namespace, older.Selector, p.Selector); w != "" {
+			c.report(m, "spec.selector", istio.Error, codeTelemetryLabels,
+				fmt.Sprintf("Telemetry %s/%s (%s) is older and selects %s too: the tracing of this one has no effect there",
+					older.Namespace, older.Name, originAt(older.Origin), w), "make the selectors exclude each other")
+			return
+		}
+	}
+}

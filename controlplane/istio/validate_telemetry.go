@@ -1,0 +1,80 @@
+package istio
+
+import (
+	"fmt"
+
+	meshconfig "istio.io/api/mesh/v1alpha1"
+	telemetry "istio.io/api/telemetry/v1alpha1"
+)
+
+// AnnotationTracer of a Telemetry says who makes the spans: "mizzen", the filter, which is the default, or "envoy".
+const AnnotationTracer = "mizzen.dev/tracer"
+
+func validateTelemetry(o *Object[tel]) Diagnostics {
+	v := &validator{meta: &o.Meta}
+	if w, ok := o.Annotations[AnnotationTracer]; ok && w != "mizzen" && w != "envoy" {
+		v.fail(join("metadata.annotations", AnnotationTracer), fmt.Sprintf("%q makes no spans", w), "write mizzen or envoy")
+	}
+	for i, t := range o.Spec.GetTracing() {
+		path := index("spec.tracing", i)
+		if len(t.GetProviders()) > 1 {
+			v.trap(index(path+".providers", 1), "of several providers only the first is asked, as in Istio", "keep one")
+		}
+		for j, p := range t.GetProviders() {
+			v.required(index(path+".providers", j)+".name", p.GetName())
+		}
+		if p := t.GetRandomSamplingPercentage(); p != nil && !(p.GetValue() >= 0 && p.GetValue() <= 100) {
+			v.fail(path+".randomSamplingPercentage", fmt.Sprintf("must be 0 to 100, got %v", p.GetValue()), "")
+		}
+		for _, name := range sortedKeys(t.GetCustomTags()) {
+			v.customTag(join(path+".customTags", name), t.GetCustomTags()[name])
+		}
+	}
+	return v.diags
+}
+
+func (v *validator) customTag(path string, t *telemetry.Tracing_CustomTag) {
+	switch k := t.GetType().(type) {
+	case *telemetry.Tracing_CustomTag_Literal:
+		v.required(path+".literal.value", k.Literal.GetValue())
+	case *telemetry.Tracing_CustomTag_Environment:
+		v.required(path+".environment.name", k.Environment.GetName())
+	case *telemetry.Tracing_CustomTag_Header:
+		if v.required(path+".header.name", k.Header.GetName()) && !headerName(k.Header.GetName()) {
+			v.fail(path+".header.name", fmt.Sprintf("%q is not a header's name", k.Header.GetName()), "")
+		}
+	case *telemetry.Tracing_CustomTag_Formatter:
+		v.required(path+".formatter.value", k.Formatter.GetValue())
+	default:
+		v.fail(path, "says nothing", "write literal, environment, header or formatter")
+	}
+}
+
+// validateProviders checks MeshConfig's tracing providers.
+func validateProviders(m *Meta, spec *meshconfig.MeshConfig) Diagnostics {
+	v := &validator{meta: m}
+	seen := map[string]bool{}
+	for i, p := range spec.GetExtensionProviders() {
+		path := index("data.mesh.extensionProviders", i)
+		if v.required(path+".name", p.GetName()) && seen[p.GetName()] {
+			v.fail(path+".name", fmt.Sprintf("a second provider %q; the first one counts", p.GetName()), "name them apart")
+		}
+		seen[p.GetName()] = true
+		if z := p.GetZipkin(); z != nil {
+			v.required(path+".zipkin.service", z.GetService())
+			v.port(path+".zipkin.port", z.GetPort())
+		}
+		if o := p.GetOpentelemetry(); o != nil {
+			v.required(path+".opentelemetry.service", o.GetService())
+			v.port(path+".opentelemetry.port", o.GetPort())
+		}
+	}
+	for i, name := range spec.GetDefaultProviders().GetTracing() {
+		if path := index("data.mesh.defaultProviders.tracing", i); !seen[name] {
+			v.fail(path, fmt.Sprintf("no extension provider is called %q", name), "add it to extensionProviders")
+		} else if i == 1 {
+			v.trap(path, "of several default providers only the first is asked, as in Istio", "keep one")
+		}
+	}
+	return v.diags
+}

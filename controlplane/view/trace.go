@@ -1,0 +1,155 @@
+package view
+
+import (
+	"cmp"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/filters/filter"
+	"github.com/mizzen-mesh/mizzen/filters/tracing"
+)
+
+// defaultSampling is the percentage of new traces where nobody says one, as of Mizzen's filter.
+const defaultSampling = 100
+
+// traceSpec is what holds for one side of a proxy, client or server.
+type traceSpec struct {
+	mesh.TraceRule // its Client and Server are not looked at
+	kind           string
+}
+
+// trace gives the proxy's HTTP listeners what the Telemetries in force there say.
+func (s *scope) trace(v *mesh.View) {
+	if s.cache.world.Tracing == nil {
+		return
+	}
+	client, server := s.traceSpecs(v.Node)
+	for _, l := range v.Listeners {
+		switch l.Kind {
+		case mesh.ListenOutboundTCP, mesh.ListenVirtualOutbound:
+		case mesh.ListenInbound, mesh.ListenVirtualInbound:
+			server.set(l, v)
+		default:
+			client.set(l, v)
+		}
+	}
+}
+
+// traceSpecs takes the default provider, then the rules of the root namespace's Telemetry, of the namespace's, and of the first
+// that selects the workload, each over what came before: as Istio merges them.
+func (s *scope) traceSpecs(n mesh.Node) (client, server traceSpec) {
+	t := s.cache.world.Tracing
+	client = traceSpec{mesh.TraceRule{Provider: t.Default}, tracing.Client}
+	server = traceSpec{mesh.TraceRule{Provider: t.Default}, tracing.Server}
+	root := s.cache.world.Settings.RootNamespace
+	levels := []*mesh.TracePolicy{nil, nil, nil}
+	for _, p := range t.Policies {
+		level := -1
+		switch {
+		case p.Namespace == root && p.Selector == nil:
+			level = 0
+		case p.Namespace == n.Namespace && p.Selector == nil:
+			level = 1
+		case p.Selector != nil && (p.Namespace == n.Namespace || p.Namespace == root) && mesh.Selects(p.Selector, n.Labels):
+			level = 2
+		}
+		if level >= 0 && levels[level] == nil {
+			levels[level] = p
+		}
+	}
+	for _, p := range levels {
+		if p == nil {
+			continue
+		}
+		for _, r := range p.Rules {
+			if r.Client {
+				client.take(r)
+			}
+			if r.Server {
+				server.take(r)
+			}
+		}
+	}
+	for _, side := range []*traceSpec{&client, &server} {
+		if p := side.Provider; p != nil && s.named[mesh.OutboundCluster(p.Port, "", p.Hostname)] == nil {
+			side.Provider = nil // its service is not for this namespace to see
+		}
+	}
+	return client, server
+}
+
+// take lets a rule change what it names.
+func (s *traceSpec) take(r *mesh.TraceRule) {
+	if r.NamesProvider {
+		s.Provider = r.Provider
+	}
+	if r.NamesTags {
+		s.Tags = r.Tags
+	}
+	s.Sampling = cmp.Or(r.Sampling, s.Sampling)
+	s.Disabled = cmp.Or(r.Disabled, s.Disabled)
+	s.UseRequestID = cmp.Or(r.UseRequestID, s.UseRequestID)
+	s.Envoy = cmp.Or(r.Envoy, s.Envoy)
+}
+
+// set applies the spec to a listener, whose own tracing configuration (nil if the proxy cannot run the filter) may be shared.
+func (s *traceSpec) set(l *mesh.Listener, v *mesh.View) {
+	if l.Tracing != nil && s.Sampling != nil {
+		own, share := *l.Tracing, filter.PercentOf(*s.Sampling)
+		own.Sampling.Percentage = &share
+		l.Tracing = &own
+	}
+	p := s.Provider
+	if p == nil || s.Disabled != nil && *s.Disabled {
+		return
+	}
+	cluster := mesh.OutboundCluster(p.Port, "", p.Hostname)
+	if l.Tracing == nil || s.byEnvoy() {
+		// Envoy's tracer reads the headers before any filter runs, and writes its own after all of them: a filter that
+		// makes a span id between the two would break the trace.
+		l.Tracing = nil
+		l.Tracer = &mesh.Tracer{
+			Provider: p, Cluster: cluster, Service: traceService(v.Node), Sampling: sampling(s.Sampling, v), Tags: s.Tags,
+			UseRequestID: s.UseRequestID == nil || *s.UseRequestID,
+		}
+		return
+	}
+	own := *l.Tracing
+	own.Export = &tracing.Export{
+		Protocol: p.Protocol, Cluster: cluster, Path: p.Path, Service: traceService(v.Node), Kind: s.kind,
+		Timeout: filter.Duration(p.Timeout),
+	}
+	l.Tracing = &own
+}
+
+// byEnvoy tells whether Envoy's own tracer makes the spans: where it was asked to, or must, or where custom tags want it and
+// nobody said otherwise.
+func (s *traceSpec) byEnvoy() bool {
+	if _, only := s.Provider.EnvoyOnly(); only {
+		return true
+	}
+	if s.Envoy != nil {
+		return *s.Envoy
+	}
+	return len(s.Tags) > 0
+}
+
+func sampling(own *float64, v *mesh.View) float64 {
+	if p := cmp.Or(own, v.Settings.TraceSampling); p != nil {
+		return *p
+	}
+	return defaultSampling
+}
+
+// traceService names a workload in spans: "app.namespace", as Istio does by default.
+func traceService(n mesh.Node) string {
+	return cmp.Or(n.Labels["app"], n.Labels["service.istio.io/canonical-name"], n.Labels["app.kubernetes.io/name"], n.Name) + "." + n.Namespace
+}
+
+// reachProviders lets every proxy have the clusters of the tracing providers, also past a Sidecar's egress.
+func (s *scope) reachProviders() {
+	if t := s.cache.world.Tracing; t != nil {
+		for _, p := range t.Providers {
+			s.reachFor(p.Hostname)
+		}
+	}
+}
