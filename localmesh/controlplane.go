@@ -36,9 +36,13 @@ func (m *mesh) startControlPlane(paths []string) error {
 	}
 	cp := &controlPlane{ControlPlane: state.ControlPlane{XDS: xds, HTTP: "http://" + pages}}
 	args := []string{"controlplane", "--xds-addr", xds, "--http-addr", pages}
+	if m.o.Filters != "" {
+		args = append(args, "--filters", string(m.o.Filters))
+	}
 	for _, p := range paths {
 		args = append(args, "--config", p)
 	}
+	args = append(args, m.limiter.flags()...)
 	cp.process, err = supervisor.Start(supervisor.Command{
 		Name: "control plane", Path: m.o.Executable, Args: args, Env: m.o.Env, Output: m.logFile("controlplane"),
 	}, m.o.Log)

@@ -1,6 +1,7 @@
 package localmesh
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
+	cpmesh "github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
 	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
@@ -76,7 +78,7 @@ const initialising = 5 * time.Second
 // startSidecar starts a workload's proxy and waits until it takes traffic.
 func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
 	at := w.place()
-	metadata := m.metadata(w.plan.Name, w.plan.Namespace, w.plan.Labels, w.plan.Service())
+	metadata := m.metadata(w.plan.Name, w.plan.Namespace, w.plan.Labels, w.plan.Annotations, w.plan.Service())
 	metadata["SERVICE_ACCOUNT"] = w.plan.ServiceAccount()
 	metadata["INTERCEPTION_MODE"] = "NONE"
 	metadata["HTTP_PROXY_PORT"] = fmt.Sprint(portProxy)
@@ -91,7 +93,7 @@ func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
 
 // startGatewayProxy starts a gateway and waits until it takes traffic.
 func (m *mesh) startGatewayProxy(ctx context.Context, g *gateway) error {
-	metadata := m.metadata(g.plan.PodName(), g.plan.Namespace, g.plan.Labels, g.plan.Name)
+	metadata := m.metadata(g.plan.PodName(), g.plan.Namespace, g.plan.Labels, nil, g.plan.Name)
 	metadata["MIZZEN_BIND_ADDRESS"] = g.address
 	ports := map[string]uint32{}
 	for server, bound := range g.ports {
@@ -110,14 +112,25 @@ func nodeID(kind, ip, pod, namespace string) string {
 	return strings.Join([]string{kind, ip, pod + "." + namespace, namespace + ".svc.cluster.local"}, "~")
 }
 
+// filters is what runs the policies in a proxy: what its pod says, else what the mesh is to have, as far as it is there.
+func (m *mesh) filters(annotations map[string]string) cpmesh.FilterHost {
+	want := cmp.Or(cpmesh.FilterHost(annotations[plan.AnnotationFilters]), m.o.Filters, cpmesh.HostModule)
+	if want == cpmesh.HostModule && m.module == "" || want == cpmesh.HostWasm && m.wasm == "" {
+		return cpmesh.HostNative
+	}
+	return want
+}
+
 // metadata is what Istio's agent would send of a pod.
-func (m *mesh) metadata(pod, namespace string, labels map[string]string, workload string) map[string]any {
+func (m *mesh) metadata(pod, namespace string, labels, annotations map[string]string, workload string) map[string]any {
 	out := map[string]any{
 		"NAME": pod, "NAMESPACE": namespace, "LABELS": labels, "WORKLOAD_NAME": workload,
 		"CLUSTER_ID": "Kubernetes", "MESH_ID": "cluster.local", "ISTIO_VERSION": "mizzen",
 	}
-	if m.module != "" {
-		out["MIZZEN_FILTERS"] = "dynamic-module"
+	host := m.filters(annotations)
+	out["MIZZEN_FILTERS"] = string(host)
+	if host == cpmesh.HostWasm {
+		out["MIZZEN_WASM"] = m.wasm
 	}
 	return out
 }
@@ -132,6 +145,9 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, o bootstrap.Options
 		return ctx.Err()
 	}
 	o.XDSAddress = m.cp.XDS
+	if o.Metadata["MIZZEN_FILTERS"] == string(cpmesh.HostWasm) {
+		o.StatsTags = bootstrap.WasmTags()
+	}
 	raw, err := bootstrap.Config(o)
 	if err != nil {
 		return err

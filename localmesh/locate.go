@@ -56,6 +56,29 @@ func FindModule(executable string, getenv func(string) string) string {
 	return ""
 }
 
+// FindWasm looks for mizzen.wasm, which holds the Go policies for proxies that run wasm: MIZZEN_WASM, build/ beside the
+// executable's folder, ./build.
+func FindWasm(executable string, getenv func(string) string) (string, error) {
+	named := getenv("MIZZEN_WASM")
+	candidates := []string{named}
+	if named == "" {
+		candidates = nil
+		for _, dir := range roots(executable) {
+			candidates = append(candidates, filepath.Join(dir, "build", "mizzen.wasm"))
+		}
+		candidates = append(candidates, filepath.Join(filepath.Dir(executable), "mizzen.wasm"))
+	}
+	for _, c := range candidates {
+		if fi, err := os.Stat(c); err == nil && fi.Mode().IsRegular() {
+			return filepath.Abs(c)
+		}
+	}
+	if named != "" {
+		return "", fmt.Errorf("find mizzen.wasm: MIZZEN_WASM names %s, which is no file", named)
+	}
+	return "", fmt.Errorf("find mizzen.wasm: none in MIZZEN_WASM or build/; run `make wasm` in the repository")
+}
+
 // roots are the working directory and the executable's repository (it is in its bin/).
 func roots(executable string) []string {
 	out := []string{"."}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	cpmesh "github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
@@ -31,8 +32,10 @@ type mesh struct {
 	dir     *state.Dir
 	block   *loopback.Block
 	envoy   string
-	module  string // "" if there is none
+	module  string // the dynamic module; "" if there is none
+	wasm    string // mizzen.wasm; "" if there is none
 	cp      *controlPlane
+	limiter *rateLimiter
 
 	workloads    map[string]*workload // by key
 	gateways     map[string]*gateway
@@ -55,6 +58,9 @@ func (m *mesh) open() error {
 		return err
 	}
 	m.module = FindModule(m.o.Executable, getenv)
+	if m.wasm, err = FindWasm(m.o.Executable, getenv); err != nil && m.o.Filters == cpmesh.HostWasm {
+		return err
+	}
 	if m.dir, err = state.Create(m.o.Root); err != nil {
 		return err
 	}
@@ -90,6 +96,9 @@ func (m *mesh) close() error {
 	wg.Wait()
 	if m.cp != nil {
 		m.cp.process.Stop()
+	}
+	if m.limiter != nil {
+		m.limiter.process.Stop()
 	}
 	if m.block != nil {
 		m.block.Close()
@@ -193,10 +202,16 @@ func (m *mesh) update(ctx context.Context, set istio.Set, p plan.Plan, first boo
 	}
 	if first {
 		paths := append(slices.Clone(m.files), state.AppliedDir(m.dir.Path), state.PodsDir(m.dir.Path))
+		if err := m.startRateLimiter(paths); err != nil {
+			return err
+		}
 		if err := m.startControlPlane(paths); err != nil {
 			return err
 		}
 		if err := m.awaitControlPlane(ctx); err != nil {
+			return err
+		}
+		if err := m.awaitRateLimiter(ctx); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	cpmesh "github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
 )
 
@@ -20,7 +21,10 @@ type Options struct {
 	GatewayPort, GatewayTLSPort uint32
 	// PortsFixed: fail if one of them is taken, rather than choose another.
 	PortsFixed bool
-	Envoy      string   // --envoy; "" looks for one, see FindEnvoy
+	Envoy      string // --envoy; "" looks for one, see FindEnvoy
+	// Filters is what runs the policies in proxies whose workload does not say (annotation mizzen.dev/filters); "" the dynamic
+	// module, or, where none is found, Envoy's own filters.
+	Filters    cpmesh.FilterHost
 	Executable string   // of mizzen: runs the control plane
 	ReadyFile  string   // "" none
 	Command    []string // run once ready; the mesh ends with it
@@ -29,6 +33,8 @@ type Options struct {
 	Stdout     io.Writer
 	Stderr     io.Writer
 	Log        *slog.Logger // what happens to processes
+	// Redis is where the rate-limit service counts, ADDR[,ADDR...]; "": in its memory.
+	Redis string
 	// Root of state directories; "" is state.Root.
 	Root string
 	// ReadyTimeout is how long the proxies may take to acknowledge; 0 is a minute.

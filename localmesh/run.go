@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	cpmesh "github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
@@ -109,8 +110,8 @@ func (m *mesh) begin(ctx context.Context, c configuration) error {
 	if len(p.Workloads) == 0 {
 		m.out.say("there are no workloads in %s", joined(m.o.Files))
 	}
-	if m.module == "" {
-		m.out.say("no dynamic module found (MIZZEN_MODULE, build/libmizzen.so): traffic flows, but the Go policies do not act; run `make build`")
+	if m.module == "" && cmp.Or(m.o.Filters, cpmesh.HostModule) == cpmesh.HostModule {
+		m.out.say("no dynamic module found (MIZZEN_MODULE, build/libmizzen.so): the policies are in force as far as Envoy's own filters go; run `make build`")
 	}
 	m.report(ctx, diags)
 	m.out.say("ready in %s: %d proxies acknowledged", seconds(time.Since(m.started)), len(m.proxyIDs()))
@@ -184,7 +185,7 @@ func (m *mesh) names() []string {
 // state describes what runs.
 func (m *mesh) state() *state.State {
 	s := &state.State{
-		Gateways: []state.Gateway{}, Workloads: []state.Workload{}, ControlPlane: m.cp.ControlPlane,
+		Gateways: []state.Gateway{}, Workloads: []state.Workload{}, ControlPlane: m.cp.ControlPlane, RateLimit: &m.limiter.RateLimit,
 		Dir: m.dir.Path, PID: os.Getpid(), Files: m.files, Started: m.started, Namespace: m.o.Namespace, Revision: m.revision,
 	}
 	for _, key := range slices.Sorted(maps.Keys(m.workloads)) {

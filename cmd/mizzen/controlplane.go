@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -12,29 +13,44 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/run"
+	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
 )
 
 func newControlplaneCommand() *cobra.Command {
 	var o run.Options
-	var level string
+	var level, filters string
 	cmd := &cobra.Command{
 		Use:   "controlplane --config PATH...",
 		Short: "Serve xDS to proxies from Istio YAML, and watch the files",
 		Long: `Serve xDS to proxies from Istio and Kubernetes YAML. The files are watched: an edit is compiled and pushed to the proxies that
 it concerns. A mistake is logged with file and line and never stops the rest. SIGTERM drains.
 
+Limits with scope: global of RateLimit resources are counted by a rate-limit service (see mizzen ratelimit): --ratelimit names
+it; without it the Service ratelimit of the root namespace, if there is one.
+
 Every flag can be given as an environment variable: MIZZEN_CONFIG (several paths are separated by ":"), MIZZEN_XDS_ADDR,
-MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL.`,
+MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL, MIZZEN_FILTERS, MIZZEN_WASM.`,
 		Example: `  mizzen controlplane --config istio/ --config apps.yaml
   curl http://127.0.0.1:15014/debug/syncz`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := flagsFromEnv(cmd, os.Getenv, "config", "xds-addr", "http-addr", "log-level"); err != nil {
+			if err := flagsFromEnv(cmd, os.Getenv, "config", "xds-addr", "http-addr", "log-level", "filters", "wasm"); err != nil {
 				return err
+			}
+			if err := flagsFromEnv(cmd, os.Getenv, "ratelimit", "ratelimit-timeout"); err != nil {
+				return err
+			}
+			if _, _, err := net.SplitHostPort(o.RateLimit); err != nil && o.RateLimit != "" && o.RateLimit != "off" {
+				return usagef("read --ratelimit: %v; write HOST:PORT, or off", err)
 			}
 			if len(o.Paths) == 0 {
 				return errors.New("read configuration: no --config PATH was given")
+			}
+			var err error
+			if o.Filters, err = filterHost(filters); err != nil {
+				return err
 			}
 			var l slog.Level
 			if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -50,7 +66,11 @@ MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL.`,
 	cmd.Flags().StringArrayVar(&o.Paths, "config", nil, "`PATH` of a file or directory of YAML; repeat it, a later one wins on the same object")
 	cmd.Flags().StringVar(&o.XDSAddr, "xds-addr", "127.0.0.1:15010", "where proxies connect, in plaintext")
 	cmd.Flags().StringVar(&o.HTTPAddr, "http-addr", "127.0.0.1:15014", "where metrics, debug pages and readiness are served")
+	cmd.Flags().StringVar(&o.RateLimit, "ratelimit", "", "`HOST:PORT` of the rate-limit service that proxies ask, or off; default: Service ratelimit of the root namespace")
+	cmd.Flags().DurationVar(&o.RateLimitTimeout, "ratelimit-timeout", ratelimit.DefaultTimeout, "how long a proxy waits for the rate-limit service")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().StringVar(&filters, "filters", "", "what runs the policies in proxies whose node metadata MIZZEN_FILTERS does not say: dynamic-module, wasm or native (the default)")
+	cmd.Flags().StringVar(&o.Wasm, "wasm", mesh.DefaultWasm, "where these proxies find mizzen.wasm, a `FILE` of theirs")
 	return cmd
 }
 

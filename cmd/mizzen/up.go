@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/localmesh"
 )
 
@@ -35,12 +36,14 @@ set, and exits with its status.`,
 			switch {
 			case len(o.Files) == 0:
 				return usagef("read arguments: no -f PATH was given; see mizzen up -h")
-			case filters != "dynamic-module":
-				return usagef("read --filters: %q is not in this version; only dynamic-module is", filters)
 			case isolation != "loopback":
 				return usagef("read --isolation: %q is not in this version; only loopback is", isolation)
 			}
 			o.PortsFixed = cmd.Flags().Changed("gateway-port") || cmd.Flags().Changed("gateway-tls-port")
+			var err error
+			if o.Filters, err = filterHost(filters); err != nil {
+				return err
+			}
 			o.Command = command
 			return up(cmd, o)
 		},
@@ -48,14 +51,24 @@ set, and exits with its status.`,
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.Files, "filename", "f", nil, "`PATH` of a file, a directory or - (standard input); repeat it")
 	f.StringVarP(&o.Namespace, "namespace", "n", "default", "namespace of objects that name none")
-	f.StringVar(&filters, "filters", "dynamic-module", "how Envoy runs the Go policies")
+	f.StringVar(&filters, "filters", "", "what runs the policies in Envoy: dynamic-module (the default), wasm, or native, Envoy's own filters as far as they go")
 	f.StringVar(&isolation, "isolation", "loopback", "how workloads are kept apart")
 	f.Uint32Var(&o.GatewayPort, "gateway-port", 8080, "where a gateway's port 80 is reached; another is chosen if the default is taken")
 	f.Uint32Var(&o.GatewayTLSPort, "gateway-tls-port", 8443, "where a gateway's port 443 is reached")
 	f.StringVar(&o.Envoy, "envoy", "", "Envoy `FILE`; default: ENVOY_BIN, .cache/envoy, PATH")
+	f.StringVar(&o.Redis, "ratelimit-redis", "", "count limits of scope global in Redis at `ADDR[,ADDR...]`; default: in memory")
 	f.StringVar(&o.ReadyFile, "ready-file", "", "`FILE` to write, as JSON, when every proxy has acknowledged, and whenever the set changes")
 	f.DurationVar(&o.ReadyTimeout, "ready-timeout", time.Minute, "how long the proxies may take to acknowledge")
 	return cmd
+}
+
+// filterHost reads --filters; "" is left to others.
+func filterHost(name string) (mesh.FilterHost, error) {
+	switch h := mesh.FilterHost(name); h {
+	case "", mesh.HostModule, mesh.HostWasm, mesh.HostNative:
+		return h, nil
+	}
+	return "", usagef("read --filters: %q is none of dynamic-module, wasm, native", name)
 }
 
 // splitAtDash parts what stands before "--" from what stands after it.

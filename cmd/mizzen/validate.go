@@ -9,7 +9,9 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/compile"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/proxyconfig"
+	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 )
 
@@ -17,23 +19,23 @@ func newValidateCommand() *cobra.Command {
 	return checkCommand("validate", "Check objects one by one: fields, types, values",
 		`Check every object by itself: syntax, unknown fields, types, values, and what Istio's validation refuses.
 "mizzen analyze" also checks how objects fit together.`,
-		func(istio.Set) istio.Diagnostics { return nil })
+		func(istio.Set, mesh.FilterHost) istio.Diagnostics { return nil })
 }
 
 func newAnalyzeCommand() *cobra.Command {
 	return checkCommand("analyze", "Check objects and how they fit together",
 		`Check every object by itself and all of them together: missing hosts and subsets, conflicting rules, rules that no request
 reaches.`,
-		func(set istio.Set) istio.Diagnostics {
-			_, ds := compile.World(compile.Inputs{Set: set})
-			return ds
+		func(set istio.Set, filters mesh.FilterHost) istio.Diagnostics {
+			w, ds := compile.World(compile.Inputs{Set: set})
+			return append(ds, run.HostFindings(w, filters)...)
 		})
 }
 
 // checkCommand is validate, or analyze with what more finds.
-func checkCommand(name, short, long string, more func(istio.Set) istio.Diagnostics) *cobra.Command {
+func checkCommand(name, short, long string, more func(istio.Set, mesh.FilterHost) istio.Diagnostics) *cobra.Command {
 	var files []string
-	var output, threshold string
+	var output, threshold, filters string
 	cmd := &cobra.Command{
 		Use:   name + " -f PATH...",
 		Short: short,
@@ -52,11 +54,15 @@ input. Exit status: 0 if nothing is as bad as --failure-threshold, else 79.`,
 			if err != nil {
 				return err
 			}
+			host, err := filterHost(filters)
+			if err != nil {
+				return err
+			}
 			set, ds, err := dir.Load(paths)
 			if err != nil {
 				return err
 			}
-			ds = append(append(istio.Diagnostics{}, ds...), more(set)...)
+			ds = append(append(istio.Diagnostics{}, ds...), more(set, host)...)
 			ds.Sort()
 			if err := printFindings(cmd, ds, output, strings.Join(paths, ", ")); err != nil {
 				return err
@@ -70,6 +76,9 @@ input. Exit status: 0 if nothing is as bad as --failure-threshold, else 79.`,
 	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "`PATH` to read; repeat it for several")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table (istioctl's lines), json or yaml")
 	cmd.Flags().StringVar(&threshold, "failure-threshold", "Error", "severity that fails: Info, Warning or Error")
+	if name == "analyze" {
+		cmd.Flags().StringVar(&filters, "filters", "", "also say what proxies that run the policies as `HOST` (wasm, native) cannot do")
+	}
 	return cmd
 }
 

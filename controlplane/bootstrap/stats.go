@@ -19,6 +19,15 @@ var defaultTags = []StatsTag{
 	{"envoy.listener_address", ""},
 }
 
+// WasmTags take the labels out of the metrics of Mizzen's wasm module, which carries them in the names: see wasm/README.md.
+func WasmTags() []StatsTag {
+	var out []StatsTag
+	for _, label := range []string{"rule", "destination", "sticky", "limit", "result", "scope", "source", "sampled", "format", "policy"} {
+		out = append(out, StatsTag{label, `^wasmcustom\.mizzen_.*?(;` + label + `=([^;]*))`})
+	}
+	return out
+}
+
 func statsConfig(more []StatsTag) *metricsv3.StatsConfig {
 	out := &metricsv3.StatsConfig{UseAllDefaultTags: wrapperspb.Bool(false)}
 	for _, t := range append(append([]StatsTag(nil), defaultTags...), more...) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,6 +29,12 @@ type Options struct {
 	XDSAddr, HTTPAddr string
 	Log               *slog.Logger // not nil
 	Version           string
+	// Filters and Wasm are server.Options'.
+	Filters mesh.FilterHost
+	Wasm    string
+	// RateLimit and RateLimitTimeout are compile.Inputs'.
+	RateLimit        string
+	RateLimitTimeout time.Duration
 	// Listening, if not nil, is told the addresses that were bound.
 	Listening func(xds, http net.Addr)
 }
@@ -43,18 +50,22 @@ func Run(ctx context.Context, o Options) error {
 		_ = xds.Close()
 		return fmt.Errorf("listen for monitoring: %w", err)
 	}
-	s := server.New(server.Options{Build: Builder(), Log: o.Log, Version: o.Version})
+	p := &publisher{log: o.Log, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}}
+	s := server.New(server.Options{Build: p.watching(Builder()), Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm})
+	p.server = s
 	if o.Listening != nil {
 		o.Listening(xds.Addr(), pages.Addr())
 	}
 	o.Log.Info("control plane is up", "xds", xds.Addr().String(), "http", pages.Addr().String())
-	p := &publisher{server: s, log: o.Log, told: map[istio.Diagnostic]bool{}}
+	p.inputs = compile.Inputs{RateLimit: o.RateLimit, RateLimitTimeout: o.RateLimitTimeout}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return dir.Watch(ctx, o.Paths, o.Log, p.publish) })
 	g.Go(func() error { return serveXDS(ctx, s, xds) })
 	g.Go(func() error { return serving.HTTP(ctx, s.Handler(), pages) })
 	return g.Wait()
 }
+
+type buildFunc = func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error)
 
 // Builder composes what a proxy sees and what its Envoy is sent: the Build of server.Options. What proxies share is made
 // once.
@@ -78,24 +89,63 @@ func Builder() func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error) {
 }
 
 func serveXDS(ctx context.Context, s *server.Server, l net.Listener) error {
-	g := serving.NewGRPC()
+	g := serving.NewGRPC(server.Codec())
 	s.Register(g)
 	return serving.GRPC(ctx, g, l, "xDS", s.Close)
 }
 
-// publisher compiles what was read and hands it on. Calls do not overlap.
+// publisher compiles what was read and hands it on. Calls of publish do not overlap.
 type publisher struct {
 	server *server.Server
+	inputs compile.Inputs // without the Set
 	log    *slog.Logger
-	told   map[istio.Diagnostic]bool // in force and logged
+
+	mu    sync.Mutex
+	told  map[istio.Diagnostic]bool // in force and logged
+	world *mesh.World               // published last; nil none
+	found istio.Diagnostics         // in what was read last
+	hosts map[mesh.FilterHost]bool  // that some proxy has, or had
 }
 
-func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
-	w, more, err := compileWorld(set)
-	ds = append(append(istio.Diagnostics{}, ds...), more...)
+// watching notices what runs the policies in the proxies: a host that is new may be unable to do what the world says.
+func (p *publisher) watching(build buildFunc) buildFunc {
+	return func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error) {
+		p.mu.Lock()
+		if h := n.Host(); !p.hosts[h] {
+			p.hosts[h] = true
+			p.report()
+		}
+		p.mu.Unlock()
+		return build(w, n, delta)
+	}
+}
+
+// report tells what was found, and what the hosts in use cannot do. p.mu is held.
+func (p *publisher) report() {
+	ds := append(istio.Diagnostics{}, p.found...)
+	if p.world != nil {
+		for _, h := range []mesh.FilterHost{mesh.HostWasm, mesh.HostNative} {
+			if p.hosts[h] {
+				ds = append(ds, HostFindings(p.world, h)...)
+			}
+		}
+	}
 	ds.Sort()
 	p.server.Report(ds)
 	p.tell(ds)
+}
+
+func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
+	in := p.inputs
+	in.Set = set
+	w, more, err := compileWorld(in)
+	p.mu.Lock()
+	p.found = append(append(istio.Diagnostics{}, ds...), more...)
+	if err == nil {
+		p.world = w
+	}
+	p.report()
+	p.mu.Unlock()
 	if err != nil {
 		p.log.Error("compiling failed, the last configuration stays", "error", err)
 		return
@@ -105,13 +155,13 @@ func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
 
 // compileWorld turns a panic into an error: input that nobody thought of must not stop a control plane that has good
 // configuration to serve.
-func compileWorld(set istio.Set) (w *mesh.World, ds istio.Diagnostics, err error) {
+func compileWorld(in compile.Inputs) (w *mesh.World, ds istio.Diagnostics, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("compile: panic: %v", p)
 		}
 	}()
-	w, ds = compile.World(compile.Inputs{Set: set})
+	w, ds = compile.World(in)
 	return w, ds, nil
 }
 

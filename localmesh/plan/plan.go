@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/localmesh/standin"
 )
 
@@ -19,6 +20,7 @@ const (
 	AnnotationExec    = "mizzen.dev/exec"    // command line run instead of the stand-in
 	AnnotationCalls   = "mizzen.dev/calls"   // the stand-in's upstreams
 	AnnotationForward = "mizzen.dev/forward" // further headers that the stand-in forwards, separated by commas
+	AnnotationFilters = "mizzen.dev/filters" // what runs the policies in the sidecar: dynamic-module, wasm or native
 	annotationInject  = "sidecar.istio.io/inject"
 )
 
@@ -129,6 +131,11 @@ func (b *builder) add(m *istio.Meta, name, kind string, labels, annotations map[
 		if h = strings.TrimSpace(h); h != "" {
 			w.Forward = append(w.Forward, h)
 		}
+	}
+	switch f := annotations[AnnotationFilters]; mesh.FilterHost(f) {
+	case "", mesh.HostModule, mesh.HostWasm, mesh.HostNative:
+	default:
+		b.warn(m, path, fmt.Sprintf("%s: %q is nothing that runs the policies: the sidecar does with Envoy's own filters", AnnotationFilters, f), "write dynamic-module, wasm or native")
 	}
 	w.Ports = b.ports(w)
 	w.Services = b.services(m.Namespace)

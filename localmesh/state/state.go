@@ -19,6 +19,7 @@ type State struct {
 	Gateways     []Gateway    `json:"gateways"`
 	Workloads    []Workload   `json:"workloads"` // sorted by namespace, then name
 	ControlPlane ControlPlane `json:"controlPlane"`
+	RateLimit    *RateLimit   `json:"rateLimit,omitempty"` // nil: an older mizzen started the mesh
 
 	// What follows is for our own commands.
 
@@ -55,6 +56,12 @@ type Workload struct {
 	Admin     string            `json:"admin,omitempty"` // the sidecar's admin address
 	// Application is where the application itself listens, behind the sidecar.
 	Application string `json:"application"`
+}
+
+// RateLimit says where the rate-limit service listens.
+type RateLimit struct {
+	GRPC string `json:"grpc"` // host:port
+	HTTP string `json:"http"` // URL of its metrics and pages
 }
 
 // ControlPlane says where it listens.

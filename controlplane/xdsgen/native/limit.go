@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/match"
 	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
 )
@@ -117,11 +118,14 @@ func (t *limits) add(l *ratelimit.Limit) (why error, kept bool) {
 		}
 	}
 	if l.Scope == ratelimit.ScopeGlobal {
-		why, kept = errors.New("Envoy's local rate limit counts in each proxy for itself: a global limit is one for each replica here"), true
+		why, kept = errors.New("Envoy's local rate limit counts in each proxy for itself: each replica has its share of a global limit, or all of it"), true
+	}
+	if part(l.Enabled) || part(l.Enforced) {
+		why, kept = errors.New("Envoy has one fraction for all limits of a host: this one is asked for every request, and enforced on every one over it"), true
 	}
 	t.fill = fill
 	limit := &routev3.RateLimit{Actions: actions, XRatelimitOption: routev3.RateLimit_DRAFT_VERSION_03}
-	if t.config.Headers == ratelimit.HeadersOff {
+	if t.config.Headers == ratelimit.HeadersOff || l.Headers == ratelimit.HeadersOff {
 		limit.XRatelimitOption = routev3.RateLimit_OFF
 	}
 	t.out.RateLimits = append(t.out.RateLimits, limit)
@@ -129,7 +133,7 @@ func (t *limits) add(l *ratelimit.Limit) (why error, kept bool) {
 	for missing := range 1 << len(parts) {
 		d := &ratelimitv3.LocalRateLimitDescriptor{
 			Entries:     append([]*ratelimitv3.RateLimitDescriptor_Entry(nil), entries...),
-			TokenBucket: bucket(cmp.Or(l.Burst, l.Requests), l.Requests, per),
+			TokenBucket: bucket(share(cmp.Or(l.Burst, l.Requests), l), share(l.Requests, l), per),
 			ShadowMode:  l.Action == ratelimit.ActionShadow,
 		}
 		for i, p := range parts {
@@ -204,6 +208,16 @@ func keyPart(k match.Key, name string) (*routev3.RateLimit_Action, *ratelimitv3.
 	}
 	return nil, nil, errors.New("Envoy's rate limits have no such key: header, query, method and sourceAddress are what they know")
 }
+
+// share is this proxy's part of a number, at least 1. A global limit is asked for elsewhere in Mizzen; here it is counted locally.
+func share(n uint32, l *ratelimit.Limit) uint32 {
+	if l.LocalShare == 0 {
+		return n
+	}
+	return max(uint32(math.Round(float64(n)*l.LocalShare)), 1)
+}
+
+func part(p *filter.Percent) bool { return p != nil && *p < filter.Whole }
 
 func generic(key, value string) *routev3.RateLimit_Action {
 	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_GenericKey_{

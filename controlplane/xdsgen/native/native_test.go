@@ -33,7 +33,7 @@ func TestLimits(t *testing.T) {
 		"cookie match":   {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: []match.Request{{Cookies: []match.Named{{Name: "c", String: is("v")}}}}}, "cookies", false},
 		"two matches":    {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: make([]match.Request, 2)}, "twice", false},
 		"override":       {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Overrides: make([]ratelimit.Override, 1)}, "override", false},
-		"global":         {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Scope: ratelimit.ScopeGlobal}, "each replica", true},
+		"global":         {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Scope: ratelimit.ScopeGlobal}, "each replica has", true},
 	} {
 		c, refused := Limits(&ratelimit.Config{Limits: []ratelimit.Limit{ok, tc.limit}}, "s")
 		if (len(refused) > 0) != (tc.why != "") || tc.why != "" && (refused[0].Index != 1 || !strings.Contains(refused[0].Why.Error(), tc.why) || refused[0].Kept != tc.kept) {
