@@ -81,8 +81,12 @@ type Step struct {
 	Send string `yaml:"send"`
 	// Headers are "name: value"; "host: x" is the authority. {name} stands for what an earlier pattern caught.
 	Headers []string `yaml:"headers"`
-	// At is the time since the case began; zero: as soon as the step before has ended.
+	// At is the time since the case began; zero: as soon as the step before has ended. By the wall clock it may be later,
+	// but never nearer to the step before than written.
 	At Duration `yaml:"at"`
+	// Within is how soon after the step before, or around it, was sent the answer must be there for the expectation to
+	// mean anything: later, what was taken may have come back. By the wall clock a later answer is not judged.
+	Within Duration `yaml:"within"`
 	// From is the client's address, default 127.0.0.1.
 	From string `yaml:"from"`
 	// Seed of the randomness; zero: any.

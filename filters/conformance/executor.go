@@ -38,7 +38,7 @@ const (
 	SeesAnnotations Aspect = "annotations"
 	SeesFlags       Aspect = "flags"
 	SeesCounters    Aspect = "counters"
-	// SeesTime: waits are exact; otherwise up to Slack longer.
+	// SeesTime: waits are exact; otherwise up to Early shorter and up to Slack longer.
 	SeesTime Aspect = "time"
 )
 
@@ -64,6 +64,8 @@ type Request struct {
 	// While and During: During is called once, when the request is where While says.
 	While  string
 	During func()
+	// Sending is to be called with the time right before the request goes out, by executors that run by the wall clock.
+	Sending func(now time.Time)
 	// Watch: details, route, annotations or flags will be looked at.
 	Watch bool
 }
@@ -80,6 +82,8 @@ type Outcome struct {
 	Cluster  string
 	Upstream map[string][]string
 	Waited   time.Duration
+	// Answered is when the answer was there; zero where time is moved by hand.
+	Answered time.Time
 	// The following are set if the request is watched and the executor sees them.
 	Details     string
 	Route       string

@@ -7,13 +7,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Sigmas is how many standard deviations a share may be off. One true share in two million is.
 const Sigmas = 5
 
 // repeat plays a step many times.
-func (p *player) repeat(at string, s *Step, r *Request) {
+func (p *player) repeat(at string, s *Step, r *Request, sent time.Time) {
 	outcomes := make([]*Outcome, s.Times)
 	var failed atomic.Pointer[error]
 	var next atomic.Int64
@@ -40,6 +41,10 @@ func (p *player) repeat(at string, s *Step, r *Request) {
 	wg.Wait()
 	if err := failed.Load(); err != nil {
 		p.fail("%s: %v", at, *err)
+		return
+	}
+	last := slices.MaxFunc(outcomes, func(a, b *Outcome) int { return a.Answered.Compare(b.Answered) })
+	if !p.inTime(at, s, sent, last.Answered) {
 		return
 	}
 	before := len(p.wrong)

@@ -117,12 +117,12 @@ func (l *accessLog) of(id string) chan logLine {
 	return c
 }
 
-// await returns the line of a request.
-func (l *accessLog) await(id string) (logLine, error) {
+// await returns the line of a request, for which it waits at most limit.
+func (l *accessLog) await(id string, limit time.Duration) (logLine, error) {
 	select {
 	case line := <-l.of(id):
 		return line, nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(limit):
 		return logLine{}, fmt.Errorf("the access log says nothing about request %s", id)
 	}
 }

@@ -63,15 +63,24 @@ func (e *executor) Sees(a conformance.Aspect) bool { return e.sees(a) }
 func (e *executor) Parallel() (cases, requests int) { return 12, 12 }
 
 func refuses(d dialect, c *conformance.Case) string {
+	if reason := c.Not[d.name()]; reason != "" {
+		return reason
+	}
+	if reason := byWallClock(c); reason != "" {
+		return reason
+	}
+	return d.refuses(c)
+}
+
+// byWallClock says what no executor can do that runs by the wall clock and draws its own randomness.
+func byWallClock(c *conformance.Case) string {
 	switch {
-	case c.Not[d.name()] != "":
-		return c.Not[d.name()]
 	case c.NeedsClock():
 		return "needs a clock that is moved by hand"
 	case c.NeedsSeed():
 		return "needs randomness from a seed"
 	}
-	return d.refuses(c)
+	return ""
 }
 
 // start runs an Envoy for all cases that d can tell.

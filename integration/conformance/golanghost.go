@@ -1,15 +1,13 @@
 package conformance
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
+	"regexp"
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/filters/conformance"
+	hostgolang "github.com/mizzen-mesh/mizzen/filters/host/golang"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/golanghost/harness"
 )
 
 // golanghost is a stock Envoy with the library for contrib's golang filter, through the module of that name.
@@ -26,17 +24,10 @@ const golangLibrary = "libmizzen-golang.so"
 // module builds both libraries.
 func (golanghost) module(t testing.TB) string {
 	t.Helper()
-	root := envoytest.Root()
-	so := filepath.Join(root, "build", "libgolanghost.so")
-	for _, cmd := range []*exec.Cmd{
-		exec.Command(filepath.Join(root, "scripts", "golanghost"), so),
-		exec.Command("go", "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w",
-			"-o", filepath.Join(root, "build", golangLibrary), "./filters/cmd/golang"),
-	} {
-		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatal(fmt.Errorf("build for golanghost: %w\n%s", err, out))
-		}
+	envoytest.BuildModule(t, "filters/cmd/golang", "mizzen-golang")
+	so, err := harness.Module()
+	if err != nil {
+		envoytest.Missing(t, err)
 	}
 	return so
 }
@@ -52,18 +43,19 @@ func (golanghost) filters(c *conformance.Case, id string) list {
 	return list{obj{"name": "mizzen", "typed_config": golangConfig("DynamicModuleFilter", id, c.Config)}}
 }
 
+// routes: what canary chooses says in its metadata what holds from there on.
 func (golanghost) routes(c *conformance.Case, id string) list {
 	return routes(c, func(route obj, config []byte) {
 		route["typed_per_filter_config"] = obj{"mizzen": golangConfig("DynamicModuleFilterPerRoute", id, config)}
+		metadata(route)[hostgolang.ConfigKey] = string(config)
 	})
 }
 
 // stat: contrib fixes no names, so a series is the value of a label.
 func (golanghost) stat(id, series string) string {
-	name, labels, err := labelled(series)
+	name, labels, err := golangSeries(series)
 	if err != nil {
 		return "^$"
 	}
-	labels = strings.NewReplacer(";", `\.`, "=", `\.`).Replace(labels)
-	return `(^|\.)` + id + `\.golang_(counter|gauge)\.name\.mizzen\.` + name + labels + `$`
+	return `(^|\.)` + id + `\.golang_(counter|gauge)\.name\.mizzen\.` + regexp.QuoteMeta(name+labels) + `$`
 }

@@ -17,16 +17,45 @@ import (
 	"github.com/mizzen-mesh/mizzen/filters/conformance"
 )
 
-// patience bounds every wait that a case does not bound itself.
-const patience = 20 * time.Second
+// patience bounds every wait that a case does not bound itself. It is shorter than the delays that must not happen.
+const patience = 30 * time.Second
 
 // session is one case being run against its listener.
 type session struct {
 	*executor
-	id     string
-	opened time.Time
-	count  atomic.Int64
-	open   atomic.Int64 // requests in progress
+	id    string
+	pace  pace
+	count atomic.Int64
+	open  atomic.Int64 // requests in progress
+}
+
+// pace keeps the moments of a case: never nearer to the step before than the case says, so that what comes back with
+// time has come back, however busy the machine.
+type pace struct {
+	mu    sync.Mutex
+	at    time.Duration // the latest moment of the case
+	due   time.Time     // when that is
+	ended time.Time     // when the latest answer came
+}
+
+// await waits for a moment of the case; zero is now.
+func (p *pace) await(at time.Duration) {
+	p.mu.Lock()
+	if at > p.at {
+		p.at, p.due = at, p.ended.Add(at-p.at)
+	}
+	wait := time.Until(p.due)
+	p.mu.Unlock()
+	if at > 0 && wait > 0 { // a repeated step comes here several times at once
+		<-time.After(wait)
+	}
+}
+
+// end says that a request has ended.
+func (p *pace) end() {
+	p.mu.Lock()
+	p.ended = time.Now()
+	p.mu.Unlock()
 }
 
 // Open implements conformance.Executor.
@@ -35,7 +64,7 @@ func (e *executor) Open(c *conformance.Case) (conformance.Session, error) {
 	if e.addresses[id] == "" {
 		return nil, errors.New("stock Envoy has no listener for it")
 	}
-	return &session{executor: e, id: id, opened: time.Now()}, nil
+	return &session{executor: e, id: id, pace: pace{ended: time.Now()}}, nil
 }
 
 // Close implements conformance.Session.
@@ -43,9 +72,8 @@ func (s *session) Close() {}
 
 // Do implements conformance.Session.
 func (s *session) Do(r *conformance.Request) (*conformance.Outcome, error) {
-	if wait := time.Until(s.opened.Add(r.At)); r.At > 0 && wait > 0 {
-		<-time.After(wait)
-	}
+	s.pace.await(r.At)
+	defer s.pace.end()
 	id := s.id + "-" + strconv.FormatInt(s.count.Add(1), 10)
 	p := &plan{answer: r.Answer}
 	if r.While == conformance.WhileUpstream {
@@ -56,18 +84,26 @@ func (s *session) Do(r *conformance.Request) (*conformance.Outcome, error) {
 	sent := make(chan error, 1)
 	open := s.open.Add(1)
 	defer s.open.Add(-1)
+	r.Sending(time.Now())
 	go func() { sent <- s.send(r, id, o) }()
 	if err := s.meanwhile(r, p, open); err != nil {
 		return nil, err
 	}
 	if err := <-sent; err != nil {
-		return nil, err
+		l, _ := s.log.await(id, time.Second) // what Envoy says, if it says anything
+		return nil, fmt.Errorf("%w; Envoy's access log: %+v", err, l)
 	}
+	if o.Gone {
+		if n, err := s.active(func(n int64) bool { return n < open }); err != nil || n >= open {
+			return nil, fmt.Errorf("Envoy does not notice that the client has left: %d in progress: %w", n, err)
+		}
+	}
+	o.Answered = time.Now()
 	o.Cluster, o.Upstream = s.upstreams.seen(id)
 	if !r.Watch {
 		return o, nil
 	}
-	l, err := s.log.await(id)
+	l, err := s.log.await(id, patience)
 	if err != nil {
 		return nil, err
 	}
@@ -87,13 +123,18 @@ func (s *session) meanwhile(r *conformance.Request, p *plan, open int64) error {
 		}
 		r.During()
 	case conformance.WhileDelayed:
-		got, err := s.await(`^http\.`+s.id+`\.downstream_rq_active$`, func(n int64) bool { return n >= open })
+		got, err := s.active(func(n int64) bool { return n >= open })
 		if err != nil || got < open {
 			return fmt.Errorf("the request does not begin: %d in progress: %w", got, err)
 		}
 		r.During()
 	}
 	return nil
+}
+
+// active reads how many requests are in progress.
+func (s *session) active(settled func(int64) bool) (int64, error) {
+	return s.await(`^http\.`+s.id+`\.downstream_rq_active$`, settled)
 }
 
 // send plays the client's part.
@@ -148,7 +189,7 @@ func (s *session) Counter(series string, settled func(int64) bool) (int64, error
 
 // await reads stats until they are settled, for a while.
 func (s *session) await(expr string, settled func(int64) bool) (int64, error) {
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -54,6 +54,8 @@ type column struct {
 
 func columns() []column {
 	out := []column{{"inprocess", conformance.InProcess{}.Refuses}, {"wazero", (&wazero{}).Refuses}}
+	golangRefuses := func(c *conformance.Case) string { return cmp.Or(c.Not["golang"], (&golang{}).Refuses(c)) }
+	out = append(out, column{"golang", golangRefuses})
 	for _, d := range []dialect{dynmod{}, wasm{}, golanghost{}, native{}} {
 		out = append(out, column{d.name(), func(c *conformance.Case) string { return refuses(d, c) }})
 	}

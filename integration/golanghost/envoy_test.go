@@ -3,12 +3,8 @@ package golanghost
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,30 +12,18 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest/static"
+	"github.com/mizzen-mesh/mizzen/integration/golanghost/harness"
 )
 
 // module returns libgolanghost.so, built with gcc into the folder of the golang libraries.
 func module(t *testing.T) string {
 	t.Helper()
-	path, err := buildModule()
+	path, err := harness.Module()
 	if err != nil {
-		if os.Getenv("MIZZEN_REQUIRE") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		envoytest.Missing(t, err)
 	}
 	return path
 }
-
-var buildModule = sync.OnceValues(func() (string, error) {
-	root := envoytest.Root()
-	cmd := exec.Command(filepath.Join(root, "scripts/golanghost"), filepath.Join(root, "build/libgolanghost.so"))
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build golanghost: %w\n%s", err, out)
-	}
-	return filepath.Join(root, "build/libgolanghost.so"), nil
-})
 
 // plugin is one golang plugin in a chain, "PLUGIN@LIBRARY"; text is its configuration as JSON.
 func plugin(name, plugin, text string) static.Obj {

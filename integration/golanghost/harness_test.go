@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,27 +19,13 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/golanghost/harness"
 )
 
 // variant is one build of the harness.
-type variant struct {
-	name  string
-	flags []string
-	env   []string
-}
+type variant = harness.Variant
 
-var (
-	plain   = variant{name: "plain", flags: []string{"-O2"}}
-	address = variant{
-		name:  "address",
-		flags: []string{"-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"},
-		// Go's memory is no business of the leak checker's, and Go needs its own signal handlers.
-		env: []string{"ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0:detect_stack_use_after_return=0"},
-	}
-	// thread sees the harness, and what it shares with Go; not what Go shares with itself: a library built with Go's
-	// race detector cannot be loaded by dlopen (its runtime finds its address range taken).
-	thread = variant{name: "thread", flags: []string{"-O1", "-g", "-fsanitize=thread"}, env: []string{"TSAN_OPTIONS=halt_on_error=1"}}
-)
+var plain, address, thread = harness.Plain(), harness.Address(), harness.Thread()
 
 // script is a harness run in the making.
 type script struct {
@@ -53,31 +36,7 @@ type script struct {
 func newScript(t *testing.T) *script { return &script{t: t} }
 
 // do adds a command, each word of which is encoded but for the "=" between a name and its value.
-func (s *script) do(words ...string) {
-	for i, w := range words {
-		if i > 0 {
-			s.b.WriteByte(' ')
-		}
-		name, value, pair := strings.Cut(w, "=")
-		s.b.WriteString(encode(name))
-		if pair {
-			s.b.WriteString("=" + encode(value))
-		}
-	}
-	s.b.WriteByte('\n')
-}
-
-func encode(text string) string {
-	var b strings.Builder
-	for _, c := range []byte(text) {
-		if c <= ' ' || c == '%' || c == '=' || c >= 127 {
-			fmt.Fprintf(&b, "%%%02X", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
-}
+func (s *script) do(words ...string) { s.b.WriteString(harness.Encode(words...) + "\n") }
 
 // config makes a configuration: level "listener" or "route", JSON in a TypedStruct.
 func (s *script) config(name, level, json string) {
@@ -138,9 +97,9 @@ func (e *exchange) took() time.Duration {
 // run runs the script against a library.
 func (s *script) run(v variant, library string) *run {
 	s.t.Helper()
-	cmd := exec.Command(harness(s.t, v), library)
+	cmd := exec.Command(binary(s.t, v), library)
 	cmd.Stdin = strings.NewReader(s.b.String())
-	cmd.Env = append(os.Environ(), v.env...)
+	cmd.Env = append(os.Environ(), v.Env...)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -228,58 +187,18 @@ func unescape(text string) string {
 	return out
 }
 
-// built remembers the harnesses built by this process.
-var built sync.Map
-
-// harness returns the path of the harness, built with gcc. Without gcc, or where it lacks the sanitizer, the test is
+// binary returns the path of the harness, built with gcc. Without gcc, or where it lacks the sanitizer, the test is
 // skipped (fails, with MIZZEN_REQUIRE=1, if it is the plain one).
-func harness(t *testing.T, v variant) string {
+func binary(t *testing.T, v variant) string {
 	t.Helper()
-	once, _ := built.LoadOrStore(v.name, sync.OnceValues(func() (string, error) { return compile(v) }))
-	path, err := once.(func() (string, error))()
+	path, err := harness.Build(v)
 	if err != nil {
-		if os.Getenv("MIZZEN_REQUIRE") == "1" && (v.name == plain.name || !errors.Is(err, errSanitizer)) {
+		if os.Getenv("MIZZEN_REQUIRE") == "1" && (v.Name == plain.Name || !errors.Is(err, harness.ErrSanitizer)) {
 			t.Fatal(err)
 		}
 		t.Skip(err)
 	}
 	return path
-}
-
-var errSanitizer = errors.New("gcc has no such sanitizer")
-
-func compile(v variant) (string, error) {
-	gcc, err := exec.LookPath("gcc")
-	if err != nil {
-		return "", fmt.Errorf("no C harness: %w", err)
-	}
-	root := envoytest.Root()
-	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/envoyproxy/envoy")
-	list.Dir = root
-	dir, err := list.Output()
-	if err != nil {
-		return "", fmt.Errorf("find api.h of the contrib golang SDK: %w", err)
-	}
-	sources, err := filepath.Glob(filepath.Join(root, "integration/golanghost/testdata/harness/*.c"))
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(filepath.Join(root, "build"), 0o755); err != nil {
-		return "", err
-	}
-	out := filepath.Join(root, "build", "golang-harness-"+v.name)
-	args := append([]string{"-std=gnu11", "-Wall", "-Wextra", "-Werror", "-rdynamic", "-o", out,
-		"-I" + filepath.Join(strings.TrimSpace(string(dir)), "contrib/golang/common/go/api"),
-		"-I" + filepath.Join(root, "filters/host/golanghost"), filepath.Join(root, "filters/host/golanghost/memory.c")}, v.flags...)
-	args = append(append(args, sources...), "-ldl", "-lpthread")
-	msg, err := exec.Command(gcc, args...).CombinedOutput()
-	if err != nil && strings.Contains(string(msg), "cannot find -l") || strings.Contains(string(msg), "libasan") || strings.Contains(string(msg), "libtsan") {
-		return "", fmt.Errorf("%w: %s", errSanitizer, tail(msg))
-	}
-	if err != nil {
-		return "", fmt.Errorf("compile the C harness: %w\n%s", err, msg)
-	}
-	return out, nil
 }
 
 // library is the library that is shipped; MIZZEN_GOLANG names a ready-made one.

@@ -109,7 +109,7 @@ const faults = `{"fault":{"rules":[
 
 func TestFault(t *testing.T) {
 	for _, v := range []variant{plain, address} {
-		t.Run(v.name, func(t *testing.T) {
+		t.Run(v.Name, func(t *testing.T) {
 			s := newScript(t)
 			s.config("c", "listener", faults)
 			s.exchange("c")

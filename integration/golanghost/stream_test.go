@@ -12,7 +12,7 @@ const probing = `{"probe":{"tag":"t"}}`
 // TestHost: what a policy may ask of its host, one exchange each.
 func TestHost(t *testing.T) {
 	for _, v := range []variant{plain, address} {
-		t.Run(v.name, func(t *testing.T) { testHost(t, v) })
+		t.Run(v.Name, func(t *testing.T) { testHost(t, v) })
 	}
 }
 
@@ -120,7 +120,7 @@ func TestBodies(t *testing.T) {
 // behind, also when Envoy answers by itself meanwhile, or the configuration is replaced.
 func TestDestroyDuringDelay(t *testing.T) {
 	for _, v := range []variant{plain, address} {
-		t.Run(v.name, func(t *testing.T) {
+		t.Run(v.Name, func(t *testing.T) {
 			s := newScript(t)
 			s.config("c", "listener", probing)
 			open := func(actions string) {
@@ -160,7 +160,7 @@ func TestDestroyDuringDelay(t *testing.T) {
 // TestCrowd: four workers at once, one request in seven abandoned during its delay.
 func TestCrowd(t *testing.T) {
 	for _, v := range []variant{plain, address, thread} {
-		t.Run(v.name, func(t *testing.T) {
+		t.Run(v.Name, func(t *testing.T) {
 			const n = 400
 			s := newScript(t)
 			s.config("c", "listener", probing)

@@ -28,17 +28,21 @@ type Parser struct {
 	// last is the ledger of the latest listener configuration: what counts for a route whose merge policy keeps the
 	// listener's configuration from it. Counters are global in Envoy, so any ledger tells the same ones.
 	last atomic.Pointer[ledger]
+	// routes are the programs of routes' metadata (see reroute.go).
+	routes overlays
 }
 
 // NewParser returns a Parser for a chain of kinds, usually registry.Kinds().
 func NewParser(kinds []filter.Kind) *Parser {
-	return &Parser{kinds: kinds, env: registry.NewEnv()}
+	return &Parser{kinds: kinds, env: registry.NewEnv(), routes: newOverlays()}
 }
 
 // config is a parsed configuration, of a listener, of a route, or merged. Immutable.
 type config struct {
 	program *filter.Program
-	ledger  *ledger // nil in the configuration of a route
+	// listener is the listener's program, below what routes say; nil in the configuration of a route.
+	listener *filter.Program
+	ledger   *ledger // nil in the configuration of a route
 }
 
 // Parse reads the configuration of a listener (callbacks non-nil) or of a route (nil). Its error, or a panic, rejects
@@ -59,7 +63,7 @@ func (p *Parser) Parse(in *anypb.Any, callbacks api.ConfigCallbackHandler) (_ an
 	}
 	c := &config{program: program}
 	if callbacks != nil {
-		c.ledger = newLedger(callbacks)
+		c.listener, c.ledger = program, newLedger(callbacks)
 		p.last.Store(c.ledger)
 	}
 	return c, nil
@@ -76,9 +80,9 @@ func (p *Parser) Merge(parent, child any) any {
 	if !ok {
 		return parent
 	}
-	merged := &config{program: overlay(below.program, above.program), ledger: below.ledger}
+	merged := &config{program: overlay(below.program, above.program), listener: below.listener, ledger: below.ledger}
 	if merged.ledger == nil {
-		merged.ledger = above.ledger
+		merged.listener, merged.ledger = above.listener, above.ledger
 	}
 	return merged
 }
@@ -112,7 +116,7 @@ func (p *Parser) Factory(parsed any, callbacks api.FilterCallbackHandler) api.St
 	if !ok {
 		return &api.PassThroughStreamFilter{}
 	}
-	s := &stream{program: c.program, ledger: c.ledger, cb: callbacks}
+	s := &stream{parser: p, program: c.program, listener: c.listener, ledger: c.ledger, cb: callbacks}
 	if s.ledger == nil {
 		s.ledger = p.last.Load()
 	}

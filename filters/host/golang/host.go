@@ -8,7 +8,7 @@ import (
 )
 
 // The methods of filter.Host. They run with s.mu held, on the worker or on a timer's goroutine: none of them may wait
-// for the worker, which may be waiting for s.mu. So they use StreamInfo and never GetProperty.
+// for the worker, which may be waiting for s.mu. So they use StreamInfo and never GetProperty (but see property).
 
 // RouteName reads the name of the selected route.
 func (s *stream) RouteName() string { return s.cb.StreamInfo().GetRouteName() }

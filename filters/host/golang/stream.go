@@ -17,9 +17,11 @@ import (
 // held waits for the worker.
 type stream struct {
 	api.PassThroughStreamFilter
-	program *filter.Program
-	ledger  *ledger // nil: nothing is counted
-	cb      api.FilterCallbackHandler
+	parser   *Parser
+	program  *filter.Program // guarded by mu
+	listener *filter.Program // nil: not known
+	ledger   *ledger         // nil: nothing is counted
+	cb       api.FilterCallbackHandler
 
 	mu       sync.Mutex
 	run      filter.Run
@@ -48,12 +50,12 @@ func (s *stream) DecodeHeaders(m api.RequestHeaderMap, _ bool) api.StatusType {
 	defer s.mu.Unlock()
 	s.reqMap = m
 	s.request.ResetLazy(&loader{m})
-	return s.advance()
+	return s.advance(true)
 }
 
-// advance runs the request side until it ends (Continue), waits (Running) or is answered (LocalReply). After Reroute
-// Envoy keeps the configuration that it merged for the first route: contrib merges once per stream.
-func (s *stream) advance() api.StatusType {
+// advance runs the request side until it ends (Continue), waits (Running) or is answered (LocalReply). worker tells
+// whether it is called on the stream's worker.
+func (s *stream) advance(worker bool) api.StatusType {
 	s.run.Exchange.Now = time.Now()
 	for {
 		v := s.run.Request(s.program, nil)
@@ -72,7 +74,9 @@ func (s *stream) advance() api.StatusType {
 			if !v.Reroute {
 				return api.Continue
 			}
-			s.cb.ClearRouteCache()
+			if !s.reroute(worker) {
+				return api.Running // answered meanwhile
+			}
 		}
 	}
 }
@@ -139,7 +143,7 @@ func (s *stream) resumeRequest(w *waiting) {
 	defer to.RecoverPanic() // the stream may have gone meanwhile: then the SDK panics
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over(w) && s.advance() == api.Continue {
+	if s.over(w) && s.advance(false) == api.Continue {
 		to.Continue(api.Continue)
 	}
 }

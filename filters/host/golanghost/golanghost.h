@@ -7,8 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Only what these declare is visible to others: the module's symbols are in the process's global scope.
+#pragma GCC visibility push(default)
 #include "abi.h" // of Envoy's dynamic modules
 #include "api.h" // of contrib's golang filter
+#pragma GCC visibility pop
 #include "memory.h"
 
 // The states of one direction of a stream: enum FilterState of contrib/golang/filters/http/source/processor_state.h.
@@ -82,7 +85,7 @@ typedef struct request {
   int reply_status;
   bytes reply_body, reply_details;
 
-  // Read from any thread, set before Go is called.
+  // Read from any thread, with the lock held.
   bytes route_name, remote_address, local_address;
   bytes text; // what the last read returned
 } request;
@@ -136,6 +139,9 @@ typedef struct task {
   int *len_out, *rc_out;
 } task;
 
+// property.c
+bool property(request *r, const char *key, size_t n, bytes *to); // on the worker; false: there is none
+
 // stream.c
 bool in_go(const state *s);
 int hook_headers(request *r, state *s, bool end);
@@ -150,6 +156,7 @@ void drop_given(state *s);
 void request_retain(request *r);
 void request_release(request *r);
 void task_free(task *t);
+void attribute(request *r, bytes *to, envoy_dynamic_module_type_attribute_id id); // on the worker
 void config_release(config *c);
 void log_text(int level, const char *text, size_t n);
 

@@ -341,12 +341,15 @@ envoy_dynamic_module_type_http_filter_module_ptr HOOK envoy_dynamic_module_on_ht
   return r;
 }
 
-static void attribute(request *r, bytes *to, envoy_dynamic_module_type_attribute_id id) {
+void attribute(request *r, bytes *to, envoy_dynamic_module_type_attribute_id id) {
   envoy_dynamic_module_type_envoy_buffer b = {0};
+  bool found = envoy_dynamic_module_callback_http_filter_get_attribute_string(r->filter, id, &b);
+  pthread_mutex_lock(&r->mu);
   wipe(to);
-  if (envoy_dynamic_module_callback_http_filter_get_attribute_string(r->filter, id, &b)) {
+  if (found) {
     put(to, b.ptr, b.length);
   }
+  pthread_mutex_unlock(&r->mu);
 }
 
 // enter prepares the first call into Go.

@@ -324,14 +324,21 @@ CAPIStatus envoyGoFilterHttpSetUpstreamOverrideHost(void *p, void *host, int n, 
 }
 
 static void run_clear(request *r, task *t) {
-  (void)t;
   envoy_dynamic_module_callback_http_clear_route_cache(r->filter);
+  if (t->number != 0) {
+    (void)envoy_dynamic_module_callback_get_most_specific_route_config(r->filter); // makes Envoy select a route now
+    attribute(r, &r->route_name, envoy_dynamic_module_type_attribute_id_XdsRouteName);
+  }
 }
 
 CAPIStatus envoyGoFilterHttpClearRouteCache(void *p, bool refresh) {
-  (void)refresh; // the next filter that asks for the route gets a new one
   CAPIStatus rc;
-  return enter(p, &rc) ? do_or_post(p, task_new(run_clear)) : rc;
+  if (!enter(p, &rc)) {
+    return rc;
+  }
+  task *t = task_new(run_clear);
+  t->number = refresh;
+  return do_or_post(p, t);
 }
 
 // text keeps what a read returns until the next. With the lock held.
@@ -467,9 +474,36 @@ CAPIStatus envoyGoFilterHttpGetStringFilterState(void *p, void *key, int n, uint
   return here ? rc : CAPIYield;
 }
 
-CAPIStatus envoyGoFilterHttpGetStringProperty(void *r, void *key, int n, uint64_t *data, int *len, int *rc) {
-  (void)r, (void)key, (void)n, (void)data, (void)len, (void)rc;
-  return CAPIValueNotFound;
+static void run_property(request *r, task *t) {
+  bytes value = {0};
+  *t->rc_out = CAPIValueNotFound;
+  if (property(r, t->a.data, t->a.len, &value)) {
+    pthread_mutex_lock(&r->mu);
+    *t->rc_out = text(r, value.data, value.len, t->data_out, t->len_out);
+    pthread_mutex_unlock(&r->mu);
+  }
+  wipe(&value);
+  if (t->number != 0) {
+    r->cfg->lib->sema_dec(&r->r);
+  }
+}
+
+CAPIStatus envoyGoFilterHttpGetStringProperty(void *p, void *key, int n, uint64_t *data, int *len, int *rc_out) {
+  CAPIStatus rc;
+  request *r = p;
+  if (!enter(r, &rc)) {
+    return rc;
+  }
+  bool here = on_worker(r);
+  int own = CAPIOK;
+  task *t = task_new(run_property);
+  put(&t->a, key, (size_t)n);
+  t->data_out = data;
+  t->len_out = len;
+  t->rc_out = here ? &own : rc_out;
+  t->number = !here;
+  do_or_post(r, t);
+  return here ? (CAPIStatus)own : CAPIYield;
 }
 
 CAPIStatus envoyGoFilterHttpGetStringSecret(void *r, void *key, int n, uint64_t *data, int *len) {

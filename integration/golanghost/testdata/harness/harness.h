@@ -66,7 +66,15 @@ typedef struct config {
   bool gone;
 } config;
 
+// An entry of the route table: the first whose prefix and token match is taken.
+typedef struct route {
+  bytes name, prefix, token; // an empty token is any
+  bytes present;             // a header that must be there; empty: none
+  bytes config;              // metadata mizzen.config; empty: none
+} route;
+
 typedef struct stream {
+  struct stream *next; // of those that commands may be about
   int id;
   worker *w;
   config *cfg;
@@ -77,7 +85,9 @@ typedef struct stream {
   map request_headers, request_trailers, response_headers, response_trailers;
   map metadata, filter_state;
   bytes details, override;
-  int cleared; // route cache cleared
+  int cleared;      // how often the route cache was cleared
+  const route *on;  // the route selected, NULL: none
+  char address[64]; // the client's
   double started;
 } stream;
 
@@ -104,6 +114,7 @@ void host_lock(void);
 void host_unlock(void);
 bool in_go(const state *s);
 stream *stream_open(config *cfg, worker *w, int id);
+const route *route_select(const map *request); // main.c
 void stream_headers(stream *st, state *s, bool end);
 void stream_data(stream *st, state *s, const char *data, size_t n, bool end);
 void stream_trailers(stream *st, state *s);

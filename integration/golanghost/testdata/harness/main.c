@@ -1,5 +1,15 @@
-// harness LIBRARY < script: loads a contrib golang library and drives it as the script says. README.md of the folder
-// above lists the commands.
+// harness LIBRARY < script: loads a contrib golang library and drives it as the script says. Words are %-encoded.
+//
+//   config VAR listener|route HEX     parses a configuration, a serialized Any;  merge VAR LISTENER ROUTE;  drop VAR
+//   route name= prefix= token= present= config=     adds to the route table
+//   open VAR HEADERS     begins a stream, which the commands below are about;  use N: they are about another;  from ADDRESS
+//   request [end]   data TEXT [end]   trailers HEADERS                    what the client sends
+//   response HEADERS   answer HEADERS   response-data TEXT [end]   response-trailers HEADERS     what the upstream sends
+//   wait MS     runs the worker until Go has let go of the stream;  sleep MS: runs it that long
+//   report   log-start   finish (complete, report, log, destroy)   destroy
+//   respond HEADERS   exchange VAR HEADERS     a whole stream at once, answered as respond said
+//   crowd VAR N HEADERS     N streams on each of four workers
+//   metrics   settle (until Go has collected every stream)   echo TEXT
 #define _GNU_SOURCE
 #include "harness.h"
 
@@ -9,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { max_vars = 64, max_words = 64, patience_ms = 5000 };
+enum { max_vars = 64, max_routes = 64, max_words = 64, patience_ms = 5000 };
 enum { DownstreamStart = 4, DownstreamEnd = 6 }; // api.AccessLogType
 
 static worker main_worker = {.mu = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
@@ -17,8 +27,11 @@ static struct {
   char name[32];
   config *cfg;
 } vars[max_vars];
-static int var_count, stream_count;
+static int var_count, stream_count, route_count;
+static route routes[max_routes];
 static stream *now; // the stream that commands are about
+static stream *all; // all that are open
+static char address[64]; // of the next stream's client, "": the usual one
 static char respond[4096] = ":status=200";
 
 static void fail(const char *what, const char *which) {
@@ -135,7 +148,59 @@ static void cmd_drop(const char *name) {
   *c = NULL;
 }
 
+// Routes. Without any there is one, called "first".
+
+static bool is(const bytes *b, const char *p, size_t n) { return b->len == n && (n == 0 || memcmp(b->data, p, n) == 0); }
+
+const route *route_select(const map *request) {
+  static route first;
+  if (route_count == 0) {
+    if (first.name.len == 0) {
+      put(&first.name, "first", 5);
+    }
+    return &first;
+  }
+  entry *path = map_get((map *)request, ":path", 5), *token = map_get((map *)request, "x-mizzen-route", 14);
+  for (int i = 0; i < route_count; i++) {
+    const route *r = &routes[i];
+    bool at = path != NULL && path->value.len >= r->prefix.len &&
+              (r->prefix.len == 0 || memcmp(path->value.data, r->prefix.data, r->prefix.len) == 0);
+    bool chosen = r->token.len == 0 || (token != NULL && is(&r->token, token->value.data, token->value.len));
+    bool there = r->present.len == 0 || map_get((map *)request, r->present.data, r->present.len) != NULL;
+    if (at && chosen && there) {
+      return r;
+    }
+  }
+  return NULL;
+}
+
+// cmd_route adds a route: name= prefix= token= present= config=, any but the name left out.
+static void cmd_route(char **w, int n) {
+  if (route_count == max_routes) {
+    fail("too many routes:", w[0]);
+  }
+  route *r = &routes[route_count++];
+  map m = {0};
+  read_pairs(&m, w, n);
+  struct {
+    const char *name;
+    bytes *to;
+  } parts[] = {{"name", &r->name}, {"prefix", &r->prefix}, {"token", &r->token}, {"present", &r->present}, {"config", &r->config}};
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    entry *e = map_get(&m, parts[i].name, strlen(parts[i].name));
+    if (e != NULL) {
+      take(parts[i].to, &e->value);
+    }
+  }
+  map_wipe(&m);
+}
+
 // Streams.
+
+// busy tells whether Go has the stream in its hands, on the side that is of interest.
+static bool busy(const stream *st) {
+  return in_go(st->answered ? &st->req->encode : &st->req->decode);
+}
 
 static void report(void) {
   state *d = &now->req->decode, *e = &now->req->encode;
@@ -158,18 +223,43 @@ static void report(void) {
   if (now->metadata.n > 0) {
     print_map("metadata", &now->metadata);
   }
-  printf("stream #%d ms=%.0f cleared=%d direct=%d request=%s response=%s\n", now->id, now_ms() - now->started,
-         now->cleared, now->direct, d->passed_end ? "ended" : "open", e->passed_end ? "ended" : "open");
+  if (now->on != NULL) {
+    print_text("route", &now->on->name);
+  }
+  printf("stream #%d ms=%.0f cleared=%d direct=%d request=%s response=%s busy=%d\n", now->id, now_ms() - now->started,
+         now->cleared, now->direct, d->passed_end ? "ended" : "open", e->passed_end ? "ended" : "open", busy(now));
 }
 
 static void open_stream(config *c, worker *w, char **pairs, int n) {
   now = stream_open(c, w, ++stream_count);
+  now->next = all;
+  all = now;
   read_pairs(&now->request_headers, pairs, n);
+  now->on = route_select(&now->request_headers);
+  if (address[0] != 0) {
+    snprintf(now->address, sizeof now->address, "%s", address);
+  }
 }
 
-// busy tells whether Go has the stream in its hands, on the side that is of interest.
-static bool busy(const stream *st) {
-  return in_go(st->answered ? &st->req->encode : &st->req->decode);
+// cmd_use makes commands be about the stream of that number.
+static void cmd_use(const char *id) {
+  now = all;
+  while (now != NULL && now->id != atoi(id)) {
+    now = now->next;
+  }
+  if (now == NULL) {
+    fail("no stream", id);
+  }
+}
+
+static void close_stream(void) {
+  stream **at = &all;
+  while (*at != now) {
+    at = &(*at)->next;
+  }
+  *at = now->next;
+  stream_destroy(now);
+  now = NULL;
 }
 
 // wait_for runs tasks until Go has let go of the stream, and no task is left, or for ms.
@@ -183,8 +273,7 @@ static void finish(void) {
   stream_complete(now);
   report();
   stream_log(now, DownstreamEnd);
-  stream_destroy(now);
-  now = NULL;
+  close_stream();
 }
 
 static int split(char *line, char **words) {
@@ -230,6 +319,8 @@ static void on_stream(const char *cmd, char **w, int n, const char *rest) {
     stream_trailers(now, d);
   } else if (strcmp(cmd, "response") == 0) {
     answer(rest, false);
+  } else if (strcmp(cmd, "answer") == 0) {
+    answer(rest, true);
   } else if (strcmp(cmd, "response-trailers") == 0) {
     read_pairs(&now->response_trailers, w, n);
     stream_trailers(now, e);
@@ -242,8 +333,7 @@ static void on_stream(const char *cmd, char **w, int n, const char *rest) {
   } else if (strcmp(cmd, "finish") == 0) {
     finish();
   } else if (strcmp(cmd, "destroy") == 0) {
-    stream_destroy(now);
-    now = NULL;
+    close_stream();
   } else {
     fail("no command", cmd);
   }
@@ -272,6 +362,7 @@ static void *crowd_run(void *arg) {
     }
     stream *st = stream_open(c->cfg, &c->w, 0);
     read_pairs(&st->request_headers, words, k);
+    st->on = route_select(&st->request_headers);
     stream_headers(st, &st->req->decode, true);
     double until = now_ms() + patience_ms;
     while (worker_step(&c->w, busy(st) && i % 7 != 3 ? until : 0)) { // one in seven goes away at once
@@ -363,6 +454,14 @@ static void command(char *line) {
     cmd_merge(w + 1);
   } else if (strcmp(w[0], "drop") == 0 && n == 2) {
     cmd_drop(w[1]);
+  } else if (strcmp(w[0], "route") == 0) {
+    cmd_route(w + 1, n - 1);
+  } else if (strcmp(w[0], "from") == 0 && n == 2) {
+    snprintf(address, sizeof address, "%s", w[1]);
+  } else if (strcmp(w[0], "use") == 0 && n == 2) {
+    cmd_use(w[1]);
+  } else if (strcmp(w[0], "echo") == 0) {
+    printf("echo %s\n", rest);
   } else if (strcmp(w[0], "respond") == 0) {
     snprintf(respond, sizeof respond, "%s", rest);
   } else if (strcmp(w[0], "open") == 0 && n > 1) {

@@ -28,6 +28,7 @@ stream *stream_open(config *cfg, worker *w, int id) {
   st->cfg = cfg;
   st->req = r;
   st->started = now_ms();
+  snprintf(st->address, sizeof st->address, "192.0.2.7:4711");
   r->stream = st;
   r->refs = 2; // the stream's and Go's
   r->r.plugin_name = (Cstring){"mizzen", 6};
@@ -262,7 +263,8 @@ void stream_continue(stream *st, state *s, int status) {
 
 static bool is_grpc(stream *st) {
   entry *e = map_get(&st->request_headers, "content-type", 12);
-  return e != NULL && e->value.len >= 16 && memcmp(e->value.data, "application/grpc", 16) == 0;
+  return e != NULL && e->value.len >= 16 && memcmp(e->value.data, "application/grpc", 16) == 0 &&
+         (e->value.len == 16 || e->value.data[16] == '+' || e->value.data[16] == ';');
 }
 
 static void add_number(map *m, const char *name, long long n) {

@@ -345,17 +345,21 @@ CAPIStatus envoyGoFilterHttpSetUpstreamOverrideHost(void *p, void *host, int n, 
 }
 
 static void run_clear(task *t, stream *st) {
-  (void)t;
   if (st != NULL) {
     st->cleared++;
+    st->on = t->number != 0 ? route_select(&st->request_headers) : NULL;
   }
 }
 
 CAPIStatus envoyGoFilterHttpClearRouteCache(void *r, bool refresh) {
-  (void)refresh;
   CAPIStatus rc;
   stream *st = enter(r, &rc);
-  return st == NULL ? rc : do_or_post(st, task_new(r, NULL, run_clear));
+  if (st == NULL) {
+    return rc;
+  }
+  task *t = task_new(r, NULL, run_clear);
+  t->number = refresh;
+  return do_or_post(st, t);
 }
 
 CAPIStatus envoyGoFilterHttpSetDrainConnectionUponCompletion(void *r) {
@@ -378,7 +382,10 @@ CAPIStatus envoyGoFilterHttpGetStringValue(void *p, int id, uint64_t *data, int 
   if (st == NULL) {
     return rc;
   }
-  const char *v = id == 1 ? (st->cleared ? "" : "first") : id == 7 ? "127.0.0.1:80" : id == 8 ? "192.0.2.7:4711" : NULL;
+  if (id == 1 && st->on != NULL) {
+    return leave(text(p, st->on->name.data, st->on->name.len, data, len));
+  }
+  const char *v = id == 1 ? "" : id == 7 ? "127.0.0.1:80" : id == 8 ? st->address : NULL;
   return leave(v == NULL ? CAPIValueNotFound : text(p, v, strlen(v), data, len));
 }
 
@@ -398,7 +405,7 @@ static void run_metadata(task *t, stream *st) {
   }
 }
 
-// The value is a serialized google.protobuf.Value; strings (field 3) shorter than 128 bytes are understood.
+// The value is a serialized google.protobuf.Value; strings (field 3) shorter than 16 KiB are understood.
 CAPIStatus envoyGoFilterHttpSetDynamicMetadata(void *r, void *name, int name_len, void *key, int key_len, void *buf,
                                                int n) {
   CAPIStatus rc;
@@ -413,6 +420,8 @@ CAPIStatus envoyGoFilterHttpSetDynamicMetadata(void *r, void *name, int name_len
   const unsigned char *b = buf;
   if (n >= 2 && b[0] == 0x1a && b[1] < 128) {
     put(&t->b, b + 2, b[1]);
+  } else if (n >= 3 && b[0] == 0x1a && b[2] < 128) {
+    put(&t->b, b + 3, (size_t)(b[1] & 127) | (size_t)b[2] << 7);
   } else {
     put(&t->b, "?", 1);
   }
@@ -438,13 +447,14 @@ static void run_read(task *t, stream *st) {
   }
 }
 
-static CAPIStatus read(request *r, void *key, int n, int absent, uint64_t *data, int *len, int *rc_out) {
+static CAPIStatus read_with(void (*run)(task *, stream *), request *r, void *key, int n, int absent, uint64_t *data,
+                            int *len, int *rc_out) {
   CAPIStatus rc;
   stream *st = enter(r, &rc);
   if (st == NULL) {
     return rc;
   }
-  task *t = task_new(r, NULL, run_read);
+  task *t = task_new(r, NULL, run);
   int own = CAPIOK;
   bool here = on_worker(st);
   put(&t->a, key, (size_t)n);
@@ -457,14 +467,33 @@ static CAPIStatus read(request *r, void *key, int n, int absent, uint64_t *data,
   return here ? (CAPIStatus)own : CAPIYield;
 }
 
+static CAPIStatus read(request *r, void *key, int n, int absent, uint64_t *data, int *len, int *rc_out) {
+  return read_with(run_read, r, key, n, absent, data, len, rc_out);
+}
+
 CAPIStatus envoyGoFilterHttpGetDynamicMetadata(void *r, void *name, int n, uint64_t *data, int *len) {
   return read(r, name, n, 0, data, len, NULL); // never kept there: always empty
 }
 CAPIStatus envoyGoFilterHttpGetStringFilterState(void *r, void *key, int n, uint64_t *data, int *len) {
   return read(r, key, n, 0, data, len, NULL);
 }
-CAPIStatus envoyGoFilterHttpGetStringProperty(void *r, void *key, int n, uint64_t *data, int *len, int *rc) {
-  return read(r, key, n, 0, data, len, rc);
+
+// Of properties there is only the configuration in the route's metadata.
+static void run_property(task *t, stream *st) {
+  static const char key[] = "xds.route_metadata.filter_metadata.mizzen.config";
+  bool found = st != NULL && st->on != NULL && st->on->config.len > 0 && t->a.len == sizeof key - 1 &&
+               memcmp(t->a.data, key, sizeof key - 1) == 0;
+  *t->rc_out = found ? CAPIOK : CAPIValueNotFound;
+  if (found) {
+    text(t->req, st->on->config.data, st->on->config.len, t->data_out, t->len_out);
+  }
+  if (t->grpc != 0 && st != NULL) {
+    lib.sema_dec(&t->req->r);
+  }
+}
+
+CAPIStatus envoyGoFilterHttpGetStringProperty(void *r, void *key, int n, uint64_t *data, int *len, int *rc_out) {
+  return read_with(run_property, r, key, n, 0, data, len, rc_out);
 }
 CAPIStatus envoyGoFilterHttpGetStringSecret(void *r, void *key, int n, uint64_t *data, int *len) {
   return read(r, key, n, -1, data, len, NULL);
