@@ -103,7 +103,7 @@ func New(o Options) *Server {
 	}
 }
 
-// Register adds the discovery service to a gRPC server.
+// Register adds the discovery service to a gRPC server, which must have the option Codec.
 func (s *Server) Register(g *grpc.Server) { discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, s) }
 
 // Publish replaces the world. The first one is taken up at once, later ones after a short gathering time. It does not wait

@@ -62,7 +62,7 @@ func serve(t *testing.T, o Options) (*Server, discoveryv3.AggregatedDiscoverySer
 		o.Build = small(t)
 	}
 	s := New(o)
-	g := grpc.NewServer()
+	g := grpc.NewServer(Codec())
 	s.Register(g)
 	lis := bufconn.Listen(1 << 20)
 	done := make(chan struct{})

@@ -29,14 +29,8 @@ func (w deltaWire) recv() (inbound, error) {
 }
 
 func (w deltaWire) send(r *response) (int, error) {
-	out := &discoveryv3.DeltaDiscoveryResponse{
-		TypeUrl: r.kind.url(), Nonce: r.nonce, RemovedResources: r.gone,
-		Resources: make([]*discoveryv3.Resource, len(r.body)),
-	}
-	for i, x := range r.body {
-		out.Resources[i] = &discoveryv3.Resource{Name: x.Name, Version: x.Version, Resource: x.Body}
-	}
-	return proto.Size(out), w.st.Send(out)
+	p := deltaPacket(r)
+	return p.Len(), w.st.SendMsg(p)
 }
 
 type stateWire struct {

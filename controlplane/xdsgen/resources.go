@@ -27,6 +27,8 @@ type Resource struct {
 	// Table is, for a VirtualHost, the RouteConfiguration it belongs to; for a Listener, the tables it names joined by ",".
 	Table   string
 	Origins []mesh.Origin
+
+	frame []byte // see Frame; nil if it was not made by Build
 }
 
 // Resources is all that one proxy is to have.
