@@ -78,6 +78,7 @@ func (r *Runner) Do(lines ...string) Result {
 	if !p.gone {
 		p.response()
 	}
+	p.run.Exchange.Now = p.clock.Now()
 	p.run.End(p.Base)
 	return p.res
 }

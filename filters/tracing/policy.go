@@ -1,5 +1,6 @@
-// Package tracing reads the trace context of a request in whatever format it came, makes a span for this hop, and
-// writes the context in every configured format, so that all of them say the same. See README.md.
+// Package tracing reads the trace context of a request in whatever format it came, makes a span for this hop, writes the
+// context in every configured format, so that all of them say the same, and sends the span to a collector, if there is
+// one. See README.md.
 package tracing
 
 import (
@@ -37,7 +38,7 @@ func Kind() filter.Kind {
 			}
 			return New(c, env)
 		},
-		Metrics: []*filter.Metric{metricContexts, metricInvalid, metricBaggage},
+		Metrics: []*filter.Metric{metricContexts, metricInvalid, metricBaggage, metricExported, metricDropped, metricBatches},
 	}
 }
 
@@ -53,6 +54,9 @@ type Policy struct {
 	allow     []string
 	maxBytes  int
 	labels    [codes + 1][2][]string // of metricContexts, by source and sampled; made once
+	exporter  *exporter              // nil: no spans
+	client    bool                   // they are client spans
+	service   string
 }
 
 // New makes the policy.
@@ -82,6 +86,9 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 	}
 	p.sampler = sampler{threshold: thresholdOf(percentage), ignoreParent: c.Sampling.IgnoreParent}
 	p.sampler.setBudget(c.Sampling.PerSecond, env)
+	if c.Export != nil {
+		p.exporter, p.client, p.service = exporterOf(c.Export, env), c.Export.Kind == Client, c.Export.Service
+	}
 	for c := range codes {
 		p.labels[c] = labelsOf(string(c.format()))
 	}
@@ -137,12 +144,48 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 		sampled = 1
 	}
 	x.Host.Count(metricContexts, 1, p.labels[source][sampled]...)
-	x.Done()
+	if sampled == 0 || p.exporter == nil {
+		x.Done()
+		return filter.Verdict{}
+	}
+	r := &record{span: sp, start: x.Now, grpc: -1}
+	x.SetState(r)
+	x.Observe(r)
 	return filter.Verdict{}
 }
 
 // Response implements filter.Policy.
-func (p *Policy) Response(*filter.Exchange) filter.Verdict { return filter.Verdict{} }
+func (p *Policy) Response(x *filter.Exchange) filter.Verdict {
+	if r, ok := x.State().(*record); ok {
+		r.responded(x.Response)
+	}
+	return filter.Verdict{}
+}
+
+// End implements filter.Ender: the span is finished and queued.
+func (p *Policy) End(x *filter.Exchange) {
+	r, ok := x.State().(*record)
+	if !ok {
+		return
+	}
+	var room [maxTags]tag
+	out := r.finish(x, p.client, &room)
+	out.service = p.service
+	if !p.exporter.put(p.exporter.codec.appendSpan(make([]byte, 0, spanRoom), &out), x.Now) {
+		x.Host.Count(metricDropped, 1, queueFull)
+	}
+}
+
+// spanRoom is what most spans take, in bytes.
+const spanRoom = 1024
+
+// Outbox implements filter.Sender.
+func (p *Policy) Outbox() filter.Outbox {
+	if p.exporter == nil {
+		return nil
+	}
+	return p.exporter
+}
 
 // extractSpan returns the first context with identifiers, in the order of extract. Where there is none, the first
 // decision that came alone (b3: 0) holds for the trace that begins here, and the source is codes.

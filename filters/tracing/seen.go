@@ -36,6 +36,9 @@ const (
 	baggage     = "baggage"
 )
 
+// contextFields are the headers of all formats, and tracestate.
+const contextFields = 1<<fTraceparent | 1<<fTracestate | 1<<fB3 | 1<<fB3Trace | 1<<fB3Span | 1<<fB3Parent | 1<<fB3Sampled | 1<<fB3Flags | 1<<fJaeger | 1<<fOT
+
 // seen is what one pass over the request's headers found.
 type seen struct {
 	value  [fields]string // the first of each

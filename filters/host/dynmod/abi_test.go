@@ -12,6 +12,10 @@ func TestABINumbers(t *testing.T) {
 		name      string
 		ours, sdk int
 	}{
+		{"response.code", numbers.responseCode, int(shared.AttributeIDResponseCode)},
+		{"response.code_details", numbers.responseDetails, int(shared.AttributeIDResponseCodeDetails)},
+		{"response.grpc_status", numbers.grpcStatus, int(shared.AttributeIDResponseGrpcStatus)},
+		{"upstream.address", numbers.upstreamAddress, int(shared.AttributeIDUpstreamAddress)},
 		{"source.address", numbers.sourceAddress, int(shared.AttributeIDSourceAddress)},
 		{"xds.route_name", numbers.routeName, int(shared.AttributeIDXdsRouteName)},
 		{"continue", numbers.goOn, int(shared.HeadersStatusContinue)},

@@ -24,12 +24,15 @@ var module struct {
 	kinds []filter.Kind
 	env   *filter.Env
 	held  held
+	post  *postOffice
 }
 
 // Serve makes the process serve a chain of kinds, usually registry.Kinds(). The init function of a c-shared main calls
 // it, once.
 func Serve(kinds []filter.Kind) {
 	module.kinds, module.env = kinds, registry.NewEnv()
+	module.env.Sends = true
+	module.post = newPostOffice(envoyPost{})
 	module.held.pins = map[unsafe.Pointer]*runtime.Pinner{}
 }
 
@@ -61,6 +64,8 @@ func (h *held) drop(p unsafe.Pointer) {
 type listener struct {
 	program *filter.Program
 	ledger  *ledger
+	config  unsafe.Pointer // Envoy's, for calls outside of streams
+	desk    unsafe.Pointer // of Envoy's scheduler: where the main thread is asked to make them
 }
 
 // define defines a metric and returns its number.

@@ -20,8 +20,12 @@ import (
 )
 
 // numbers are those of Envoy's ABI that the C half uses, for a test to compare with the SDK's.
-var numbers = struct{ sourceAddress, routeName, goOn, stopAll, logError int }{
-	C.MZ_SOURCE_ADDRESS, C.MZ_ROUTE_NAME, C.MZ_ENVOY_CONTINUE, C.MZ_ENVOY_STOP_ALL, C.MZ_ENVOY_ERROR,
+var numbers = struct {
+	responseCode, responseDetails, grpcStatus, sourceAddress, upstreamAddress, routeName int
+	goOn, stopAll, logError                                                              int
+}{
+	C.MZ_RESPONSE_CODE, C.MZ_RESPONSE_DETAILS, C.MZ_GRPC_STATUS, C.MZ_SOURCE_ADDRESS, C.MZ_UPSTREAM_ADDRESS,
+	C.MZ_ROUTE_NAME, C.MZ_ENVOY_CONTINUE, C.MZ_ENVOY_STOP_ALL, C.MZ_ENVOY_ERROR,
 }
 
 // The functions that C calls. Every one of them guards itself against panics.
@@ -35,6 +39,8 @@ func mzListener(config unsafe.Pointer, name, raw C.mz_text) *C.mz_level {
 	}
 	level := C.mz_new_level(module.held.keep(unsafe.Pointer(l)), C.bool(idle(l.program)))
 	l.ledger.flag = (*int32)(&level.dirty)
+	l.config, l.desk = config, C.mz_desk(config)
+	module.post.open(l)
 	return level
 }
 
@@ -45,7 +51,9 @@ func mzRoute(name, raw C.mz_text) *C.mz_level {
 		logError("mizzen: reject a per-route configuration: " + err.Error())
 		return nil
 	}
-	return C.mz_new_level(module.held.keep(unsafe.Pointer(p)), C.bool(idle(p)))
+	level := C.mz_new_level(module.held.keep(unsafe.Pointer(p)), C.bool(idle(p)))
+	module.post.refer(p)
+	return level
 }
 
 func named(name C.mz_text, err error) error {
@@ -60,6 +68,39 @@ func cloned(t C.mz_text) []byte { return append([]byte(nil), bytesOf(t)...) }
 
 //export mzDrop
 func mzDrop(p unsafe.Pointer) { module.held.drop(p) }
+
+//export mzListenerGone
+func mzListenerGone(p unsafe.Pointer) {
+	defer recoveredInHook()
+	module.post.close((*listener)(p))
+	module.held.drop(p)
+}
+
+//export mzRouteGone
+func mzRouteGone(p unsafe.Pointer) {
+	defer recoveredInHook()
+	module.post.release((*filter.Program)(p))
+	module.held.drop(p)
+}
+
+//export mzPost
+func mzPost(p unsafe.Pointer) {
+	defer recoveredInHook()
+	module.post.serve((*listener)(p))
+}
+
+//export mzPosted
+func mzPosted(p unsafe.Pointer, id C.uint64_t, result C.int, headers *C.mz_header, n C.size_t, chunks *C.mz_text, m C.size_t) {
+	defer recoveredInHook()
+	module.post.answered((*listener)(p), uint64(id), answerOf(result, unsafe.Slice(headers, n), unsafe.Slice(chunks, m)))
+}
+
+// recoveredInHook is deferred in the hooks that belong to no stream: nothing in them may end Envoy.
+func recoveredInHook() {
+	if e := recover(); e != nil {
+		logError("mizzen: panic in the module: " + asText(e))
+	}
+}
 
 //export mzRequest
 func mzRequest(c *C.mz_stream) C.int { return streamOf(c).onRequest() }

@@ -27,6 +27,13 @@ void envoy_dynamic_module_callback_http_filter_scheduler_delete(void *);
 void envoy_dynamic_module_callback_http_clear_route_cache(void *);
 bool envoy_dynamic_module_callback_http_filter_get_attribute_string(void *, int, mz_text *);
 int envoy_dynamic_module_callback_http_filter_http_callout(void *, uint64_t *, mz_text, mz_header *, size_t, mz_text, uint64_t);
+bool envoy_dynamic_module_callback_http_get_cluster_name(void *, mz_text *);
+bool envoy_dynamic_module_callback_http_get_header(void *, int, mz_text, mz_text *, size_t, size_t *);
+bool envoy_dynamic_module_callback_http_filter_get_attribute_int(void *, int, uint64_t *);
+void *envoy_dynamic_module_callback_http_filter_config_scheduler_new(void *);
+void envoy_dynamic_module_callback_http_filter_config_scheduler_commit(void *, uint64_t);
+void envoy_dynamic_module_callback_http_filter_config_scheduler_delete(void *);
+int envoy_dynamic_module_callback_http_filter_config_http_callout(void *, uint64_t *, mz_text, mz_header *, size_t, mz_text, uint64_t);
 void envoy_dynamic_module_callback_http_filter_continue_decoding(void *);
 void envoy_dynamic_module_callback_http_filter_continue_encoding(void *);
 const void *envoy_dynamic_module_callback_get_most_specific_route_config(void *);
@@ -56,6 +63,7 @@ static mz_stream *take(void) {
   s->now.length = s->later.length = 0;
   s->gathered = MZ_NOTHING;
   s->depth = 0;
+  s->grpc = -1;
   s->entered = s->response = s->end = s->replied = s->calling = s->ended = s->gone = false;
   return s;
 }
@@ -216,6 +224,21 @@ mz_text mz_attribute(mz_stream *s, int id) {
   return t;
 }
 
+mz_text mz_cluster(mz_stream *s) {
+  mz_text t = {NULL, 0};
+  if (!envoy_dynamic_module_callback_http_get_cluster_name(s->envoy, &t)) t.length = 0;
+  return t;
+}
+
+// mz_number: grpc-status of the trailers is known only to those who look at them as they pass.
+bool mz_number(mz_stream *s, int id, uint64_t *n) {
+  if (id == MZ_GRPC_STATUS && s->grpc >= 0) {
+    *n = (uint64_t)s->grpc;
+    return true;
+  }
+  return envoy_dynamic_module_callback_http_filter_get_attribute_int(s->envoy, id, n);
+}
+
 void *mz_alarm(mz_stream *s) { return envoy_dynamic_module_callback_http_filter_scheduler_new(s->envoy); }
 
 void mz_ring(void *alarm, uint64_t id) {
@@ -237,6 +260,32 @@ int mz_call(mz_stream *s, void *texts, size_t length, uint32_t count, uint64_t t
   s->calling = true;
   int res = envoy_dynamic_module_callback_http_filter_http_callout(s->envoy, &id, cluster, headers, n, body, timeout_ms);
   s->calling = false;
+  free(headers);
+  return res;
+}
+
+// The desk of a listener's configuration is its scheduler, which outlives it: a knock on the desk of a configuration
+// that is gone does nothing.
+
+void *mz_desk(void *config) { return envoy_dynamic_module_callback_http_filter_config_scheduler_new(config); }
+
+void mz_knock(void *desk) { envoy_dynamic_module_callback_http_filter_config_scheduler_commit(desk, 0); }
+
+void mz_clear(void *desk) { envoy_dynamic_module_callback_http_filter_config_scheduler_delete(desk); }
+
+// posting: this thread is inside mz_post.
+static __thread bool posting;
+
+// mz_post is mz_call for a configuration, on the main thread.
+int mz_post(void *config, void *texts, size_t length, uint32_t count, uint64_t timeout_ms, uint64_t *id) {
+  (void)length;
+  const unsigned char *at = texts;
+  mz_text cluster = next(&at), body = next(&at);
+  size_t n = (count - 2) / 2;
+  mz_header *headers = pairs(&at, n);
+  posting = true;
+  int res = envoy_dynamic_module_callback_http_filter_config_http_callout(config, id, cluster, headers, n, body, timeout_ms);
+  posting = false;
   free(headers);
   return res;
 }
@@ -273,15 +322,28 @@ void *envoy_dynamic_module_on_http_filter_config_new(void *config, mz_text name,
 }
 
 void envoy_dynamic_module_on_http_filter_config_destroy(mz_level *l) {
-  mzDrop(l->program);
+  mzListenerGone(l->program);
   free(l);
 }
 
 void *envoy_dynamic_module_on_http_filter_per_route_config_new(mz_text name, mz_text raw) { return mzRoute(name, raw); }
 
 void envoy_dynamic_module_on_http_filter_per_route_config_destroy(mz_level *l) {
-  mzDrop(l->program);
+  mzRouteGone(l->program);
   free(l);
+}
+
+// --- Envoy's event hooks: what policies send outside of exchanges, on the main thread ---
+
+void envoy_dynamic_module_on_http_filter_config_scheduled(void *config, mz_level *l, uint64_t id) {
+  (void)config, (void)id;
+  mzPost(l->program);
+}
+
+void envoy_dynamic_module_on_http_filter_config_http_callout_done(void *config, mz_level *l, uint64_t id, int result,
+                                                                  mz_header *h, size_t n, mz_text *chunks, size_t m) {
+  (void)config;
+  if (!posting) mzPosted(l->program, id, result, h, n, chunks, m);
 }
 
 // --- Envoy's event hooks: streams ---
@@ -351,6 +413,21 @@ void envoy_dynamic_module_on_http_filter_http_callout_done(void *envoy, mz_strea
   leave(s);
 }
 
+int envoy_dynamic_module_on_http_filter_response_trailers(void *envoy, mz_stream *s) {
+  (void)envoy;
+  mz_text v = {NULL, 0};
+  if (!s->end || !envoy_dynamic_module_callback_http_get_header(s->envoy, MZ_RESPONSE_TRAILERS, (mz_text){"grpc-status", 11}, &v, 0, NULL)) {
+    return MZ_ENVOY_CONTINUE;
+  }
+  int n = 0;
+  for (size_t i = 0; i < v.length; i++) {
+    if (v.ptr[i] < '0' || v.ptr[i] > '9' || i == 4) return MZ_ENVOY_CONTINUE;
+    n = 10 * n + v.ptr[i] - '0';
+  }
+  if (v.length > 0) s->grpc = n;
+  return MZ_ENVOY_CONTINUE;
+}
+
 // end is the last moment in which policies may count.
 static void end(mz_stream *s) {
   if (s->ended) return;
@@ -381,7 +458,6 @@ void envoy_dynamic_module_on_http_filter_destroy(mz_stream *s) {
 int envoy_dynamic_module_on_http_filter_request_body(void *e, void *s, bool end) { return (void)e, (void)s, (void)end, MZ_ENVOY_CONTINUE; }
 int envoy_dynamic_module_on_http_filter_request_trailers(void *e, void *s) { return (void)e, (void)s, MZ_ENVOY_CONTINUE; }
 int envoy_dynamic_module_on_http_filter_response_body(void *e, void *s, bool end) { return (void)e, (void)s, (void)end, MZ_ENVOY_CONTINUE; }
-int envoy_dynamic_module_on_http_filter_response_trailers(void *e, void *s) { return (void)e, (void)s, MZ_ENVOY_CONTINUE; }
 
 int envoy_dynamic_module_on_http_filter_local_reply(void *e, void *s, uint32_t code, mz_text details, bool reset) {
   return (void)e, (void)s, (void)code, (void)details, (void)reset, MZ_ENVOY_CONTINUE;
@@ -403,10 +479,6 @@ void envoy_dynamic_module_on_http_filter_http_stream_complete(void *e, void *s, 
 void envoy_dynamic_module_on_http_filter_http_stream_reset(void *e, void *s, uint64_t id, int reason) {
   (void)e, (void)s, (void)id, (void)reason;
 }
-void envoy_dynamic_module_on_http_filter_config_http_callout_done(void *e, void *c, uint64_t id, int result, mz_header *h,
-                                                                  size_t n, mz_text *chunks, size_t m) {
-  (void)e, (void)c, (void)id, (void)result, (void)h, (void)n, (void)chunks, (void)m;
-}
 void envoy_dynamic_module_on_http_filter_config_http_stream_headers(void *e, void *c, uint64_t id, mz_header *h, size_t n, bool end) {
   (void)e, (void)c, (void)id, (void)h, (void)n, (void)end;
 }
@@ -420,4 +492,3 @@ void envoy_dynamic_module_on_http_filter_config_http_stream_complete(void *e, vo
 void envoy_dynamic_module_on_http_filter_config_http_stream_reset(void *e, void *c, uint64_t id, int reason) {
   (void)e, (void)c, (void)id, (void)reason;
 }
-void envoy_dynamic_module_on_http_filter_config_scheduled(void *e, void *c, uint64_t id) { (void)e, (void)c, (void)id; }

@@ -19,10 +19,17 @@ typedef struct {
 } mz_header;
 
 // Kinds of header maps.
-enum { MZ_REQUEST = 0, MZ_RESPONSE = 2, MZ_NOTHING = -1 };
+enum { MZ_REQUEST = 0, MZ_RESPONSE = 2, MZ_RESPONSE_TRAILERS = 3, MZ_NOTHING = -1 };
 
 // Attributes.
-enum { MZ_SOURCE_ADDRESS = 24, MZ_ROUTE_NAME = 61 };
+enum {
+  MZ_RESPONSE_CODE = 15,
+  MZ_RESPONSE_DETAILS = 16,
+  MZ_GRPC_STATUS = 18,
+  MZ_SOURCE_ADDRESS = 24,
+  MZ_UPSTREAM_ADDRESS = 41,
+  MZ_ROUTE_NAME = 61
+};
 
 // Answers to header hooks, and a log level.
 enum { MZ_ENVOY_CONTINUE = 0, MZ_ENVOY_STOP_ALL = 4, MZ_ENVOY_ERROR = 4 };
@@ -84,6 +91,7 @@ typedef struct mz_stream {
   size_t headers;         // how many worker->headers hold
   int gathered;           // which kind they are
   int depth;              // calls from Envoy in progress
+  int grpc;               // grpc-status of the trailers, -1 before they came
   bool entered;           // Go knows of the exchange
   bool response, end;     // Go wants to see the response, and the end
   bool replied, calling, ended, gone;
@@ -95,10 +103,16 @@ void mz_grow(mz_script *s, size_t capacity);
 void mz_gather(mz_stream *s, int kind);
 void mz_reroute(mz_stream *s);
 mz_text mz_attribute(mz_stream *s, int id);
+mz_text mz_cluster(mz_stream *s);
+bool mz_number(mz_stream *s, int id, uint64_t *n);
 void *mz_alarm(mz_stream *s);
 void mz_ring(void *alarm, uint64_t id);
 void mz_cancel(void *alarm);
 int mz_call(mz_stream *s, void *texts, size_t length, uint32_t count, uint64_t timeout_ms);
+void *mz_desk(void *config);
+void mz_knock(void *desk);
+void mz_clear(void *desk);
+int mz_post(void *config, void *texts, size_t length, uint32_t count, uint64_t timeout_ms, uint64_t *id);
 int mz_define(void *config, bool gauge, void *texts, size_t length, uint32_t count, size_t *id);
 mz_level *mz_new_level(void *program, bool idle);
 void mz_log_error(void *text, size_t length);

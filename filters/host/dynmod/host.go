@@ -6,6 +6,7 @@ import "C"
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -16,15 +17,42 @@ import (
 // The methods of filter.Host.
 
 // RouteName reads the name of the selected route.
-func (s *stream) RouteName() string { return string(bytesOf(C.mz_attribute(s.c, C.MZ_ROUTE_NAME))) }
+func (s *stream) RouteName() string { return s.attribute(C.MZ_ROUTE_NAME) }
 
 // SourceAddress reads the trusted client address, which Envoy gives with its port.
 func (s *stream) SourceAddress() string {
-	text := string(bytesOf(C.mz_attribute(s.c, C.MZ_SOURCE_ADDRESS)))
+	text := s.attribute(C.MZ_SOURCE_ADDRESS)
 	if ap, err := netip.ParseAddrPort(text); err == nil {
 		return ap.Addr().String()
 	}
 	return strings.TrimSuffix(text, ":0") // a pipe or an internal listener
+}
+
+// Attribute implements filter.Attributes.
+func (s *stream) Attribute(a filter.Attribute) string {
+	switch a {
+	case filter.UpstreamAddress:
+		return s.attribute(C.MZ_UPSTREAM_ADDRESS)
+	case filter.UpstreamCluster:
+		return string(bytesOf(C.mz_cluster(s.c))) // Envoy 1.39 does not tell the attribute
+	case filter.ResponseDetails:
+		return s.attribute(C.MZ_RESPONSE_DETAILS)
+	case filter.ResponseCode:
+		return s.number(C.MZ_RESPONSE_CODE)
+	case filter.GRPCStatus:
+		return s.number(C.MZ_GRPC_STATUS)
+	}
+	return ""
+}
+
+func (s *stream) attribute(id C.int) string { return string(bytesOf(C.mz_attribute(s.c, id))) }
+
+func (s *stream) number(id C.int) string {
+	var n C.uint64_t
+	if !C.mz_number(s.c, id, &n) {
+		return ""
+	}
+	return strconv.FormatUint(uint64(n), 10)
 }
 
 // Count moves a metric.

@@ -4,6 +4,7 @@ package dynmod
 import "C"
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -72,13 +73,27 @@ const (
 
 // call starts a Call. nil: it is under way, and the stream stops; otherwise it failed at once.
 func (s *stream) call(c *filter.Call) *filter.Answer {
-	texts := appendText(appendText(nil, c.Cluster), string(c.Body))
+	texts, count, ms := encodeCall(c)
+	return failedStart(C.mz_call(s.c, unsafe.Pointer(&texts[0]), C.size_t(len(texts)), count, ms))
+}
+
+// encodeCall writes a Call as C reads it.
+func encodeCall(c *filter.Call) (texts []byte, count C.uint32_t, ms C.uint64_t) {
+	size := 8 + len(c.Cluster) + len(c.Body)
+	for _, h := range c.Headers {
+		size += 8 + len(h.Name) + len(h.Value)
+	}
+	texts = appendText(make([]byte, 0, size), c.Cluster)
+	texts = append(binary.NativeEndian.AppendUint32(texts, uint32(len(c.Body))), c.Body...)
 	for _, h := range c.Headers {
 		texts = appendText(appendText(texts, h.Name), h.Value)
 	}
-	ms := max(c.Timeout.Milliseconds(), 1)
-	res := C.mz_call(s.c, unsafe.Pointer(&texts[0]), C.size_t(len(texts)), C.uint32_t(2+2*len(c.Headers)), C.uint64_t(ms))
-	switch res {
+	return texts, C.uint32_t(2 + 2*len(c.Headers)), C.uint64_t(max(c.Timeout.Milliseconds(), 1))
+}
+
+// failedStart says why a callout did not start; nil: it did.
+func failedStart(result C.int) *filter.Answer {
+	switch result {
 	case calloutStarted:
 		return nil
 	case calloutUnknown:
@@ -92,6 +107,11 @@ func (s *stream) call(c *filter.Call) *filter.Answer {
 
 // onAnswer resumes the chain with the answer to its Call.
 func (s *stream) onAnswer(result C.int, headers []C.mz_header, body []C.mz_text) C.int {
+	return s.goOn(answerOf(result, headers, body))
+}
+
+// answerOf copies what came back.
+func answerOf(result C.int, headers []C.mz_header, body []C.mz_text) *filter.Answer {
 	a := &filter.Answer{}
 	switch result {
 	case calloutAnswered:
@@ -106,5 +126,5 @@ func (s *stream) onAnswer(result C.int, headers []C.mz_header, body []C.mz_text)
 	default:
 		a.Err = "answer too large"
 	}
-	return s.goOn(a)
+	return a
 }

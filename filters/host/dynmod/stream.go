@@ -220,6 +220,7 @@ func (s *stream) onEnd(last bool) {
 		s.waiting = nil
 	}
 	l := (*listener)(s.c.base.program)
+	s.run.Exchange.Now = time.Now()
 	s.run.End(l.program)
 	if last {
 		l.ledger.flush(&s.script)
