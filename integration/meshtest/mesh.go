@@ -35,6 +35,7 @@ type Ready struct {
 		Ports                                  []int
 	}
 	ControlPlane struct{ XDS, HTTP string }
+	RateLimit    struct{ GRPC, HTTP string }
 }
 
 // Mesh is one running `mizzen up`.

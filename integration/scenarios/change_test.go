@@ -55,7 +55,12 @@ func awaitQuiet(t *testing.T, m *meshtest.Mesh) {
 
 // metric sums the control plane's samples whose name and labels match; -1 while it cannot be asked.
 func metric(m *meshtest.Mesh, pattern string) int {
-	res, err := http.Get(m.Ready.ControlPlane.HTTP + "/metrics")
+	return metricOf(m.Ready.ControlPlane.HTTP, pattern)
+}
+
+// metricOf is metric of another server's pages.
+func metricOf(pages, pattern string) int {
+	res, err := http.Get(pages + "/metrics")
 	if err != nil {
 		return -1
 	}
