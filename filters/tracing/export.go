@@ -146,6 +146,7 @@ func (e *exporter) put(span []byte, now time.Time) bool {
 	if len(e.queue) == 0 {
 		e.oldest = now
 	}
+	e.closed = false
 	e.queue = append(e.queue, span)
 	e.bytes += len(span)
 	return true

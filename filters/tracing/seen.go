@@ -36,9 +36,6 @@ const (
 	baggage     = "baggage"
 )
 
-// contextFields are the headers of all formats, and tracestate.
-const contextFields = 1<<fTraceparent | 1<<fTracestate | 1<<fB3 | 1<<fB3Trace | 1<<fB3Span | 1<<fB3Parent | 1<<fB3Sampled | 1<<fB3Flags | 1<<fJaeger | 1<<fOT
-
 // seen is what one pass over the request's headers found.
 type seen struct {
 	value  [fields]string // the first of each
@@ -107,17 +104,11 @@ const (
 
 // headersOf says which headers make up a format.
 func headersOf(c code) uint16 {
-	switch c {
-	case cW3C:
-		return 1 << fTraceparent
-	case cB3:
-		return 1 << fB3
-	case cB3Multi:
-		return 1<<fB3Trace | 1<<fB3Span | 1<<fB3Parent | 1<<fB3Sampled | 1<<fB3Flags
-	case cJaeger:
-		return 1 << fJaeger
-	}
-	return 1 << fOT
+	return [...]uint16{
+		cW3C: 1 << fTraceparent, cB3: 1 << fB3,
+		cB3Multi: 1<<fB3Trace | 1<<fB3Span | 1<<fB3Parent | 1<<fB3Sampled | 1<<fB3Flags,
+		cJaeger:  1 << fJaeger, cOT: 1 << fOT,
+	}[c]
 }
 
 // format is the name of a code, as labels carry it.

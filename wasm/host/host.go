@@ -1,7 +1,9 @@
 package host
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
@@ -22,6 +24,19 @@ func (s *stream) SourceAddress() string {
 		return ap.Addr().String()
 	}
 	return strings.TrimSuffix(text, ":0") // a pipe or an internal listener
+}
+
+// Attribute implements filter.Attributes. Envoy gives numbers as 8 bytes.
+func (s *stream) Attribute(a filter.Attribute) string {
+	text := property(strings.Split(string(a), ".")...)
+	switch a {
+	case filter.ResponseCode, filter.GRPCStatus:
+		if len(text) != 8 {
+			return ""
+		}
+		return strconv.FormatUint(binary.LittleEndian.Uint64([]byte(text)), 10)
+	}
+	return text
 }
 
 // Count moves a metric.

@@ -17,15 +17,21 @@ type VM struct {
 	types.DefaultVMContext
 	kinds []filter.Kind
 	env   *filter.Env
+	refs  map[filter.Outbox]int // how many plugins fill each
 }
 
 // NewVM returns the context of a VM that runs a chain of kinds, usually registry.Kinds().
-func NewVM(kinds []filter.Kind) *VM { return &VM{kinds: kinds, env: registry.NewEnv()} }
+func NewVM(kinds []filter.Kind) *VM {
+	v := &VM{kinds: kinds, env: registry.NewEnv(), refs: map[filter.Outbox]int{}}
+	v.env.Sends = true
+	return v
+}
 
 // NewPluginContext begins the context of one configured filter.
 func (v *VM) NewPluginContext(id uint32) types.PluginContext {
 	p := &plugin{id: id, vm: v, programs: programs{kinds: v.kinds, env: v.env}}
 	p.metrics.known = map[series]uint32{}
+	p.programs.added = p.refer
 	return p
 }
 
@@ -38,6 +44,8 @@ type plugin struct {
 	programs programs
 	metrics  metrics
 	waits    waits
+	post     post
+	ticking  time.Duration // the timer's period, 0: it is off
 	free     []*stream
 }
 
@@ -63,6 +71,7 @@ func (p *plugin) OnPluginStart(size int) (ok types.OnPluginStartStatus) {
 		return types.OnPluginStartStatusFailed
 	}
 	p.program = program
+	p.refer(program)
 	return types.OnPluginStartStatusOK
 }
 
@@ -78,7 +87,7 @@ func (p *plugin) NewHttpContext(id uint32) types.HttpContext {
 	return s
 }
 
-// OnTick resumes the streams whose Wait is over.
+// OnTick resumes the streams whose Wait is over, and sends what waits in outboxes.
 func (p *plugin) OnTick() {
 	now := time.Now()
 	for {
@@ -88,9 +97,8 @@ func (p *plugin) OnTick() {
 		}
 		p.wake(w)
 	}
-	if p.waits.empty() {
-		p.tick(0)
-	}
+	p.guard(func() { p.serve(now) })
+	p.tick()
 }
 
 // wake resumes one stream. Its context must be the effective one for what it asks of Envoy.
@@ -104,19 +112,29 @@ func (p *plugin) wake(w wait) {
 	w.stream.wake()
 }
 
-// tickEvery is how exactly Waits are kept: a stream resumes at most so much late, and never early. The timer runs
-// only while a stream waits.
+// tickEvery is how exactly Waits are kept: a stream resumes at most so much late, and never early. The timer runs so
+// often only while a stream waits.
 const tickEvery = 5 * time.Millisecond
 
 // wait lets s be resumed at due.
 func (p *plugin) wait(s *stream, due time.Time) {
-	if p.waits.empty() {
-		p.tick(tickEvery)
-	}
 	p.waits.push(wait{due: due, id: s.id, stream: s})
+	p.tick()
 }
 
-func (p *plugin) tick(period time.Duration) {
+// tick sets the timer as it is needed now.
+func (p *plugin) tick() {
+	period := time.Duration(0)
+	switch {
+	case !p.waits.empty():
+		period = tickEvery
+	case len(p.post.boxes) > 0:
+		period = p.period()
+	}
+	if period == p.ticking {
+		return
+	}
+	p.ticking = period
 	if err := proxywasm.SetTickPeriodMilliSeconds(uint32(period.Milliseconds())); err != nil {
 		proxywasm.LogErrorf("mizzen: set the timer: %v", err)
 	}
@@ -138,6 +156,7 @@ var MetricRouteErrors = &filter.Metric{Name: "route_config_errors_total", Help: 
 type programs struct {
 	kinds  []filter.Kind
 	env    *filter.Env
+	added  func(*filter.Program) // told of each program that is parsed; nil: nobody
 	latest map[string]parsed
 	order  []string // a ring of the keys in latest, oldest at next
 	next   int
@@ -160,8 +179,11 @@ func (c *programs) get(text []byte) (*filter.Program, error) {
 	key := string(text)
 	var p parsed
 	p.program, p.err = c.parse(text)
-	if p.err != nil {
+	switch {
+	case p.err != nil:
 		proxywasm.LogErrorf("mizzen: a route's configuration: %v", p.err)
+	case c.added != nil:
+		c.added(p.program)
 	}
 	if c.latest == nil {
 		c.latest = map[string]parsed{}

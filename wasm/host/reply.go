@@ -70,6 +70,13 @@ func isGRPC(contentType string) bool {
 
 // call starts a Call. nil: it is under way, and the stream stops; otherwise it failed at once.
 func (s *stream) call(c *filter.Call) *filter.Answer {
+	id := s.id
+	return dispatch(c, func(headers, size int) { s.called(id, headers, size) })
+}
+
+// dispatch starts a Call on behalf of the effective context; done is told the number of headers and the size of the
+// body of what came back.
+func dispatch(c *filter.Call, done func(headers, size int)) *filter.Answer {
 	headers := make([][2]string, len(c.Headers))
 	for i, h := range c.Headers {
 		name := h.Name
@@ -78,9 +85,8 @@ func (s *stream) call(c *filter.Call) *filter.Answer {
 		}
 		headers[i] = [2]string{name, h.Value}
 	}
-	id := s.id
 	_, err := proxywasm.DispatchHttpCall(c.Cluster, headers, c.Body, nil, uint32(max(c.Timeout.Milliseconds(), 1)),
-		func(n, size, _ int) { s.called(id, n, size) })
+		func(n, size, _ int) { done(n, size) })
 	if err != nil {
 		return &filter.Answer{Err: "cannot send: " + err.Error()}
 	}

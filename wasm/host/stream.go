@@ -115,6 +115,7 @@ func (s *stream) OnHttpStreamDone() {
 		if s.waiting {
 			s.plugin.waits.drop(s)
 		}
+		s.run.Exchange.Now = time.Now()
 		s.run.End(s.plugin.program)
 	})
 	s.plugin.release(s)

@@ -65,7 +65,7 @@ func abi() []hostFunc {
 		{"proxy_get_status", i32s(3), (*VM).abiStatus},
 		{"proxy_set_tick_period_milliseconds", i32s(1), (*VM).abiTick},
 		{"proxy_set_effective_context", i32s(1), (*VM).abiEffective},
-		{"proxy_done", nil, func(*VM, []uint64) status { return ok }},
+		{"proxy_done", nil, func(v *VM, _ []uint64) status { v.done = true; return ok }},
 		{"proxy_get_property", i32s(4), (*VM).abiGetProperty},
 		{"proxy_set_property", i32s(4), (*VM).abiSetProperty},
 		{"proxy_call_foreign_function", i32s(6), (*VM).abiForeign},

@@ -59,6 +59,7 @@ type VM struct {
 	calls     map[uint32]*HTTPCall
 	lastCall  uint32
 	answering *HTTPCall // whose callback runs
+	done      bool      // the plugin is done
 
 	metrics    map[string]int64
 	histograms map[string]bool
@@ -186,6 +187,19 @@ func (v *VM) Advance(d time.Duration) {
 
 // Ticking tells whether the module's timer runs.
 func (v *VM) Ticking() bool { return !v.nextTick.IsZero() }
+
+// EndPlugin tells the plugin that Envoy drops it, and answers whether it is done with that. If it is not, it goes on
+// until Done, for example after its HTTP calls were answered.
+func (v *VM) EndPlugin() bool {
+	if v.call("proxy_on_done", pluginID) != 0 {
+		v.done = true
+	}
+	v.settle()
+	return v.Done()
+}
+
+// Done tells whether the plugin is done after EndPlugin.
+func (v *VM) Done() bool { return v.done }
 
 // tick fires the timer, which then starts again unless the module has stopped it, as Envoy does.
 func (v *VM) tick() {
