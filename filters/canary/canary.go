@@ -209,6 +209,9 @@ func (p *policy) Request(x *filter.Exchange) filter.Verdict {
 
 // strip removes what only we may set, and tells whether anybody else had: the route was then chosen by the client.
 func strip(x *filter.Exchange) (forged bool) {
+	if !x.Request.May(filter.NamesOf(RouteHeader) | filter.NamesOf(ClusterHeader)) {
+		return false
+	}
 	for _, h := range x.Request.All() {
 		if h.Name == RouteHeader || h.Name == ClusterHeader {
 			forged = true

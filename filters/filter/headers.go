@@ -34,6 +34,8 @@ type Headers struct {
 	edits   []Edit
 	taken   int    // how many of edits the host has written
 	load    Loader // non-nil until the snapshot is taken
+	names   Names  // of entries, and perhaps of some that were removed
+	named   bool   // names is made: when somebody first asks
 }
 
 // NewHeaders takes ownership of entries.
@@ -41,11 +43,13 @@ func NewHeaders(entries []Header) *Headers { return &Headers{entries: entries} }
 
 // Reset points h at a new snapshot and forgets the edits.
 func (h *Headers) Reset(entries []Header) {
-	h.entries, h.edits, h.taken, h.load = entries, h.edits[:0], 0, nil
+	h.entries, h.edits, h.taken, h.load, h.named = entries, h.edits[:0], 0, nil, false
 }
 
 // ResetLazy forgets snapshot and edits; the next read takes a new snapshot from l.
-func (h *Headers) ResetLazy(l Loader) { h.entries, h.edits, h.taken, h.load = nil, h.edits[:0], 0, l }
+func (h *Headers) ResetLazy(l Loader) {
+	h.entries, h.edits, h.taken, h.load, h.named = nil, h.edits[:0], 0, l, false
+}
 
 // snapshot takes the deferred snapshot and applies the edits that the host has not written yet.
 func (h *Headers) snapshot() {
@@ -57,15 +61,15 @@ func (h *Headers) snapshot() {
 			h.drop(e.Name)
 		}
 		if e.Op != EditRemove {
-			h.entries = append(h.entries, Header{e.Name, e.Value})
+			h.append(e.Name, e.Value)
 		}
 	}
 }
 
 // Get returns the first value of name.
 func (h *Headers) Get(name string) (value string, ok bool) {
-	if h.load != nil {
-		h.snapshot()
+	if !h.May(NamesOf(name)) {
+		return "", false
 	}
 	for i := range h.entries {
 		if h.entries[i].Name == name {
@@ -111,7 +115,7 @@ func (h *Headers) Set(name, value string) {
 		if !h.drop(name) {
 			op = EditAdd
 		}
-		h.entries = append(h.entries, Header{name, value})
+		h.append(name, value)
 	}
 	h.edits = append(h.edits, Edit{op, name, value})
 }
@@ -119,7 +123,7 @@ func (h *Headers) Set(name, value string) {
 // Add appends a value.
 func (h *Headers) Add(name, value string) {
 	if h.load == nil {
-		h.entries = append(h.entries, Header{name, value})
+		h.append(name, value)
 	}
 	h.edits = append(h.edits, Edit{EditAdd, name, value})
 }
@@ -141,6 +145,9 @@ func (h *Headers) TakeEdits() []Edit {
 
 // drop removes name from the entries, moving nothing when it is absent.
 func (h *Headers) drop(name string) bool {
+	if !h.May(NamesOf(name)) {
+		return false
+	}
 	i := 0
 	for i < len(h.entries) && h.entries[i].Name != name {
 		i++

@@ -26,6 +26,7 @@ const (
 type condition struct {
 	source source
 	name   string
+	names  filter.Names // of name
 	test   test
 }
 
@@ -82,7 +83,7 @@ func (m *Matcher) add(field string, from source, name string, s String, fold boo
 	}
 	// A missing header fails an inverted match (Envoy's HeaderMatcher), a missing cookie passes it (CookieMatcher).
 	t.absentInverts = from == fromCookie || from == fromQuery
-	m.conditions = append(m.conditions, condition{from, name, t})
+	m.conditions = append(m.conditions, condition{from, name, filter.NamesOf(name), t})
 	return nil
 }
 
@@ -113,6 +114,9 @@ func (c *condition) holds(h *filter.Headers) bool {
 // header answers for a header. Of several values one is enough, and inverted none may be there: Envoy's HeaderMatcher
 // looks at each by itself since 1.39 (before, it joined them with commas).
 func (c *condition) header(h *filter.Headers) bool {
+	if !h.May(c.names) {
+		return c.test.holds("", false)
+	}
 	seen, whole := false, c.test.kind == present || c.test.kind == absent
 	all := h.All()
 	for i := range all {
