@@ -340,11 +340,11 @@ func TestCluster(t *testing.T) {
 func TestKeysExpire(t *testing.T) {
 	s := redistest.Start(t)
 	r, c, ctx := newRedis(t, RedisOptions{Addrs: []string{s.Addr}}), s.Client(t), context.Background()
-	for _, sliding := range []bool{false, true} {
-		r.Take(ctx, []Ask{{Key: "x", Rule: Rule{Requests: 10, Per: 10 * time.Second, Burst: 10, Sliding: sliding}, Each: 1, Times: 1}})
+	for _, rule := range []Rule{{}, {Sliding: true}, {Bucket: true}} {
+		r.Take(ctx, []Ask{{Key: "x", Rule: rule.with(10, 10*time.Second, 10), Each: 1, Times: 1}})
 	}
 	keys, _ := c.Keys(ctx, "*").Result()
-	if len(keys) != 2 {
+	if len(keys) != 3 {
 		t.Fatalf("keys %q", keys)
 	}
 	for _, k := range keys {
