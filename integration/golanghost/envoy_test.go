@@ -3,12 +3,17 @@ package golanghost
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest/static"
@@ -61,7 +66,7 @@ func chain() static.Obj {
 }
 
 // bodies is a plugin of somebody else.
-func bodies() static.Obj { return plugin("body", "body@libgolangprobe.so", "{}") }
+func bodies(name string) static.Obj { return plugin(name, "body@libgolangprobe.so", "{}") }
 
 func TestEnvoyRunsContribLibrary(t *testing.T) {
 	e := start(t, `{"probe":{"tag":"route"}}`, 1, chain())
@@ -142,22 +147,47 @@ func stats(t *testing.T, e *envoytest.Envoy) map[string]int64 {
 	return sums
 }
 
+// TestEnvoyExample: what the README of golanghost says to do, with the plugin of its example.
+func TestEnvoyExample(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(envoytest.Root(), "filters/host/golanghost/README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "   http_filters:\n   - name")
+	filter, _, _ := strings.Cut(rest, "```")
+	var parsed static.Obj
+	if err := yaml.Unmarshal([]byte("name"+strings.ReplaceAll(filter, "\n     ", "\n")), &parsed); err != nil {
+		t.Fatal(err)
+	}
+	envoytest.BuildModule(t, "filters/host/golanghost/example", "hello")
+	if a := start(t, "{}", 1, parsed).Get(t, 10000, "/"); a.Status != 200 || a.Header.Get("x-hello") != "hello" {
+		t.Errorf("status %d, headers %v", a.Status, a.Header)
+	}
+}
+
 // TestEnvoyBodies: a plugin that rewrites bodies, in every way that it may take its time.
 func TestEnvoyBodies(t *testing.T) {
-	e := start(t, "{}", 1, bodies(), chain())
-	big := strings.Repeat("abcdefgh", 20_000) // 160 kB: several chunks
-	for _, mode := range []string{"none", "each", "whole", "later"} {
-		for _, probe := range []string{"", "wait=20ms"} {
-			if mode == "later" && probe != "" {
-				continue // two filters of one stream that both take their time: filters/host/golanghost/README.md
-			}
+	e := start(t, "{}", 1, bodies("first"), chain(), bodies("second"))
+	var rows strings.Builder // 160 kB: several chunks, none like another
+	for i := range 16_000 {
+		fmt.Fprintf(&rows, "row %05d\n", i)
+	}
+	big := rows.String()
+	for _, mode := range []string{"none", "each", "whole", "later", "drop"} {
+		for _, probe := range []string{"", "wait=20ms", "wait=20ms,wait-response=20ms", "wait=1ms,wait-response=1ms"} {
 			for name, text := range map[string]string{"small": "hello", "big": big, "none": ""} {
 				t.Run(mode+" "+name+" "+probe, func(t *testing.T) {
 					req := envoytest.NewRequest(t, "POST", "http://"+e.Addr(10000)+"/", text, "x-body: "+mode, "x-probe: "+probe)
+					if mode == "drop" {
+						req.ContentLength = -1
+					}
 					a := e.Do(t, req)
 					want := text
-					if mode != "none" {
+					switch mode {
+					case "each", "whole", "later":
 						want = strings.ToUpper(text)
+					case "drop":
+						want = ""
 					}
 					if got := a.Echo().Body; a.Status != 200 || got != want || a.Header.Get("x-mode") != mode {
 						t.Errorf("status %d, %d bytes of %d as wanted: %v, x-mode %q", a.Status, len(got), len(want), got == want, a.Header.Get("x-mode"))
@@ -170,10 +200,13 @@ func TestEnvoyBodies(t *testing.T) {
 
 // TestEnvoyTrailers: a request's trailers reach the plugin, whatever it does with the body.
 func TestEnvoyTrailers(t *testing.T) {
-	e := start(t, "{}", 1, bodies())
-	for _, mode := range []string{"none", "each", "whole", "later"} {
+	e := start(t, "{}", 1, bodies("first"), chain(), bodies("second"))
+	for i, mode := range []string{"none", "each", "whole", "later", "none", "each", "whole", "later"} {
 		t.Run(mode, func(t *testing.T) {
 			req := envoytest.NewRequest(t, "POST", "http://"+e.Addr(10000)+"/", "hello", "x-body: "+mode)
+			if i >= 4 {
+				req.Header.Set("x-probe", "wait=15ms,wait-response=5ms")
+			}
 			req.ContentLength = -1
 			req.Trailer = http.Header{"X-Sum": {"12"}}
 			a := e.DoHTTP2(t, req)

@@ -13,7 +13,7 @@ type body struct {
 	api.PassThroughStreamFilter
 	cb   api.FilterCallbackHandler
 	sum  string // the request's trailer x-sum
-	mode string // each: chunk by chunk. whole: all at once, headers held back. later: chunk by chunk on a goroutine
+	mode string // each: chunk by chunk. whole: all at once, headers held back. later, drop: chunk by chunk on a goroutine
 }
 
 func newBody(_ any, cb api.FilterCallbackHandler) api.StreamFilter { return &body{cb: cb} }
@@ -33,7 +33,7 @@ func (f *body) DecodeData(b api.BufferInstance, _ bool) api.StatusType {
 	switch f.mode {
 	case "each", "whole":
 		f.upper(b)
-	case "later":
+	case "later", "drop":
 		go func() {
 			to := f.cb.DecoderFilterCallbacks()
 			defer to.RecoverPanic()
@@ -47,6 +47,9 @@ func (f *body) DecodeData(b api.BufferInstance, _ bool) api.StatusType {
 }
 
 func (f *body) upper(b api.BufferInstance) {
+	if f.mode == "drop" {
+		b.Reset()
+	}
 	if b.Len() > 0 {
 		_ = b.Set(bytes.ToUpper(b.Bytes())) // never fails
 	}

@@ -63,7 +63,18 @@ typedef struct {
   bool go_end_stream; // Go has been told of it
   bool seen_trailers;
   bytes *given; // buffers that Go holds, oldest first
+  // Where the stream has several of our filters, what waits is here and not in Envoy's buffer: what Go has not seen yet,
+  // and what may go on when a filter before this one has let go of its data.
+  bytes held, ready;
+  bool deferred; // this side is to go on then
 } state;
+
+// The filters of one stream, in the order in which requests pass them.
+typedef struct chain {
+  struct chain *next; // in the list of unused ones
+  uint64_t serial;    // 0: unused
+  struct request *first;
+} chain;
 
 // One stream. It outlives Envoy's filter until Go's garbage collector has finalized its side.
 typedef struct request {
@@ -79,6 +90,8 @@ typedef struct request {
   struct task *first, *last;
 
   // On the worker only.
+  chain *chain; // NULL: alone
+  struct request *next; // in the chain
   bool entered;  // Go knows the stream
   bool answered; // a response has come, or a local reply has gone
   bool replying; // a local reply waits for Go's encoding side
@@ -142,7 +155,15 @@ typedef struct task {
 // property.c
 bool property(request *r, const char *key, size_t n, bytes *to); // on the worker; false: there is none
 
+// chain.c
+void chain_join(request *r);
+void chain_leave(request *r);
+bool chain_shared(const request *r);
+bool chain_blocked(const request *r, bool encoding);
+void chain_wake(request *r, bool encoding);
+
 // stream.c
+bool holds_data(const state *s);
 bool in_go(const state *s);
 int hook_headers(request *r, state *s, bool end);
 int hook_data(request *r, state *s, bool end);
@@ -150,6 +171,7 @@ int hook_trailers(request *r, state *s);
 void stream_continue(request *r, state *s, int status);
 void stream_reply(request *r, state *s, int status, bytes *body, map *headers, long long grpc, bytes *details);
 void stream_over(request *r);
+void go_on(request *r, state *s);
 void drop_given(state *s);
 
 // module.c

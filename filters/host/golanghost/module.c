@@ -311,7 +311,8 @@ void request_release(request *r) {
   for (size_t i = 0; i < sizeof h / sizeof *h; i++) {
     map_wipe(&h[i]->m);
   }
-  bytes *b[] = {&r->reply_body, &r->reply_details, &r->route_name, &r->remote_address, &r->local_address, &r->text};
+  bytes *b[] = {&r->reply_body, &r->reply_details, &r->route_name, &r->remote_address, &r->local_address, &r->text,
+                &r->decode.held, &r->decode.ready, &r->encode.held, &r->encode.ready};
   for (size_t i = 0; i < sizeof b / sizeof *b; i++) {
     wipe(b[i]);
   }
@@ -358,6 +359,7 @@ static void enter(request *r) {
     return;
   }
   r->entered = true;
+  chain_join(r);
   r->refs++; // Go's, given back by envoyGoFilterHttpFinalize
   r->r.configId = effective(r);
   r->scheduler = envoy_dynamic_module_callback_http_filter_scheduler_new(r->filter);
@@ -456,6 +458,7 @@ void HOOK envoy_dynamic_module_on_http_filter_stream_complete(void *filter, cons
 
 void HOOK envoy_dynamic_module_on_http_filter_destroy(const void *p) {
   request *r = (request *)p;
+  chain_leave(r);
   pthread_mutex_lock(&r->mu);
   bool terminated = in_go(&r->decode) || in_go(&r->encode);
   void *scheduler = r->scheduler;

@@ -125,6 +125,10 @@ static void give_back(request *r, state *s, envoy_dynamic_module_type_http_body_
   bytes *all = s->given;
   s->given = NULL;
   pthread_mutex_unlock(&r->mu);
+  if (s->ready.len > 0) {
+    envoy_dynamic_module_callback_http_append_body(r->filter, type, buffer(&s->ready));
+    wipe(&s->ready);
+  }
   while (all != NULL) {
     bytes *b = all;
     all = b->next;
@@ -170,21 +174,45 @@ static bool after_data(request *r, state *s, int status) {
   return false;
 }
 
+// keep takes data that has come into our own hands if the stream's buffer is not ours alone: the status to answer.
+static int keep(request *r, state *s, int otherwise) {
+  if (!chain_shared(r)) {
+    return otherwise;
+  }
+  draw(r, &s->held, received(s));
+  return DataStopNoBuffer;
+}
+
+// kept moves what has waited to the end of b.
+static void kept(request *r, state *s, bytes *b) {
+  take(b, &s->held);
+  if (!chain_shared(r)) {
+    draw(r, b, buffered(s));
+  }
+}
+
+bool holds_data(const state *s) {
+  int p = phase(s);
+  return p == ProcessingData || p == ProcessingTrailer || p == WaitingAllData || s->given != NULL || s->held.len > 0 ||
+         s->ready.len > 0;
+}
+
 int hook_data(request *r, state *s, bool end) {
   s->end_stream |= end;
+  s->deferred = false; // what comes now takes along what waits
   int p = phase(s);
   if (p == Done) {
     return DataGoOn;
   }
   if (busy(s)) {
-    return DataStopAndWatermark;
+    return keep(r, s, DataStopAndWatermark);
   }
   if (p == WaitingAllData && !end) {
-    return DataStopAndBuffer;
+    return keep(r, s, DataStopAndBuffer);
   }
   bytes *b = must(calloc(1, sizeof *b));
   if (p == WaitingAllData) {
-    draw(r, b, buffered(s));
+    kept(r, s, b);
   }
   draw(r, b, received(s));
   int status = call_data(r, s, b, end);
@@ -196,8 +224,8 @@ int hook_data(request *r, state *s, bool end) {
   }
   give_back(r, s, received(s));
   return on                                 ? DataGoOn
-         : status == StopAndBuffer          ? DataStopAndBuffer
-         : status == StopAndBufferWatermark ? DataStopAndWatermark
+         : status == StopAndBuffer          ? keep(r, s, DataStopAndBuffer)
+         : status == StopAndBufferWatermark ? keep(r, s, DataStopAndWatermark)
                                             : DataStopNoBuffer;
 }
 
@@ -215,6 +243,7 @@ static bool call_trailers(request *r, state *s) {
 
 int hook_trailers(request *r, state *s) {
   s->end_stream = s->seen_trailers = true;
+  s->deferred = false;
   if (phase(s) == Done) {
     return TrailersGoOn;
   }
@@ -223,7 +252,7 @@ int hook_trailers(request *r, state *s) {
   }
   if (phase(s) == WaitingAllData) {
     bytes *b = must(calloc(1, sizeof *b));
-    draw(r, b, buffered(s));
+    kept(r, s, b);
     int status = call_data(r, s, b, false);
     after_data(r, s, status);
     if (busy(s)) {
@@ -236,7 +265,23 @@ int hook_trailers(request *r, state *s) {
 
 // Later.
 
-static void go_on(request *r, state *s) {
+// defer keeps what Go has let go of until the filters before this one have let go of theirs.
+static void defer(request *r, state *s) {
+  pthread_mutex_lock(&r->mu);
+  for (bytes *b = s->given; b != NULL; b = b->next) {
+    put(&s->ready, b->data, b->len);
+  }
+  drop_given(s);
+  pthread_mutex_unlock(&r->mu);
+  s->deferred = true;
+}
+
+// go_on sends on what Go has let go of.
+void go_on(request *r, state *s) {
+  if (chain_blocked(r, s->p.is_encoding)) {
+    defer(r, s);
+    return;
+  }
   give_back(r, s, buffered(s));
   if (s->p.is_encoding) {
     envoy_dynamic_module_callback_http_filter_continue_encoding(r->filter);
@@ -251,10 +296,11 @@ static bool catch_up(request *r, state *s) {
   if (p == WaitingAllData && !s->end_stream) {
     return false;
   }
-  bool more = envoy_dynamic_module_callback_http_get_body_size(r->filter, buffered(s)) > 0;
+  bool more = s->held.len > 0 ||
+              (!chain_shared(r) && envoy_dynamic_module_callback_http_get_body_size(r->filter, buffered(s)) > 0);
   if ((p == WaitingData || p == WaitingAllData) && (more || (s->end_stream && !s->seen_trailers))) {
     bytes *b = must(calloc(1, sizeof *b));
-    draw(r, b, buffered(s));
+    kept(r, s, b);
     if (!after_data(r, s, call_data(r, s, b, s->end_stream && !s->seen_trailers))) {
       return false;
     }
@@ -289,7 +335,10 @@ void stream_continue(request *r, state *s, int status) {
     return; // the stream was answered meanwhile
   }
   if (phase(s) == Done || catch_up(r, s)) {
+    request_retain(r); // going on may end the stream
     go_on(r, s);
+    chain_wake(r, s->p.is_encoding);
+    request_release(r);
   }
 }
 
