@@ -16,7 +16,7 @@ REQUIRE ?= 1
 # How long make soak runs.
 SOAK ?= 10m
 
-.PHONY: help build wasm golang golanghost up test conformance check generate bench soak clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test conformance check generate bench soak collector clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,11 +47,19 @@ golanghost: ## build/libgolanghost.so, which runs contrib golang libraries in a 
 envoy: ## a stock Envoy in .cache/envoy (or the one of ENVOY_BIN or PATH)
 	@scripts/envoy install
 
+collector: .cache/collector/collector ## an OpenTelemetry Collector for tests, in .cache/collector
+
+.cache/collector/collector: tools/collector/main.go tools/collector/go.mod tools/collector/go.sum
+	@mkdir -p $(@D)
+	@echo "building an OpenTelemetry Collector, which takes some minutes the first time"
+	@cd tools/collector && CGO_ENABLED=0 $(GO) build -o ../../$@ . || [ "$(REQUIRE)" != 1 ]
+
 up: build ## the sample mesh on real Envoys; Ctrl-C stops it
 	@envoy=$(ENVOY) && exec bin/mizzen up --envoy "$$envoy" -f examples/shop
 
-test: build wasm golang ## all tests, with a real Envoy: first the policy corpus on every executor, with its counts
+test: build wasm golang collector ## all tests, with a real Envoy: first the policy corpus on every executor, with its counts
 	@scripts/packages
+	@scripts/zipkin install >/dev/null || [ "$(REQUIRE)" != 1 ]
 	@$(MAKE) --no-print-directory conformance; corpus=$$?; \
 		envoy=$(ENVOY) && MIZZEN_CONFORMANCE=done MIZZEN_REQUIRE=$(REQUIRE) MIZZEN_REQUIRE_REDIS=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" MIZZEN_GOLANG="$(CURDIR)/$(GOLANG)" \
 		$(GO) test -timeout 20m ./... && exit $$corpus
