@@ -159,7 +159,7 @@ func TestEnvoyExample(t *testing.T) {
 	if err := yaml.Unmarshal([]byte("name"+strings.ReplaceAll(filter, "\n     ", "\n")), &parsed); err != nil {
 		t.Fatal(err)
 	}
-	envoytest.BuildModule(t, "filters/host/golanghost/example", "hello")
+	envoytest.BuildModule(t, "filters/cmd/golangexample", "hello")
 	if a := start(t, "{}", 1, parsed).Get(t, 10000, "/"); a.Status != 200 || a.Header.Get("x-hello") != "hello" {
 		t.Errorf("status %d, headers %v", a.Status, a.Header)
 	}

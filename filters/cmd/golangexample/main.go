@@ -1,4 +1,4 @@
-// Command example is a plugin for contrib Envoy's golang filter, as anybody would write it: it greets in a response header.
+// Command golangexample is a plugin for contrib Envoy's golang filter, as anybody would write it: it greets in a response header.
 package main
 
 import (
