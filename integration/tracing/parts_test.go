@@ -159,13 +159,19 @@ type otelCollector struct {
 
 func startCollector(t *testing.T) *otelCollector {
 	t.Helper()
+	c := &otelCollector{port: envoytest.FreePort(t), file: filepath.Join(t.TempDir(), "spans")}
+	c.run(t)
+	return c
+}
+
+// run starts it, again after a kill.
+func (c *otelCollector) run(t *testing.T) {
+	t.Helper()
 	bin := filepath.Join(envoytest.Root(), ".cache", "collector", "collector")
 	if _, err := os.Stat(bin); err != nil {
 		envoytest.Missing(t, errors.New("no OpenTelemetry Collector: run make collector"))
 	}
-	dir := t.TempDir()
-	c := &otelCollector{port: envoytest.FreePort(t), file: filepath.Join(dir, "spans")}
-	config := filepath.Join(dir, "config.yaml")
+	config := c.file + ".yaml"
 	text := fmt.Sprintf(`receivers: {otlp: {protocols: {http: {endpoint: "127.0.0.1:%d"}}}}
 exporters: {lines: {path: %q}}
 service:
@@ -184,7 +190,6 @@ service:
 		resp.Body.Close()
 		return true
 	})
-	return c
 }
 
 // otelSpan is a span as the collector decoded it.

@@ -136,3 +136,35 @@ func TestCollector(t *testing.T) {
 		t.Errorf("the limited request's client span is no error: %+v", client)
 	}
 }
+
+// TestCollectorRestarts: the application notices nothing, and spans come again.
+func TestCollectorRestarts(t *testing.T) {
+	c := startCollector(t)
+	app := envoytest.NewUpstream(t, "app")
+	e := hop{service: "app", kind: "server", protocol: "otlp-http", to: app.Port, collector: c.port}.start(t)
+	ask := func(n int) {
+		if a := e.Get(t, 10000, "/", fmt.Sprintf("b3: %032x-%s-1", n, caller)); a.Status != 200 {
+			t.Fatalf("request %d: %+v", n, a)
+		}
+	}
+	come := func(n int) {
+		envoytest.Await(t, 30*time.Second, fmt.Sprintf("trace %d", n), func() bool { return len(c.spans(t)[fmt.Sprintf("%032x", n)]) == 1 })
+	}
+	ask(1)
+	come(1)
+	c.kill()
+	ask(2)
+	envoytest.Await(t, 30*time.Second, "a call has failed", func() bool {
+		ask(3) // what is counted is told with a request
+		for name, n := range e.Stats(t, "trace_batches") {
+			if strings.Contains(name, "retry") && n > 0 {
+				return true
+			}
+		}
+		return false
+	})
+	c.run(t)
+	ask(4)
+	come(4)
+	come(2) // it was kept
+}
