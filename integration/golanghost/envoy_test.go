@@ -160,7 +160,7 @@ func TestEnvoyExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	envoytest.BuildModule(t, "filters/cmd/golangexample", "hello")
-	if a := start(t, "{}", 1, parsed).Get(t, 10000, "/"); a.Status != 200 || a.Header.Get("x-hello") != "hello" {
+	if a := start(t, "{}", 1, parsed).Get(t, 10000, "/"); a.Status != 200 || a.Header.Get("x-hello") != "world" {
 		t.Errorf("status %d, headers %v", a.Status, a.Header)
 	}
 }
