@@ -15,8 +15,10 @@ REQUIRE ?= 1
 
 # How long make soak runs.
 SOAK ?= 10m
+# How long each target of make fuzz runs.
+FUZZ ?= 20s
 
-.PHONY: help build wasm golang golanghost up test conformance check generate bench soak collector clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test conformance check generate bench soak fuzz collector clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +89,9 @@ bench: build wasm golang golanghost ## one sidecar hop: no filter, Envoy's nativ
 
 soak: build wasm golang golanghost ## every host under load for SOAK (10m), its configuration changed every second; memory as ratios
 	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" $(GO) run ./integration/soak -duration $(SOAK)
+
+fuzz: ## every fuzz target for FUZZ (20s)
+	@scripts/fuzz $(FUZZ)
 
 clean: ## build output and caches of this folder
 	@rm -rf bin build .cache

@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/filters/fault"
-	"github.com/mizzen-mesh/mizzen/filters/filter"
-	"github.com/mizzen-mesh/mizzen/filters/filtertest"
 )
 
 func TestConfigErrors(t *testing.T) {
@@ -53,26 +51,4 @@ func TestConfigErrors(t *testing.T) {
 			t.Errorf("%s:\n got %v\nwant %q in it", c.config, err, c.want)
 		}
 	}
-}
-
-func FuzzParseConfig(f *testing.F) {
-	f.Add([]byte(`{"allowHeaders":true,"maxActive":1,"rules":[{"name":"r","delay":{"percentage":100},"abort":{"percentage":100}}]}`), "5", "500")
-	f.Add([]byte(`{"rules":[{"key":{"header":"x-h"},"delay":{"percentage":100,"distribution":{"kind":"pareto","min":"1ms","shape":0.1}},"abort":{"percentage":50,"grpcStatus":3,"afterResponse":true}}]}`), "", "")
-	f.Add([]byte(`{"rules":[{"from":"2026-01-01T00:00:00Z","delay":{"percentage":100,"distribution":{"kind":"histogram","percentiles":[{"p":0,"value":"1ms"},{"p":100,"value":"1s"}]}}}]}`), "1e9", "NaN")
-	f.Fuzz(func(t *testing.T, raw []byte, delay, percentage string) {
-		c, err := fault.ParseConfig(raw)
-		if err != nil {
-			return
-		}
-		p, err := fault.New(c, filtertest.Env())
-		if err != nil {
-			t.Fatalf("a valid configuration is refused: %v", err)
-		}
-		r := &filtertest.Runner{Base: filtertest.Single("fault", p)}
-		res := r.Do("x-envoy-fault-delay-request: "+delay, "x-envoy-fault-delay-request-percentage: "+percentage,
-			"x-envoy-fault-abort-request: "+delay, "x-h: "+percentage)
-		if res.Host.Counted(filter.MetricPanics, "fault") != 0 || res.Host.Counted(fault.MetricActive) != 0 || res.Waited < 0 {
-			t.Fatalf("waited %v, %v, %v", res.Waited, res.Host.Annotations, res.Host.Series())
-		}
-	})
 }
