@@ -49,3 +49,37 @@ func BenchmarkRequest(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkExport is a sampled exchange from its request to its span in the queue, against the same without an exporter.
+func BenchmarkExport(b *testing.B) {
+	for _, protocol := range []string{"", OTLP, Zipkin} {
+		b.Run("protocol="+protocol, func(b *testing.B) {
+			c := Config{}
+			if protocol != "" {
+				c.Export = &Export{Protocol: protocol, Cluster: "c", Service: "shop", Kind: Server}
+			}
+			policy, err := New(c, filtertest.Env())
+			if err != nil {
+				b.Fatal(err)
+			}
+			base, headers := filtertest.Single("tracing", policy), browser()
+			entries, answer := make([]filter.Header, 0, 32), []filter.Header{{Name: ":status", Value: "200"}}
+			run, request, response := &filter.Run{}, &filter.Headers{}, &filter.Headers{}
+			b.ReportAllocs()
+			for b.Loop() {
+				run.Reset()
+				request.Reset(append(entries[:0], headers...))
+				response.Reset(answer)
+				run.Exchange = filter.Exchange{Request: request, Response: response, Now: time.Unix(1, 0), Rand: filtertest.Rand(1), Host: filtertest.QuietHost{}}
+				run.Request(base, nil)
+				if !run.Over() {
+					run.Response(base)
+					run.End(base)
+				}
+				if p := policy.(*Policy); p.exporter != nil && len(p.exporter.queue) > 1000 {
+					p.exporter.queue, p.exporter.bytes = p.exporter.queue[:0], 0
+				}
+			}
+		})
+	}
+}

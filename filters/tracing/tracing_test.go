@@ -375,3 +375,47 @@ func TestOnlyChangesAreWritten(t *testing.T) {
 		t.Errorf("wrote %s, want %s", got, want)
 	}
 }
+
+// Every format comes in, in any combination of formats it goes out, and all of them say the same.
+func TestEveryFormatIntoEveryCombination(t *testing.T) {
+	ids := traceHex + "-" + spanHex
+	incoming := map[Format][]string{
+		W3C: {"traceparent: 00-" + ids + "-01"}, B3: {"b3: " + ids + "-1"}, Jaeger: {"uber-trace-id: " + traceHex + ":" + spanHex + ":0:1"},
+		B3Multi: {"x-b3-traceid: " + traceHex, "x-b3-spanid: " + spanHex, "x-b3-sampled: 1"},
+		OT:      {"x-ot-span-context: " + traceHex[16:] + ";" + spanHex + ";0;cs"},
+	}
+	for in, lines := range incoming {
+		for set := 1; set < 1<<codes; set++ {
+			var inject []Format
+			for c := range codes {
+				if set>>c&1 != 0 {
+					inject = append(inject, c.format())
+				}
+			}
+			x := filtertest.NewExchange(lines...)
+			newPolicy(t, Config{Inject: inject}).Request(x)
+			out := x.Request.Value
+			for c := range codes {
+				got, ok := [codes]func() (span, bool){
+					func() (span, bool) { return parseTraceparent(out(traceparent)) }, func() (span, bool) { return parseB3(out(b3Single)) },
+					func() (span, bool) { return parseB3Multi(out(b3TraceID), out(b3SpanID), out(b3Sampled), out(b3Flags)) },
+					func() (span, bool) { return parseJaeger(out(uberTraceID)) }, func() (span, bool) { return parseOT(out(otContext)) },
+				}[c]()
+				_, present := x.Request.Get([codes]string{traceparent, b3Single, b3TraceID, uberTraceID, otContext}[c])
+				if want := set>>c&1 != 0 || c.format() == in; present != want {
+					t.Fatalf("%s into %v: %s is there: %v", in, inject, c.format(), present)
+				}
+				if !present {
+					continue
+				}
+				hi := uint64(0x0af7651916cd43dd)
+				if in == OT || c == cOT {
+					hi = 0 // x-ot-span-context carries 64 bits
+				}
+				if !ok || got.lo != 0x8448eb211c80319c || got.hi != hi || got.decision != sample || got.id == 0 || got.id == 0xb7ad6b7169203331 {
+					t.Fatalf("%s into %v: %s says %+v (valid: %v): %v", in, inject, c.format(), got, ok, x.Request.All())
+				}
+			}
+		}
+	}
+}
