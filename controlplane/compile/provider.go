@@ -3,7 +3,9 @@ package compile
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
@@ -67,6 +69,8 @@ func otlpProvider(p *mesh.TraceProvider, in *meshconfig.MeshConfig_ExtensionProv
 
 // providerService finds the provider's service, "[namespace/]hostname" as Istio writes it; false, with a diagnostic, if there is
 // none, or it lacks the port.
+//
+// path leads to the provider, or to the text that names the service.
 func (c *compiler) providerService(p *mesh.TraceProvider, path, service string) bool {
 	m := &c.set.Mesh.Meta
 	namespace, host, ok := strings.Cut(service, "/")
@@ -98,11 +102,35 @@ func (c *compiler) defaultProvider(providers map[string]*mesh.TraceProvider) *me
 	}
 	names := c.set.Mesh.Spec.GetDefaultProviders().GetTracing()
 	if len(names) == 0 {
-		return nil
+		return c.oldProvider()
 	}
 	p := providers[names[0]]
 	if p == nil {
 		c.noProvider(&c.set.Mesh.Meta, "data.mesh.defaultProviders.tracing[0]", names[0], providers)
+	}
+	return p
+}
+
+// oldProvider is the Zipkin of defaultConfig.tracing, which is in force unless enableTracing is false: where meshes had their
+// collector before there were providers.
+func (c *compiler) oldProvider() *mesh.TraceProvider {
+	spec, path := c.set.Mesh.Spec, "data.mesh.defaultConfig.tracing.zipkin.address"
+	address := spec.GetDefaultConfig().GetTracing().GetZipkin().GetAddress()
+	if _, said := c.set.Mesh.Places["data.mesh.enableTracing"]; address == "" || said && !spec.GetEnableTracing() {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	number, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || bad != nil {
+		c.report(&c.set.Mesh.Meta, path, istio.Error, istio.CodeSchema, fmt.Sprintf("%q is no host and port: no spans are reported", address), "write for example zipkin.istio-system:9411")
+		return nil
+	}
+	p := &mesh.TraceProvider{Name: "defaultConfig", Protocol: zipkinProtocol, Port: uint32(number), Origin: origin(&c.set.Mesh.Meta, path)}
+	if name, namespace, ok := strings.Cut(host, "."); ok && !strings.Contains(namespace, ".") {
+		host = namespace + "/" + name
+	}
+	if !c.providerService(p, path, host) {
+		return nil
 	}
 	return p
 }

@@ -159,14 +159,14 @@ func sidecarRules() []supportRule {
 
 func meshConfigRules() []supportRule {
 	return []supportRule{
-		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders"),
+		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing"),
 		idle("MeshConfig", "*", "not in this version"),
 		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
 		refuse("MeshConfig.OutboundTrafficPolicy", "mode", "ALLOW_ANY_DYNAMIC_DNS", notYet+"write REGISTRY_ONLY or ALLOW_ANY"),
 		idle("MeshConfig.OutboundTrafficPolicy", "tls", "not in this version"),
 		yes("ProxyConfig", "tracing"),
 		idle("ProxyConfig", "*", "the sidecar is set up by mizzen itself"),
-		yes("Tracing", "sampling"),
+		yes("Tracing", "sampling zipkin"),
 		idle("Tracing", "*", "not in this version"),
 	}
 }

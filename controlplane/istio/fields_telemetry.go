@@ -22,6 +22,7 @@ func telemetryRules() []supportRule {
 		yes("telemetry.Tracing.RequestHeader", "name defaultValue"),
 		yes("telemetry.Tracing.Formatter", "value"),
 
+		yes("Tracing.Zipkin", "address"),
 		yes("MeshConfig.ExtensionProvider", "name zipkin opentelemetry"),
 		idle("MeshConfig.ExtensionProvider", "*", otherTracer),
 		yes("MeshConfig.ExtensionProvider.ZipkinTracingProvider", "service port maxTagLength path traceContextOption timeout"),
