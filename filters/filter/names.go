@@ -10,8 +10,8 @@ func NamesOf(name string) Names {
 	if n == 0 {
 		return 1
 	}
-	// The factor keeps the names that policies look for apart from those that browsers and Envoy send.
-	return 1 << ((uint(n) + 17*uint(name[n/2])) & 63)
+	// The factors keep the names that policies look for apart from those that browsers and Envoy send.
+	return 1 << ((uint(n) + 39*uint(name[n-1]) + 21*uint(name[n/2])) & 63)
 }
 
 // May tells whether a header with a name of the set may be there; false: there is none.

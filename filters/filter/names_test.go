@@ -41,10 +41,12 @@ func TestMay(t *testing.T) {
 func TestNamesOfUsualHeaders(t *testing.T) {
 	var usual Names
 	for _, name := range []string{":authority", ":path", ":method", ":scheme", "user-agent", "accept", "accept-language",
-		"accept-encoding", "cookie", "x-forwarded-proto", "x-forwarded-for", "x-request-id", "content-type", "content-length"} {
+		"accept-encoding", "cookie", "x-forwarded-proto", "x-forwarded-for", "x-request-id", "content-type", "content-length", "x-envoy-internal"} {
 		usual |= NamesOf(name)
 	}
-	for _, name := range []string{"x-mizzen-route", "x-mizzen-cluster", "x-fault", "x-group", "b3"} {
+	for _, name := range []string{"x-mizzen-route", "x-mizzen-cluster", "x-fault", "x-group",
+		"traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags",
+		"uber-trace-id", "x-ot-span-context", "baggage"} {
 		if usual&NamesOf(name) != 0 {
 			t.Errorf("%s shares a bit with a usual header", name)
 		}

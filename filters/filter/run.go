@@ -56,10 +56,21 @@ func (r *Run) Request(base, route *Program) Verdict {
 		return Verdict{}
 	}
 	r.Exchange.run = r
+	for {
+		if v, whole := r.walk(base, route); whole {
+			return v
+		}
+	}
+}
+
+// walk is Request up to the first panic, which leaves the rest undone: whole is false. One guard stands around all
+// policies, because each would cost about as much as a small policy does.
+func (r *Run) walk(base, route *Program) (v Verdict, whole bool) {
+	defer r.rescueWalk(base, route, &v, &whole)
 	for r.pos < len(base.Policies) {
-		p, closed := pick(base, route, r.pos)
-		if r.resumed {
-			p = r.entered[r.pos]
+		p := r.entered[r.pos]
+		if !r.resumed {
+			p = pick(base, route, r.pos)
 		}
 		if p == nil {
 			r.resumed = false
@@ -67,20 +78,33 @@ func (r *Run) Request(base, route *Program) Verdict {
 			continue
 		}
 		r.entered[r.pos] = p
-		v := r.request(p, base, closed)
-		r.resumed, r.Exchange.Answer = false, nil
-		if v.Reply != nil {
-			r.Exchange.told(v.Reply)
-		}
-		if v.Wait > 0 || v.Call != nil {
-			return v // stay at this policy
-		}
-		r.pos++
-		if v.Reply != nil || v.Reroute {
-			return v
+		if v = p.Request(&r.Exchange); r.asked(&v) {
+			return v, true
 		}
 	}
-	return Verdict{}
+	return Verdict{}, true
+}
+
+// asked goes on to the next policy, unless the one that was asked wants to be asked again; true: the host must act.
+func (r *Run) asked(v *Verdict) bool {
+	r.resumed, r.Exchange.Answer = false, nil
+	if v.Reply != nil {
+		r.Exchange.told(v.Reply)
+	}
+	if v.Wait > 0 || v.Call != nil {
+		return true // stay at this policy
+	}
+	r.pos++
+	return v.Reply != nil || v.Reroute
+}
+
+// rescueWalk is deferred around the request side: see rescue.
+func (r *Run) rescueWalk(base, route *Program, v *Verdict, whole *bool) {
+	if e := recover(); e != nil {
+		closed := base.FailClosed || overrides(route, r.pos) && route.FailClosed
+		r.left(base, closed, v, e)
+		*whole = r.asked(v)
+	}
 }
 
 // Resume tells the run that the Wait or Call of its current policy ended; a is nil after a Wait.
@@ -146,11 +170,16 @@ func (r *Run) End(base *Program) {
 	}
 }
 
-func pick(base, route *Program, i int) (p Policy, closed bool) {
-	if route != nil && (route.Policies[i] != nil || route.Disabled[i]) {
-		return Inherit(route.Policies[i], base.Policies[i]), route.FailClosed || base.FailClosed
+func pick(base, route *Program, i int) Policy {
+	if overrides(route, i) {
+		return Inherit(route.Policies[i], base.Policies[i])
 	}
-	return base.Policies[i], base.FailClosed
+	return base.Policies[i]
+}
+
+// overrides tells whether route fills or disables a slot.
+func overrides(route *Program, i int) bool {
+	return route != nil && (route.Policies[i] != nil || route.Disabled[i])
 }
 
 // Inherit is what a route's policy becomes over the listener's in the same slot; either may be nil.
@@ -161,29 +190,26 @@ func Inherit(route, base Policy) Policy {
 	return route
 }
 
-func (r *Run) request(p Policy, base *Program, closed bool) (v Verdict) {
-	defer r.rescue(base, closed, &v)
-	return p.Request(&r.Exchange)
-}
-
 func (r *Run) response(p Policy, base *Program) (v Verdict) {
-	defer r.rescue(base, false, &v)
+	defer r.rescue(base, &v)
 	return p.Response(&r.Exchange)
 }
 
 func (r *Run) end(p Ender, base *Program) {
 	var v Verdict
-	defer r.rescue(base, false, &v)
+	defer r.rescue(base, &v)
 	p.End(&r.Exchange)
 }
 
-// rescue is deferred around every call into a policy: a panic counts, and the exchange goes on without the policy, or
-// is answered with 500 if the program fails closed.
-func (r *Run) rescue(base *Program, closed bool, v *Verdict) {
-	e := recover()
-	if e == nil {
-		return
+// rescue is deferred around a call into one policy: a panic counts, and the exchange goes on without the policy.
+func (r *Run) rescue(base *Program, v *Verdict) {
+	if e := recover(); e != nil {
+		r.left(base, false, v, e)
 	}
+}
+
+// left leaves out the policy that panicked with e; closed: the exchange is answered with 500.
+func (r *Run) left(base *Program, closed bool, v *Verdict, e any) {
 	name := base.Names[r.pos]
 	r.dead[r.pos] = true
 	r.Exchange.Host.Count(MetricPanics, 1, name)

@@ -110,7 +110,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		p.Request(x)
 		var in seen
-		in.read(x.Request.All(), "")
+		in.read(x.Request, watched(""), "")
 		var first span
 		for c := range codes {
 			got, present, ok := in.context(c)

@@ -48,6 +48,7 @@ type Policy struct {
 	inject    uint8 // bit by code
 	sampler   sampler
 	force     string // header, lower case; "" for none
+	watched   filter.Names
 	requestID bool
 	annotate  bool
 	baggage   bool // bound it
@@ -69,6 +70,7 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 			"leave export out, and let Envoy's own tracer report them (tracing.provider of the HTTP connection manager)")
 	}
 	p := &Policy{requestID: !c.KeepRequestID, annotate: c.Annotate, force: strings.ToLower(c.Sampling.Header)}
+	p.watched = watched(p.force)
 	extract, inject := c.Extract, c.Inject
 	if len(extract) == 0 {
 		extract = formats()
@@ -128,7 +130,7 @@ func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 		return filter.Verdict{}
 	}
 	var in seen
-	in.read(x.Request.All(), p.force)
+	in.read(x.Request, p.watched, p.force)
 	sp, source := p.extractSpan(x, &in)
 	if !sp.hasIDs() {
 		sp.hi, sp.lo, sp.id = x.Rand.Uint64(), nonZero(x.Rand), 0
@@ -190,6 +192,9 @@ func (p *Policy) Outbox() filter.Outbox {
 // extractSpan returns the first context with identifiers, in the order of extract. Where there is none, the first
 // decision that came alone (b3: 0) holds for the trace that begins here, and the source is codes.
 func (p *Policy) extractSpan(x *filter.Exchange, in *seen) (sp span, source code) {
+	if in.has == 0 {
+		return span{}, codes
+	}
 	var alone decision
 	for _, c := range p.extract {
 		got, present, ok := in.context(c)

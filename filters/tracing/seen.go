@@ -36,6 +36,16 @@ const (
 	baggage     = "baggage"
 )
 
+// watched are the names that read looks for.
+func watched(force string) filter.Names {
+	all := filter.NamesOf(force)
+	for _, name := range [...]string{traceparent, tracestate, b3Single, b3TraceID, b3SpanID, b3ParentID, b3Sampled, b3Flags,
+		uberTraceID, otContext, requestID, baggage} {
+		all |= filter.NamesOf(name)
+	}
+	return all
+}
+
 // seen is what one pass over the request's headers found.
 type seen struct {
 	value  [fields]string // the first of each
@@ -44,7 +54,11 @@ type seen struct {
 	forced bool           // the header that forces sampling says so
 }
 
-func (s *seen) read(headers []filter.Header, force string) {
+func (s *seen) read(h *filter.Headers, watched filter.Names, force string) {
+	if !h.May(watched) {
+		return
+	}
+	headers := h.All()
 	for i := range headers {
 		h := &headers[i]
 		if force != "" && h.Name == force && (h.Value == "1" || h.Value == "true") {
