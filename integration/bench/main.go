@@ -21,6 +21,7 @@ type options struct {
 	turn                       time.Duration
 	parts, md                  bool
 	build, only                string
+	callgrind                  int
 }
 
 func main() {
@@ -33,6 +34,7 @@ func main() {
 	flag.BoolVar(&o.md, "md", false, "print the table as markdown, for docs/performance.md")
 	flag.StringVar(&o.build, "build", "", "the folder with the hosts' libraries; default that of MIZZEN_MODULE, or build")
 	flag.StringVar(&o.only, "only", "", "setups to measure besides no filter and native, by comma; default all")
+	flag.IntVar(&o.callgrind, "callgrind", 0, "count instructions of so many requests under valgrind instead of measuring time")
 	flag.Parse()
 	if o.build == "" {
 		o.build = "build"
@@ -64,6 +66,9 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	all := setups(up.port, o)
+	if o.callgrind > 0 {
+		return instructions(ctx, out, bin, dir, all, o.callgrind)
+	}
 	defer func() {
 		for _, s := range all {
 			s.stop()
