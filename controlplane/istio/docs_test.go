@@ -67,7 +67,7 @@ API is missing from it. Kinds are read as networking.istio.io/v1, v1beta1 and v1
 	}
 	b.WriteString("\n## Codes of diagnostics\n\n| code | meaning |\n|---|---|\n")
 	codes := map[string]string{}
-	for _, file := range []string{"codes.go", "../compile/codes.go", "../server/codes.go"} {
+	for _, file := range []string{"codes.go", "../compile/codes.go", "../server/codes.go", "../run/codes.go"} {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -9,14 +9,6 @@ import (
 	"github.com/mizzen-mesh/mizzen/filters/fault"
 )
 
-// Codes of what a host of the policies cannot do.
-const (
-	// CodeNativeLeftOut: Envoy's own filters have no such thing; it is not in force.
-	CodeNativeLeftOut = "MZ0605"
-	// CodeHostDiffers: it is in force, with a difference.
-	CodeHostDiffers = "MZ0606"
-)
-
 // HostFindings tells what of the world proxies cannot do that run the policies in h, or do with a difference. Each diagnostic
 // names the object, the field and what to do.
 func HostFindings(w *mesh.World, h mesh.FilterHost) istio.Diagnostics {
