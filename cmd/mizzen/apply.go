@@ -66,7 +66,11 @@ func apply(ctx context.Context, cmd *cobra.Command, s *state.State, files []stri
 		return err
 	}
 	merged, _ := istio.Merge(o.Current(), set)
-	_, found := compile.World(compile.Inputs{Set: merged, RootNamespace: "istio-system", DomainSuffix: "cluster.local"})
+	in := compile.Inputs{Set: merged, RootNamespace: "istio-system", DomainSuffix: "cluster.local"}
+	if s.RateLimit != nil {
+		in.RateLimit = s.RateLimit.GRPC
+	}
+	_, found := compile.World(in)
 	printDiagnostics(cmd.ErrOrStderr(), concerning(found, set))
 	results, revision, err := o.Apply(set)
 	o.Close()

@@ -112,8 +112,8 @@ func (c *compiler) limit(m *istio.Meta, path string, i int, r istio.RateLimitRul
 	}
 	if r.Scope == "global" && c.world.Settings.LimitService == nil {
 		c.report(m, path+".scope", istio.Info, codeLimitScope,
-			"there is no rate-limit service to ask: each proxy counts for itself and allows its share of this limit",
-			"run mizzen ratelimit as Service ratelimit in namespace "+c.world.Settings.RootNamespace+", or name its address with controlplane --ratelimit")
+			"no rate-limit service is known: each proxy counts for itself and allows its share of this limit",
+			"run mizzen ratelimit as Service ratelimit in namespace "+c.world.Settings.RootNamespace+", or name its address with controlplane --ratelimit; mizzen up runs one by itself")
 	}
 	return out
 }
