@@ -11,6 +11,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/registry"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
@@ -98,6 +99,23 @@ func parse(t *testing.T, text string) any {
 		t.Fatalf("%v in\n%s", err, text)
 	}
 	return doc
+}
+
+// TestWasmLabels: proxy-wasm metrics carry their labels in their names, so each example must make labels of them.
+func TestWasmLabels(t *testing.T) {
+	chain := read(t, "wasm/chain.yaml")
+	for _, kind := range registry.Kinds() {
+		single := read(t, "wasm/"+kind.Name+".yaml")
+		for _, m := range append([]*filter.Metric{filter.MetricPanics}, kind.Metrics...) {
+			for _, label := range m.Labels {
+				for name, config := range map[string]string{"chain": chain, kind.Name: single} {
+					if !strings.Contains(config, "{tag_name: "+label+", ") {
+						t.Errorf("wasm/%s.yaml makes no label %s of %s", name, label, m.Name)
+					}
+				}
+			}
+		}
+	}
 }
 
 // TestFolderReadmes runs the commands of each folder's README against its fault.yaml.
