@@ -45,7 +45,7 @@ func logFormat() obj {
 
 // annotationKeys are the keys that policies annotate.
 func annotationKeys() []string {
-	return []string{"canary", "fault", "ratelimit", "ratelimit_shadow", "trace_id", "panic"}
+	return []string{"canary", "fault", "fault.owner", "fault.ticket", "ratelimit", "ratelimit_shadow", "trace_id", "panic", "flags"}
 }
 
 // accessLog reads Envoy's access log as it grows.
