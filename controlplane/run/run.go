@@ -16,7 +16,6 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
-	"github.com/mizzen-mesh/mizzen/controlplane/view"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
 	"github.com/mizzen-mesh/mizzen/internal/serving"
 )
@@ -51,7 +50,8 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("listen for monitoring: %w", err)
 	}
 	p := &publisher{log: o.Log, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}}
-	s := server.New(server.Options{Build: p.watching(Builder()), Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm})
+	fleet := NewFleet()
+	s := server.New(server.Options{Build: p.watching(fleet.Build), Delta: p.watchingDelta(fleet.Delta), Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm})
 	p.server = s
 	if o.Listening != nil {
 		o.Listening(xds.Addr(), pages.Addr())
@@ -65,28 +65,10 @@ func Run(ctx context.Context, o Options) error {
 	return g.Wait()
 }
 
-type buildFunc = func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error)
-
-// Builder composes what a proxy sees and what its Envoy is sent: the Build of server.Options. What proxies share is made
-// once.
-func Builder() func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error) {
-	var mu sync.Mutex
-	var world *mesh.World
-	var cache *view.Cache
-	parts := xdsgen.NewBuilder()
-	return func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error) {
-		mu.Lock()
-		if world != w {
-			world, cache = w, view.NewCache(w)
-		}
-		c := cache
-		mu.Unlock()
-		if delta {
-			return parts.BuildDelta(c.Of(n))
-		}
-		return parts.Build(c.Of(n))
-	}
-}
+type (
+	buildFunc = func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error)
+	deltaFunc = func(*mesh.World, mesh.Node) (*xdsgen.Sets, error)
+)
 
 func serveXDS(ctx context.Context, s *server.Server, l net.Listener) error {
 	g := serving.NewGRPC(server.Codec())
@@ -110,13 +92,25 @@ type publisher struct {
 // watching notices what runs the policies in the proxies: a host that is new may be unable to do what the world says.
 func (p *publisher) watching(build buildFunc) buildFunc {
 	return func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error) {
-		p.mu.Lock()
-		if h := n.Host(); !p.hosts[h] {
-			p.hosts[h] = true
-			p.report()
-		}
-		p.mu.Unlock()
+		p.notice(n.Host())
 		return build(w, n, delta)
+	}
+}
+
+// watchingDelta is watching for Fleet.Delta.
+func (p *publisher) watchingDelta(build deltaFunc) deltaFunc {
+	return func(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
+		p.notice(n.Host())
+		return build(w, n)
+	}
+}
+
+func (p *publisher) notice(h mesh.FilterHost) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.hosts[h] {
+		p.hosts[h] = true
+		p.report()
 	}
 }
 

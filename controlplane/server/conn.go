@@ -253,6 +253,9 @@ func (s *Server) build(w *mesh.World, n mesh.Node, delta bool) (r *xdsgen.Sets, 
 			err = fmt.Errorf("build resources: panic: %v", p)
 		}
 	}()
+	if delta && s.opt.Delta != nil {
+		return s.opt.Delta(w, n)
+	}
 	made, err := s.opt.Build(w, n, delta)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,8 @@ type Options struct {
 	// Build makes what a proxy is to have. It is called concurrently, for every proxy after every publication. With delta,
 	// InlineRoutes is not looked at; without, Routes and VirtualHosts are not.
 	Build func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error)
+	// Delta, if not nil, makes it for proxies of the incremental protocol instead of Build.
+	Delta func(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error)
 	// Log gets what happens; nil discards it.
 	Log *slog.Logger
 	// Now is the clock; nil is the system's.

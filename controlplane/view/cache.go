@@ -18,11 +18,17 @@ type Cache struct {
 	policies map[policyKey][]*mesh.Policy
 	// labels are the keys that any rule compares with a client's labels.
 	labels []string
+	// exact are the mesh's rules by exact host, in order of precedence; wild the patterns of the others.
+	exact map[string][]*mesh.HostRules
+	wild  []string
+	// serving are the services that select workloads, by namespace.
+	serving map[string][]*mesh.Service
 
 	mu       sync.Mutex
 	scopes   map[string]*scope
 	clusters map[clusterKey]*mesh.Cluster
 	groups   map[clusterKey]*mesh.EndpointGroup
+	keys     map[string][]clusterKey // of clusters, by host
 }
 
 type policyKey struct{ namespace, host string }
@@ -41,19 +47,23 @@ func NewCache(w *mesh.World) *Cache {
 	c := &Cache{
 		world: w, services: map[string][]*mesh.Service{}, policies: map[policyKey][]*mesh.Policy{},
 		scopes: map[string]*scope{}, clusters: map[clusterKey]*mesh.Cluster{}, groups: map[clusterKey]*mesh.EndpointGroup{},
+		exact: map[string][]*mesh.HostRules{}, keys: map[string][]clusterKey{},
 	}
-	for _, s := range w.Services {
-		c.services[s.Hostname] = append(c.services[s.Hostname], s)
-	}
+	c.index(func(string) bool { return true })
 	keys := map[string]bool{}
 	for _, p := range w.Policies {
-		k := policyKey{p.Namespace, p.Hostname}
-		c.policies[k] = append(c.policies[k], p)
 		for l := range p.Selector {
 			keys[l] = true
 		}
 	}
 	for _, r := range w.Rules {
+		if slices.Contains(r.Gateways, mesh.MeshGateway) {
+			for _, h := range r.Hosts {
+				if mesh.IsWildcard(h) && h != "*" {
+					c.wild = append(c.wild, h)
+				}
+			}
+		}
 		for _, route := range r.Routes {
 			for _, m := range route.Matches {
 				for l := range m.SourceLabels {
@@ -66,9 +76,68 @@ func NewCache(w *mesh.World) *Cache {
 	return c
 }
 
+// index fills the maps by host for the hosts of which there is nothing in them.
+func (c *Cache) index(wanted func(host string) bool) {
+	c.serving = map[string][]*mesh.Service{}
+	for _, s := range c.world.Services {
+		if wanted(s.Hostname) {
+			c.services[s.Hostname] = append(c.services[s.Hostname], s)
+		}
+		if s.Selector != nil {
+			c.serving[s.Namespace] = append(c.serving[s.Namespace], s)
+		}
+	}
+	for _, p := range c.world.Policies {
+		if wanted(p.Hostname) {
+			k := policyKey{p.Namespace, p.Hostname}
+			c.policies[k] = append(c.policies[k], p)
+		}
+	}
+	for _, r := range c.world.Rules {
+		if !slices.Contains(r.Gateways, mesh.MeshGateway) {
+			continue
+		}
+		for _, h := range r.Hosts {
+			if wanted(h) {
+				c.exact[h] = append(c.exact[h], r)
+			}
+		}
+	}
+}
+
+// known tells whether a host has a service or a rule.
+func (c *Cache) known(host string) bool { return len(c.services[host])+len(c.exact[host]) > 0 }
+
+// reindex makes the maps of some hosts anew, of a World that has changed.
+func (c *Cache) reindex(hosts map[string]bool) {
+	for h := range hosts {
+		delete(c.services, h)
+		delete(c.exact, h)
+	}
+	for k := range c.policies {
+		if hosts[k.host] {
+			delete(c.policies, k)
+		}
+	}
+	c.index(func(h string) bool { return hosts[h] })
+}
+
 // scope returns what n shares with the proxies like it, making it on first use.
 func (c *Cache) scope(n mesh.Node) *scope {
 	sc := c.sidecarOf(n)
+	id := c.scopeID(n, sc)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.scopes[id]
+	if s == nil {
+		s = newScope(c, n, sc)
+		c.scopes[id] = s
+	}
+	return s
+}
+
+// scopeID is all of a proxy that its scope depends on.
+func (c *Cache) scopeID(n mesh.Node, sc *mesh.Sidecar) string {
 	id := fmt.Sprintf("%t %q %t %t %t", n.Gateway, n.Namespace, n.Intercepts, n.HTTPProxyPort != 0, n.Host().Mizzen())
 	if sc != nil {
 		id += fmt.Sprintf(" %q %q", sc.Namespace, sc.Name)
@@ -78,14 +147,7 @@ func (c *Cache) scope(n mesh.Node) *scope {
 			id += fmt.Sprintf(" %q=%q", l, v)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.scopes[id]
-	if s == nil {
-		s = newScope(c, n, sc)
-		c.scopes[id] = s
-	}
-	return s
+	return id
 }
 
 // sidecarOf picks the Sidecar resource: one that selects the workload, the namespace's own, the root namespace's.

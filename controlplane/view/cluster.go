@@ -10,21 +10,31 @@ import (
 // buildClusters makes a cluster of every port of every service within reach, and of every subset of it.
 func (s *scope) buildClusters() {
 	for _, host := range slices.Sorted(maps.Keys(s.reach)) {
-		svc := s.reach[host]
-		p := s.policy(svc)
-		for _, port := range svc.Ports {
-			s.addCluster(svc, port, p, nil)
-			if p == nil {
-				continue
-			}
-			for _, sub := range p.Subsets {
-				s.addCluster(svc, port, p, sub)
-			}
-		}
+		s.buildCluster(s.reach[host])
 	}
-	s.clusters = append(s.clusters, &mesh.Cluster{Name: mesh.BlackHoleCluster, Kind: mesh.ClusterBlackHole, Protocol: mesh.TCP})
+	s.fixed(&mesh.Cluster{Name: mesh.BlackHoleCluster, Kind: mesh.ClusterBlackHole, Protocol: mesh.TCP})
 	if !s.node.Gateway {
-		s.clusters = append(s.clusters, &mesh.Cluster{Name: mesh.PassthroughCluster, Kind: s.callerChooses(), Protocol: mesh.TCP})
+		s.fixed(&mesh.Cluster{Name: mesh.PassthroughCluster, Kind: s.callerChooses(), Protocol: mesh.TCP})
+	}
+}
+
+// fixed adds a cluster that no service has.
+func (s *scope) fixed(c *mesh.Cluster) {
+	s.clusters = append(s.clusters, c)
+	s.named[c.Name] = c
+}
+
+// buildCluster makes the clusters of one service.
+func (s *scope) buildCluster(svc *mesh.Service) {
+	p := s.policy(svc)
+	for _, port := range svc.Ports {
+		s.addCluster(svc, port, p, nil)
+		if p == nil {
+			continue
+		}
+		for _, sub := range p.Subsets {
+			s.addCluster(svc, port, p, sub)
+		}
 	}
 }
 
@@ -54,6 +64,7 @@ func (s *scope) addCluster(svc *mesh.Service, port *mesh.Port, p *mesh.Policy, s
 	if cl == nil {
 		cl = s.cache.cluster(k, svc, port, sub, traffic)
 		s.cache.clusters[k] = cl
+		s.cache.keys[k.host] = append(s.cache.keys[k.host], k)
 		if k.kind == mesh.ClusterEDS {
 			s.cache.groups[k] = &mesh.EndpointGroup{Cluster: cl.Name, Endpoints: s.cache.endpoints(k, sub)}
 		}

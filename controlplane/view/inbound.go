@@ -13,7 +13,7 @@ import (
 func (c *Cache) ports(n mesh.Node) []*mesh.Inbound {
 	w := c.workload(n)
 	byPort := map[uint32]*mesh.Inbound{}
-	for _, svc := range c.world.Services {
+	for _, svc := range c.serving[n.Namespace] {
 		if !serves(svc, n) {
 			continue
 		}

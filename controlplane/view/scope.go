@@ -62,19 +62,24 @@ func (s *scope) outboundAny() bool {
 
 // importServices keeps, of each host name, the service that the namespace gets.
 func (s *scope) importServices() {
-	for host, list := range s.cache.services {
-		var best *mesh.Service
-		for _, svc := range list {
-			if cut := s.imported(svc); cut != nil && s.better(cut, best) {
-				best = cut
-			}
-		}
-		if best != nil {
+	for host := range s.cache.services {
+		if best := s.importHost(host); best != nil {
 			s.services = append(s.services, best)
 			s.reach[host] = best
 		}
 	}
 	slices.SortFunc(s.services, func(a, b *mesh.Service) int { return cmp.Compare(a.Hostname, b.Hostname) })
+}
+
+// importHost picks the service that a host name means here; nil if none is imported.
+func (s *scope) importHost(host string) *mesh.Service {
+	var best *mesh.Service
+	for _, svc := range s.cache.services[host] {
+		if cut := s.imported(svc); cut != nil && s.better(cut, best) {
+			best = cut
+		}
+	}
+	return best
 }
 
 // better prefers the proxy's own namespace, then Kubernetes' services, then the first.

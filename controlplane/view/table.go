@@ -115,7 +115,6 @@ func (s *scope) defaultRoute(host string, port uint32) *mesh.BoundRoute {
 
 // serviceless makes the virtual hosts of rules for hosts that no service has: in force on port 80 only, as in Istio.
 func (s *scope) serviceless() []*mesh.VirtualHost {
-	at := place{gateways: []string{mesh.MeshGateway}, port: 80}
 	hosts := slices.Collect(maps.Keys(s.exact))
 	for _, w := range s.wild {
 		hosts = append(hosts, w.host)
@@ -126,13 +125,23 @@ func (s *scope) serviceless() []*mesh.VirtualHost {
 		if s.anyService(h) {
 			continue
 		}
-		if entries := s.entries(s.ruleFor(h), at); len(entries) > 0 {
-			vh := &mesh.VirtualHost{Name: h + ":80", Domains: []string{h, h + ":80"}}
-			s.fill(vh, entries, at)
+		if vh := s.ruleHost(h); vh != nil {
 			out = append(out, vh)
 		}
 	}
 	return out
+}
+
+// ruleHost makes the virtual host of a rule's host that no service has; nil if nothing of the rule holds there.
+func (s *scope) ruleHost(h string) *mesh.VirtualHost {
+	at := place{gateways: []string{mesh.MeshGateway}, port: 80}
+	entries := s.entries(s.ruleFor(h), at)
+	if len(entries) == 0 {
+		return nil
+	}
+	vh := &mesh.VirtualHost{Name: h + ":80", Domains: []string{h, h + ":80"}}
+	s.fill(vh, entries, at)
+	return vh
 }
 
 func (s *scope) anyService(host string) bool {

@@ -74,7 +74,22 @@ func (s *scope) traceSpecs(n mesh.Node) (client, server traceSpec) {
 			side.Provider = nil // its service is not for this namespace to see
 		}
 	}
+	if s.collects(n) {
+		server.Provider = nil // a span for every batch of spans would never end
+	}
 	return client, server
+}
+
+// collects tells whether the proxy stands before a provider's own collector.
+func (s *scope) collects(n mesh.Node) bool {
+	for _, p := range s.cache.world.Tracing.Providers {
+		for _, svc := range s.cache.services[p.Hostname] {
+			if serves(svc, n) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // take lets a rule change what it names.

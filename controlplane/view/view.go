@@ -15,6 +15,13 @@ func Of(w *mesh.World, n mesh.Node) *mesh.View { return NewCache(w).Of(n) }
 // Of returns the view of one proxy, which shares with earlier views what is equal.
 func (c *Cache) Of(n mesh.Node) *mesh.View {
 	s := c.scope(n)
+	v := c.own(s, n)
+	share(v, s)
+	return v
+}
+
+// own makes what is the proxy's alone, beside its scope's: listeners, what stands before the workload, a gateway's tables.
+func (c *Cache) own(s *scope, n mesh.Node) *mesh.View {
 	v := &mesh.View{Node: n, Settings: c.world.Settings}
 	v.Settings.OutboundAny = s.outboundAny()
 	if n.Gateway {
@@ -25,7 +32,6 @@ func (c *Cache) Of(n mesh.Node) *mesh.View {
 	}
 	c.limitCluster(v)
 	s.trace(v)
-	share(v, s)
 	return v
 }
 

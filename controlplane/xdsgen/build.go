@@ -45,10 +45,16 @@ func (b *Builder) Build(v *mesh.View) (*Resources, error) { return b.build(v, tr
 func (b *Builder) BuildDelta(v *mesh.View) (*Resources, error) { return b.build(v, false) }
 
 func (b *Builder) build(v *mesh.View, inline bool) (*Resources, error) {
-	s := &session{Builder: b, view: v, have: make(map[string]*mesh.Cluster, len(v.Clusters)), inline: inline}
+	have := make(map[string]*mesh.Cluster, len(v.Clusters))
 	for _, c := range v.Clusters {
-		s.have[c.Name] = c
+		have[c.Name] = c
 	}
+	return b.buildWith(v, inline, func(name string) *mesh.Cluster { return have[name] })
+}
+
+// buildWith is build for a view that may name clusters beside its own, which have knows.
+func (b *Builder) buildWith(v *mesh.View, inline bool, have func(name string) *mesh.Cluster) (*Resources, error) {
+	s := &session{Builder: b, view: v, have: have, inline: inline}
 	for _, step := range []func() error{s.clusters, s.endpoints, s.tables, s.listeners} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("build resources of %s: %w", v.Node.ID, err)
@@ -65,20 +71,14 @@ func (b *Builder) build(v *mesh.View, inline bool) (*Resources, error) {
 type session struct {
 	*Builder
 	view   *mesh.View
-	have   map[string]*mesh.Cluster
+	have   func(name string) *mesh.Cluster // nil: the proxy has none of that name
 	inline bool
 	out    Resources
 }
 
 func (s *session) clusters() error {
 	for _, c := range s.view.Clusters {
-		ctx := clusterContext{ConnectTimeout: s.view.Settings.ConnectTimeout}
-		if c.Inbound {
-			ctx.AppAddress = s.view.Node.AppAddress
-		}
-		r, err := recall(s.Builder, "cluster", c, ctx, func() (*Resource, error) {
-			return memo(s.Builder, "cluster", clusterInput{c, ctx}, buildCluster)
-		})
+		r, err := s.cluster(c, s.view.Node, s.view.Settings)
 		if err != nil {
 			return err
 		}
@@ -87,14 +87,28 @@ func (s *session) clusters() error {
 	return nil
 }
 
+func (b *Builder) cluster(c *mesh.Cluster, n mesh.Node, set mesh.Settings) (*Resource, error) {
+	ctx := clusterContext{ConnectTimeout: set.ConnectTimeout}
+	if c.Inbound {
+		ctx.AppAddress = n.AppAddress
+	}
+	return recall(b, "cluster", c, ctx, func() (*Resource, error) {
+		return memo(b, "cluster", clusterInput{c, ctx}, buildCluster)
+	})
+}
+
+func (b *Builder) endpointsOf(g *mesh.EndpointGroup) (*Resource, error) {
+	return recall(b, "endpoints", g, struct{}{}, func() (*Resource, error) {
+		return memo(b, "endpoints", g, buildEndpoints)
+	})
+}
+
 func (s *session) endpoints() error {
 	for _, g := range s.view.Endpoints {
-		if c := s.have[g.Cluster]; c == nil || !usesEDS(c) {
+		if c := s.have(g.Cluster); c == nil || !usesEDS(c) {
 			continue
 		}
-		r, err := recall(s.Builder, "endpoints", g, struct{}{}, func() (*Resource, error) {
-			return memo(s.Builder, "endpoints", g, buildEndpoints)
-		})
+		r, err := s.endpointsOf(g)
 		if err != nil {
 			return err
 		}
@@ -106,12 +120,15 @@ func (s *session) endpoints() error {
 func (s *session) listeners() error {
 	v := s.view
 	dynamic := slices.ContainsFunc(v.Clusters, func(c *mesh.Cluster) bool { return c.Kind == mesh.ClusterDynamicDNS })
+	if p := s.have(mesh.PassthroughCluster); p != nil && p.Kind == mesh.ClusterDynamicDNS {
+		dynamic = true // if one is, this one is
+	}
 	for _, l := range v.Listeners {
 		in := listenerInput{
 			Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Host: v.Node.Host(), Wasm: v.Node.Wasm, DynamicDNS: dynamic,
 			AccessLogFile: v.Settings.AccessLogFile, AccessLogFormat: v.Settings.AccessLogFormat,
 		}
-		if c := s.have[l.Cluster]; c != nil && c.Traffic != nil && c.Traffic.Pool != nil {
+		if c := s.have(l.Cluster); c != nil && c.Traffic != nil && c.Traffic.Pool != nil {
 			in.TCPIdleTimeout = c.Traffic.Pool.TCPIdleTimeout
 		}
 		r, err := memo(s.Builder, "listener", in, buildListener)
@@ -161,9 +178,7 @@ func (s *session) split(t *mesh.RouteTable, ctx tableContext) error {
 	s.out.Routes = append(s.out.Routes, existing(r, s.have))
 	sc := newScope(tableInput{t, ctx})
 	for _, h := range t.VirtualHosts {
-		r, err := recall(s.Builder, "host", h, sc, func() (*Resource, error) {
-			return memo(s.Builder, "host", hostInput{h, sc}, buildVirtualHost)
-		})
+		r, err := s.host(h, sc)
 		if err != nil {
 			return err
 		}
@@ -172,15 +187,21 @@ func (s *session) split(t *mesh.RouteTable, ctx tableContext) error {
 	return nil
 }
 
+func (b *Builder) host(h *mesh.VirtualHost, sc scope) (*Resource, error) {
+	return recall(b, "host", h, sc, func() (*Resource, error) {
+		return memo(b, "host", hostInput{h, sc}, buildVirtualHost)
+	})
+}
+
 // existing is r with Clusters cut down to those that the proxy has; r itself if it has them all.
-func existing(r *Resource, have map[string]*mesh.Cluster) *Resource {
-	if !slices.ContainsFunc(r.Clusters, func(c string) bool { return have[c] == nil }) {
+func existing(r *Resource, have func(name string) *mesh.Cluster) *Resource {
+	if !slices.ContainsFunc(r.Clusters, func(c string) bool { return have(c) == nil }) {
 		return r
 	}
 	cut := *r
 	cut.Clusters = nil
 	for _, c := range r.Clusters {
-		if have[c] != nil {
+		if have(c) != nil {
 			cut.Clusters = append(cut.Clusters, c)
 		}
 	}

@@ -1,0 +1,305 @@
+package view
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// Tracker follows the Worlds that come one after another, and says which hosts a new one treats differently, so that what a
+// change does not touch is not made again. It relies on identity: a part of the World that is the same value as before has not
+// changed. Of(world, node) is the specification of what comes out.
+//
+// Its methods may be called at once, but for Advance, which must not overlap with anything.
+type Tracker struct {
+	cache  *Cache
+	groups map[string]*Group
+	mu     sync.Mutex // guards groups
+	claims map[string]int
+	led    map[string][]string // destination host -> hosts whose rules lead there
+}
+
+// Change is what Advance found.
+type Change struct {
+	// All: anything may be different; every Group was dropped.
+	All bool
+	// Clusters are the hosts whose clusters or endpoints may be different; Hosts those whose virtual hosts may be.
+	Clusters, Hosts map[string]bool
+	// Own: what stands before workloads, and gateways, may be different.
+	Own bool
+	// Gateways may be different: whatever is more than endpoints.
+	Gateways bool
+}
+
+// NewTracker returns a Tracker that has seen no World.
+func NewTracker() *Tracker { return &Tracker{groups: map[string]*Group{}} }
+
+// World is the one that Advance was given last; nil before.
+func (t *Tracker) World() *mesh.World {
+	if t.cache == nil {
+		return nil
+	}
+	return t.cache.world
+}
+
+// View makes the whole view of one proxy.
+func (t *Tracker) View(n mesh.Node) *mesh.View { return t.cache.Of(n) }
+
+// Advance takes up the next World, which must not be changed any more.
+func (t *Tracker) Advance(w *mesh.World) Change {
+	ch := Change{Clusters: map[string]bool{}, Hosts: map[string]bool{}}
+	if t.cache == nil || !t.step(w, &ch) {
+		t.begin(w)
+		return Change{All: true, Own: true, Gateways: true}
+	}
+	return ch
+}
+
+// begin forgets everything.
+func (t *Tracker) begin(w *mesh.World) {
+	t.cache = NewCache(w)
+	t.groups = map[string]*Group{}
+	t.claims, t.led = map[string]int{}, map[string][]string{}
+	for host := range t.cache.services {
+		t.claim(host, 1)
+	}
+	for host := range t.cache.exact {
+		if len(t.cache.services[host]) == 0 {
+			t.claim(host, 1)
+		}
+	}
+	for _, r := range w.Rules {
+		t.lead(r)
+	}
+}
+
+// followed are the fields of World whose changes step understands; a change of any other begins anew.
+var followed = []string{"Services", "Workloads", "Rules", "Policies", "Limits", "Endpoints"}
+
+// step finds what is different and mends the indexes. False: it is too much, or of a kind that is not followed.
+func (t *Tracker) step(w *mesh.World, ch *Change) bool {
+	old := t.cache.world
+	if !sameElsewhere(old, w) {
+		return false
+	}
+	services := differing(old.Services, w.Services)
+	rules := differing(old.Rules, w.Rules)
+	policies := differing(old.Policies, w.Policies)
+	if len(services)+len(rules)+len(policies) > len(w.Services)/4+16 {
+		return false
+	}
+	for _, s := range services {
+		if mesh.IsWildcard(s.Hostname) || !strings.Contains(s.Hostname, ".") || t.underWildcard(s.Hostname) || t.special(s.Hostname) {
+			return false
+		}
+		ch.Own = ch.Own || s.Selector != nil
+		ch.Clusters[s.Hostname], ch.Hosts[s.Hostname] = true, true
+	}
+	for _, p := range policies {
+		if mesh.IsWildcard(p.Hostname) || p.Selector != nil {
+			return false
+		}
+		ch.Own = true
+		ch.Clusters[p.Hostname], ch.Hosts[p.Hostname] = true, true
+	}
+	for _, r := range rules {
+		if !plainRule(r) {
+			return false
+		}
+		for _, h := range r.Hosts {
+			ch.Hosts[h] = true
+		}
+	}
+	t.dependents(ch)
+	t.endpoints(old, w, ch)
+	ch.Gateways = len(services)+len(rules)+len(policies) > 0
+	if len(differing(old.Workloads, w.Workloads))+len(differing(old.Limits, w.Limits)) > 0 {
+		ch.Own, ch.Gateways = true, true
+	}
+	t.reindex(w, ch, rules)
+	return true
+}
+
+// sameElsewhere compares what step does not follow.
+func sameElsewhere(a, b *mesh.World) bool {
+	x, y := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
+	for i := range x.NumField() {
+		if !slices.Contains(followed, x.Type().Field(i).Name) && !reflect.DeepEqual(x.Field(i).Interface(), y.Field(i).Interface()) {
+			return false
+		}
+	}
+	return true
+}
+
+// differing lists what is in one of two lists only. Both are mostly equal, and in the same order.
+func differing[T comparable](a, b []T) []T {
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	seen := make(map[T]int, len(a))
+	for _, x := range a {
+		seen[x]++
+	}
+	var out []T
+	for _, x := range b {
+		if seen[x] == 0 {
+			out = append(out, x)
+		} else {
+			seen[x] = -1
+		}
+	}
+	for _, x := range a {
+		if seen[x] > 0 {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// plainRule tells whether a rule is for exact hosts and for all clients alike, so that no more than its hosts depend on it.
+func plainRule(r *mesh.HostRules) bool {
+	if slices.ContainsFunc(r.Hosts, mesh.IsWildcard) {
+		return false
+	}
+	for _, route := range r.Routes {
+		for _, m := range route.Matches {
+			if len(m.SourceLabels) > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// underWildcard tells whether a rule for many hosts covers one.
+func (t *Tracker) underWildcard(host string) bool {
+	return slices.ContainsFunc(t.cache.wild, func(h string) bool { return mesh.HostCovers(h, host) })
+}
+
+// special tells whether a host has a part beside its own virtual hosts: the rate-limit service, a tracing provider.
+func (t *Tracker) special(host string) bool {
+	w := t.cache.world
+	if l := w.Settings.LimitService; l != nil && l.Hostname == host {
+		return true
+	}
+	return w.Tracing != nil && slices.ContainsFunc(w.Tracing.Providers, func(p *mesh.TraceProvider) bool { return p.Hostname == host })
+}
+
+// dependents adds the hosts whose rules lead to a host that is different.
+func (t *Tracker) dependents(ch *Change) {
+	for host := range ch.Clusters {
+		for _, h := range t.led[host] {
+			ch.Hosts[h] = true
+		}
+	}
+}
+
+// endpoints adds the hosts whose endpoints are different.
+func (t *Tracker) endpoints(old, w *mesh.World, ch *Change) {
+	same := func(a, b []*mesh.Endpoint) bool {
+		return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
+	}
+	for k, e := range w.Endpoints {
+		if was, ok := old.Endpoints[k]; !ok || !same(was, e) {
+			ch.Clusters[k.Hostname] = true
+		}
+	}
+	if len(old.Endpoints) != len(w.Endpoints) || len(ch.Clusters) > 0 {
+		for k := range old.Endpoints {
+			if _, ok := w.Endpoints[k]; !ok {
+				ch.Clusters[k.Hostname] = true
+			}
+		}
+	}
+}
+
+// reindex mends the Cache for the hosts that are different.
+func (t *Tracker) reindex(w *mesh.World, ch *Change, rules []*mesh.HostRules) {
+	c := t.cache
+	for host := range ch.Clusters {
+		for _, k := range c.keys[host] {
+			delete(c.clusters, k)
+			delete(c.groups, k)
+		}
+		delete(c.keys, host)
+	}
+	contested := func(host string) {
+		if t.contested(host) {
+			t.groups = map[string]*Group{} // begin anew
+		}
+	}
+	for host := range ch.Hosts {
+		contested(host)
+		if c.known(host) {
+			t.claim(host, -1)
+		}
+	}
+	c.world = w
+	c.reindex(ch.Hosts)
+	for host := range ch.Hosts {
+		if c.known(host) {
+			t.claim(host, 1)
+		}
+		contested(host)
+	}
+	if len(rules) > 0 {
+		for _, r := range rules {
+			t.lead(r) // too many dependents do no harm
+		}
+	}
+	c.mu.Lock()
+	c.scopes = map[string]*scope{} // of whole views; groups have their own
+	c.mu.Unlock()
+}
+
+// lead notes the hosts that a rule leads to.
+func (t *Tracker) lead(r *mesh.HostRules) {
+	add := func(to string) {
+		for _, h := range r.Hosts {
+			if h != to && !slices.Contains(t.led[to], h) {
+				t.led[to] = append(t.led[to], h)
+			}
+		}
+	}
+	for _, route := range r.Routes {
+		for _, d := range route.Destinations {
+			add(d.Hostname)
+		}
+		for _, m := range route.Mirrors {
+			add(m.Destination.Hostname)
+		}
+	}
+}
+
+// names are those by which some client may call a host, as far as another host might have one of them too.
+func (t *Tracker) names(host string) []string {
+	out := []string{strings.ToLower(host)}
+	for _, s := range t.cache.services[host] {
+		if short, ok := strings.CutSuffix(s.Hostname, ".svc."+t.cache.world.Settings.DomainSuffix); ok {
+			name, ns, _ := strings.Cut(short, ".")
+			out = append(out, short, short+".svc", ns+" "+name)
+		}
+		out = append(out, s.Addresses...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func (t *Tracker) claim(host string, by int) {
+	for _, n := range t.names(host) {
+		if t.claims[n] += by; t.claims[n] == 0 {
+			delete(t.claims, n)
+		}
+	}
+}
+
+// contested tells whether another host has one of a host's names: then which of them gets it is decided table by table.
+func (t *Tracker) contested(host string) bool {
+	return slices.ContainsFunc(t.names(host), func(n string) bool { return t.claims[n] > 1 })
+}
