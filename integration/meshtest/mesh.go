@@ -4,6 +4,7 @@ package meshtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,6 +55,8 @@ type Mesh struct {
 // Options of Start.
 type Options struct {
 	Args []string // further flags of `mizzen up`
+	// Patience is how long the mesh may take to be ready; 0 is a minute.
+	Patience time.Duration
 }
 
 // Start copies the manifests into a directory, runs `mizzen up` over it and waits for its ready file. The mesh is
@@ -90,11 +93,11 @@ func start(t testing.TB, manifests string, o Options) (*Mesh, error) {
 		}
 		m.Stop(t)
 	})
-	return m, m.awaitReady()
+	return m, m.awaitReady(cmp.Or(o.Patience, time.Minute))
 }
 
-func (m *Mesh) awaitReady() error {
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+func (m *Mesh) awaitReady(patience time.Duration) error {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		select {
 		case err := <-m.exited:
 			m.exited <- err
@@ -105,7 +108,7 @@ func (m *Mesh) awaitReady() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("mizzen up was not ready after 60 s:\n%s", m.out)
+	return fmt.Errorf("mizzen up was not ready after %s:\n%s", patience, m.out)
 }
 
 // Reload reads the ready file again.

@@ -19,7 +19,7 @@ import (
 func TestFilterHosts(t *testing.T) {
 	meshtest.Envoy(t)
 	t.Setenv("MIZZEN_WASM", wasm(t))
-	m := meshtest.Start(t, "testdata/hosts", meshtest.Options{Args: []string{"--filters", "native", "--ready-timeout", "3m"}})
+	m := meshtest.Start(t, "testdata/hosts", meshtest.Options{Args: []string{"--filters", "native", "--ready-timeout", "3m"}, Patience: 3 * time.Minute}) // an Envoy compiles the wasm module at its start
 	for _, host := range []string{"wasm", "native"} {
 		t.Run(host, func(t *testing.T) {
 			c := m.From(t, host+"-0")
