@@ -16,6 +16,9 @@ import (
 func (c *compiler) telemetries() {
 	providers := c.providers()
 	t := &mesh.Tracing{Default: c.defaultProvider(providers), Providers: used(providers)}
+	if t.Default != nil && !slices.Contains(t.Providers, t.Default) {
+		t.Providers = append(t.Providers, t.Default)
+	}
 	for _, o := range c.set.Telemetries {
 		if len(o.Spec.GetTracing()) == 0 {
 			continue

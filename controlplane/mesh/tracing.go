@@ -8,7 +8,7 @@ type Tracing struct {
 	Default *TraceProvider
 	// Policies are the Telemetries with a tracing section, in order of precedence (oldest first, then by name).
 	Policies []*TracePolicy
-	// Providers are all that anybody may be given, sorted by name.
+	// Providers are all that anybody may be given, sorted by name; Default last, if it is MeshConfig's old one.
 	Providers []*TraceProvider
 }
 
