@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,6 +37,23 @@ func TestFilterHosts(t *testing.T) {
 		}
 	})
 	t.Run("what they cannot", func(t *testing.T) { hostFindings(t, m) })
+}
+
+// TestWasmThatCannotStart: the proxy says why it refuses, and has the policies in Envoy's own filters instead.
+func TestWasmThatCannotStart(t *testing.T) {
+	meshtest.Envoy(t)
+	broken := filepath.Join(t.TempDir(), "broken.wasm")
+	if err := os.WriteFile(broken, []byte("no module"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MIZZEN_WASM", broken)
+	m := meshtest.Start(t, "testdata/hosts", meshtest.Options{Args: []string{"--filters", "native"}})
+	c := m.From(t, "wasm-0")
+	m.Apply(t, reviewsTo("  - fault: {abort: {httpStatus: 418, percentage: {value: 100}}}\n    route: [{destination: {host: reviews, subset: v1}}]\n"))
+	c.Await(t, "the fault, by Envoy's own filter", hasCode(http.StatusTeapot), reviews)
+	if page := diagnosticsPage(t, m); !strings.Contains(page, "MZ0603") || !strings.Contains(page, "broken.wasm") {
+		t.Errorf("findings %s", page)
+	}
 }
 
 // wasm is the path of mizzen.wasm, built if need be.
