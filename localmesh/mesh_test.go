@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	cpmesh "github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
@@ -78,6 +79,44 @@ func TestFindModule(t *testing.T) {
 	}
 	if got := FindModule(executable, func(string) string { return "/no/such.so" }); got != "" {
 		t.Errorf("MIZZEN_MODULE names nothing, got %s all the same", got)
+	}
+}
+
+func TestFindWasm(t *testing.T) {
+	repo, cwd := t.TempDir(), t.TempDir()
+	t.Chdir(cwd)
+	executable := program(t, repo, "bin", "mizzen")
+	none := func(string) string { return "" }
+	if _, err := FindWasm(executable, none); err == nil || !strings.Contains(err.Error(), "make wasm") {
+		t.Errorf("nothing is there, and no word of how to build it: %v", err)
+	}
+	built := program(t, repo, "build", "mizzen.wasm")
+	if got, err := FindWasm(executable, none); got != built || err != nil {
+		t.Errorf("got %s, %v, want %s", got, err, built)
+	}
+	if got, err := FindWasm(executable, func(string) string { return "/no/such.wasm" }); err == nil {
+		t.Errorf("MIZZEN_WASM names nothing, got %s all the same", got)
+	}
+}
+
+// TestFilters: what a pod says counts, then what the mesh is to have, and what is not there is native.
+func TestFilters(t *testing.T) {
+	for _, c := range []struct {
+		module, wasm string
+		mesh         cpmesh.FilterHost
+		pod          string
+		want         cpmesh.FilterHost
+	}{
+		{"m.so", "m.wasm", "", "", cpmesh.HostModule},
+		{"", "m.wasm", "", "", cpmesh.HostNative},
+		{"m.so", "m.wasm", cpmesh.HostWasm, "", cpmesh.HostWasm},
+		{"m.so", "m.wasm", cpmesh.HostNative, "wasm", cpmesh.HostWasm},
+		{"m.so", "", cpmesh.HostNative, "wasm", cpmesh.HostNative},
+	} {
+		m := &mesh{module: c.module, wasm: c.wasm, o: Options{Filters: c.mesh}}
+		if got := m.filters(map[string]string{"mizzen.dev/filters": c.pod}); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
 	}
 }
 

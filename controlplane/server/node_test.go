@@ -36,6 +36,8 @@ func TestParseNode(t *testing.T) {
 			"MIZZEN_FILTERS": "dynamic-module", "LABELS": `{"app":"r"}`},
 			mesh.Node{ID: "sidecar~127.1.0.7~r.default~default.svc.cluster.local", IP: "127.1.0.7", Name: "r-0", Namespace: "other",
 				Domain: "default.svc.cluster.local", Labels: map[string]string{"app": "r"}, HTTPProxyPort: 15001, AppAddress: "127.2.0.7", Module: true}},
+		{"wasm", "x", map[string]any{"MIZZEN_FILTERS": "wasm"}, mesh.Node{ID: "x", Name: "x", Namespace: "default",
+			Domain: "default.svc.cluster.local", Labels: map[string]string{}, Intercepts: true, Wasm: mesh.DefaultWasm}},
 		{"gateway", "router~127.1.0.1~gw.istio-system~istio-system.svc.cluster.local", map[string]any{
 			"MIZZEN_PORTS": map[string]any{"80": 8080, "bad": 1, "443": "x"}, "MIZZEN_BIND_ADDRESS": "127.0.0.1"},
 			mesh.Node{ID: "router~127.1.0.1~gw.istio-system~istio-system.svc.cluster.local", Gateway: true, IP: "127.1.0.1", Name: "gw",
