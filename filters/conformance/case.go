@@ -15,6 +15,8 @@ type Case struct {
 	Title string `yaml:"case"`
 	// Area is the name of the file, without its ending: "canary".
 	Area string `yaml:"-"`
+	// Feature is the heading that it stands under: a comment "# --- stickiness" in the file.
+	Feature string `yaml:"-"`
 	// Config is the listener's configuration, as registry.Parse takes it.
 	Config JSON `yaml:"config"`
 	// Routes stand before the routes that every case has (see Route).

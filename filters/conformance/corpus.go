@@ -50,13 +50,30 @@ func Parse(area string, raw []byte) ([]*Case, error) {
 	if err := d.Decode(&cases); err != nil {
 		return nil, fmt.Errorf("parse %s: %w", area, err)
 	}
+	features := features(raw)
 	for _, c := range cases {
-		c.Area = area
+		c.Area, c.Feature = area, features[c.Title]
 		if err := c.check(); err != nil {
 			return nil, fmt.Errorf("%s: case %q: %w", area, c.Title, err)
 		}
 	}
 	return cases, nil
+}
+
+// features finds the heading of each case, by its title.
+func features(raw []byte) map[string]string {
+	out, heading := map[string]string{}, ""
+	for line := range strings.Lines(string(raw)) {
+		line = strings.TrimSpace(line)
+		if h, ok := strings.CutPrefix(line, "# --- "); ok {
+			heading, _, _ = strings.Cut(h, ":")
+		}
+		var title []struct{ Case string }
+		if strings.HasPrefix(line, "- case:") && yaml.Unmarshal([]byte(line), &title) == nil {
+			out[title[0].Case] = heading
+		}
+	}
+	return out
 }
 
 func (c *Case) check() error {

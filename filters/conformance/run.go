@@ -66,8 +66,27 @@ func Run(t *testing.T, ex Executor, cases []*Case) Tally {
 			tally.Passed++
 		}
 	}
-	fmt.Printf("executor %s cases %d passed %d skipped %d\n", ex.Name(), tally.Cases, tally.Passed, tally.Skipped)
+	fmt.Printf("executor %s cases %d passed %d skipped %d%s\n", ex.Name(), tally.Cases, tally.Passed, tally.Skipped, late(results))
 	return tally
+}
+
+// late tells how many answers came too late to be judged, if any did.
+func late(results []result) string {
+	n := 0
+	for _, r := range results {
+		n += len(r.late)
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d answers not judged: the machine was too busy)", n)
+}
+
+// Wrong runs one case, whatever its Not says, and tells what is not as it must be.
+func Wrong(ex Executor, c *Case) []string {
+	own := *c
+	own.Not = nil
+	return runCase(ex, &own).wrong
 }
 
 type result struct {

@@ -13,12 +13,13 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/filters/conformance"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/envoytest/static"
 )
 
 // obj and list write Envoy's configuration, which is JSON.
 type (
-	obj  = map[string]any
-	list = []any
+	obj  = static.Obj
+	list = static.List
 )
 
 // dialect is a way to tell Envoy what a case wants: with one of Mizzen's hosts, or with native filters.
@@ -90,7 +91,7 @@ func start(t testing.TB, d dialect, cases []*conformance.Case) *executor {
 	e := &executor{dialect: d, upstreams: startUpstreams(t), ids: map[*conformance.Case]string{}, addresses: map[string]string{}}
 	file := filepath.Join(t.TempDir(), "access.log")
 	e.log = followLog(t, file)
-	var listeners list
+	var listeners []static.Listener
 	for i, c := range cases {
 		if refuses(d, c) == "" {
 			id := "c" + strconv.Itoa(i)
@@ -98,49 +99,21 @@ func start(t testing.TB, d dialect, cases []*conformance.Case) *executor {
 			listeners = append(listeners, listener(d, c, id, file))
 		}
 	}
-	config, err := json.Marshal(obj{"static_resources": obj{"listeners": listeners, "clusters": clusters(e.upstreams.ports)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.envoy = envoytest.Start(t, envoytest.Options{Config: string(config), Module: d.module(t),
+	e.envoy = envoytest.Start(t, envoytest.Options{Config: static.Bootstrap(e.upstreams.ports, listeners...), Module: d.module(t),
 		Args: []string{"--file-flush-interval-msec", "10"}})
 	e.readAddresses(t)
 	return e
 }
 
-func listener(d dialect, c *conformance.Case, id, log string) obj {
-	return obj{
-		"name":    id,
-		"address": obj{"socket_address": obj{"address": "127.0.0.1", "port_value": 0}},
-		"filter_chains": list{obj{"filters": list{obj{
-			"name": "hcm",
-			"typed_config": obj{
-				"@type":                        "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-				"stat_prefix":                  id,
-				"generate_request_id":          false,
-				"preserve_external_request_id": true,
-				"access_log": list{obj{"name": "file", "typed_config": obj{
-					"@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-					"path":  log, "log_format": obj{"json_format": logFormat()},
-				}}},
-				"http_filters": append(d.filters(c, id), obj{"name": "router",
-					"typed_config": obj{"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}),
-				"route_config": obj{
-					"request_headers_to_remove": list{"x-mizzen-route", "x-mizzen-cluster"},
-					"virtual_hosts":             list{obj{"name": "all", "domains": list{"*"}, "routes": d.routes(c, id)}},
-				},
-			},
-		}}}},
+func listener(d dialect, c *conformance.Case, id, log string) static.Listener {
+	return static.Listener{
+		Name:      id,
+		AccessLog: static.JSONLog(log, logFormat()),
+		Filters:   d.filters(c, id),
+		Routes:    d.routes(c, id),
+		HCM:       obj{"generate_request_id": false, "preserve_external_request_id": true},
+		Table:     obj{"request_headers_to_remove": list{"x-mizzen-route", "x-mizzen-cluster"}},
 	}
-}
-
-func clusters(ports map[string]int) list {
-	var out list
-	for _, name := range conformance.Clusters() {
-		out = append(out, obj{"name": name, "load_assignment": obj{"cluster_name": name, "endpoints": list{obj{"lb_endpoints": list{obj{
-			"endpoint": obj{"address": obj{"socket_address": obj{"address": "127.0.0.1", "port_value": ports[name]}}}}}}}}})
-	}
-	return out
 }
 
 // admin reads a page of Envoy's admin server.

@@ -194,6 +194,9 @@ func canaryRoutes(c *canary.Config, add adder) error {
 
 func faultRoutes(c *fault.Config, action obj, add adder) error {
 	for _, r := range c.Rules {
+		if r.ResponseRate != nil && r.ResponseRate.KiBPerS == 0 {
+			return fmt.Errorf("a response rate that only requests name is not translated")
+		}
 		f, err := envoys.Fault(&r, c)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -62,36 +63,60 @@ func columns() []column {
 	return out
 }
 
-func table(cases []*conformance.Case) string {
-	areas := map[string]int{}
-	for _, c := range cases {
-		areas[c.Area]++
+// heading is what a row of the table is about.
+type heading struct{ area, feature string }
+
+// share is "all", a number, or "-".
+func share(runs, of int) string {
+	switch runs {
+	case of:
+		return "all"
+	case 0:
+		return "-"
 	}
+	return strconv.Itoa(runs)
+}
+
+func table(cases []*conformance.Case) string {
+	var order []heading
+	under := map[heading][]*conformance.Case{}
+	for _, c := range cases {
+		h := heading{c.Area, c.Feature}
+		if under[h] == nil {
+			order = append(order, h)
+		}
+		under[h] = append(under[h], c)
+	}
+	slices.SortStableFunc(order, func(a, b heading) int { return strings.Compare(a.area, b.area) })
 	var b strings.Builder
-	b.WriteString("| | cases |")
+	b.WriteString("| | | cases |")
 	for _, col := range columns() {
 		b.WriteString(" " + col.name + " |")
 	}
-	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(columns())) + "\n")
+	b.WriteString("\n|---|---|---|" + strings.Repeat("---|", len(columns())) + "\n")
 	reasons := map[[2]string][]string{} // by executor and reason: titles
-	for _, area := range slices.Sorted(maps.Keys(areas)) {
-		fmt.Fprintf(&b, "| %s | %d |", area, areas[area])
-		for _, col := range columns() {
+	totals := make([]int, len(columns()))
+	for _, h := range order {
+		fmt.Fprintf(&b, "| %s | %s | %d |", h.area, h.feature, len(under[h]))
+		for i, col := range columns() {
 			runs := 0
-			for _, c := range cases {
-				if c.Area != area {
-					continue
-				}
+			for _, c := range under[h] {
 				if r := col.refuses(c); r != "" {
 					reasons[[2]string{col.name, r}] = append(reasons[[2]string{col.name, r}], c.Title)
 				} else {
 					runs++
 				}
 			}
-			fmt.Fprintf(&b, " %d |", runs)
+			totals[i] += runs
+			b.WriteString(" " + share(runs, len(under[h])) + " |")
 		}
 		b.WriteString("\n")
 	}
+	fmt.Fprintf(&b, "| all | | %d |", len(cases))
+	for _, n := range totals {
+		fmt.Fprintf(&b, " %d |", n)
+	}
+	b.WriteString("\n")
 	b.WriteString("\n| executor | cases not run | because |\n|---|---|---|\n")
 	keys := slices.SortedFunc(maps.Keys(reasons), func(a, b [2]string) int {
 		return cmp.Or(strings.Compare(a[0], b[0]), cmp.Compare(len(reasons[b]), len(reasons[a])), strings.Compare(a[1], b[1]))

@@ -2,13 +2,13 @@ package conformance
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/filters/conformance"
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
 // idHeader names a request on its way, in the upstreams and in the access log.
@@ -36,21 +36,8 @@ func startUpstreams(t testing.TB) *upstreams {
 	t.Helper()
 	u := &upstreams{ports: map[string]int{}, plans: map[string]*plan{}}
 	for _, cluster := range conformance.Clusters() {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		u.ports[cluster] = l.Addr().(*net.TCPAddr).Port
-		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { u.serve(cluster, w, r) })}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_ = s.Serve(l) // always non-nil: the server was closed
-		}()
-		t.Cleanup(func() {
-			s.Close()
-			<-done
-		})
+		handle := func(w http.ResponseWriter, r *http.Request) { u.serve(cluster, w, r) }
+		u.ports[cluster] = envoytest.NewUpstream(t, cluster, handle).Port
 	}
 	return u
 }

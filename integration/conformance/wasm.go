@@ -16,8 +16,15 @@ import (
 // some cases configure the plugin; the others have an empty one, and their configuration in the virtual host's metadata.
 type wasm struct{ file string }
 
-// inPlugin tells whether a case configures the plugin.
-func inPlugin(c *conformance.Case) bool { return len(c.Title)%8 == 0 }
+// inPlugin tells whether a case configures the plugin: where a route's configuration meets it, and in some others.
+func inPlugin(c *conformance.Case) bool {
+	for _, r := range c.Routes {
+		if r.Config != nil {
+			return true
+		}
+	}
+	return len(c.Title)%16 == 0
+}
 
 func newWasm(t testing.TB) wasm {
 	t.Helper()
@@ -32,12 +39,13 @@ func (wasm) name() string                       { return "wasm" }
 func (wasm) refuses(c *conformance.Case) string { return wasmRefuses(c) }
 func (wasm) module(testing.TB) string           { return "-" }
 func (wasm) stat(string, string) string         { return "" }
-func (wasm) flags(logLine) []string             { return nil }
 
-// sees: counters of all cases are one, and of several flags only the last is kept.
+// sees: counters of all cases are one.
 func (wasm) sees(a conformance.Aspect) bool {
-	return a == conformance.SeesDetails || a == conformance.SeesAnnotations || a == conformance.SeesRoute
+	return a != conformance.SeesCounters && a != conformance.SeesTime
 }
+
+func (w wasm) flags(l logLine) []string { return split(w.annotations(l)["flags"]) }
 
 func (wasm) annotations(l logLine) map[string]string {
 	out := map[string]string{}

@@ -49,9 +49,9 @@ func (*wazero) Refuses(c *conformance.Case) string {
 // wasmRefuses says what no proxy-wasm host can do.
 func wasmRefuses(c *conformance.Case) string { return c.Not["wasm"] }
 
-// Sees implements conformance.Executor: a wait ends at the next tick, and of several flags only the last is kept.
+// Sees implements conformance.Executor: a wait ends at the next tick.
 func (*wazero) Sees(a conformance.Aspect) bool {
-	return a != conformance.SeesTime && a != conformance.SeesFlags && a != conformance.SeesRoute
+	return a != conformance.SeesTime && a != conformance.SeesRoute
 }
 
 // Parallel implements conformance.Executor.
@@ -111,6 +111,7 @@ func (s *wazeroSession) Do(r *conformance.Request) (*conformance.Outcome, error)
 	o.Waited = s.vm.Now().Sub(begun)
 	s.answer(st, o)
 	o.Annotations = annotations(st)
+	o.Flags = split(o.Annotations["flags"])
 	if s.vm.Err() == nil && st.Paused() {
 		return nil, errors.New("the stream is still held")
 	}
