@@ -49,7 +49,7 @@ func begin(h host, bin, dir string, v1, v2 *upstream, log *slog.Logger) (*soak, 
 	// Every answer of an old listener tells its client to go to the new one. The old one ends after the drain time, and with
 	// it what is still under way there: a time that a busy machine does not exceed.
 	s.envoy, err = envoytest.Launch(bin, dir, envoytest.Options{Config: config, Module: h.module(), Concurrency: h.workers(),
-		Args: []string{"--drain-strategy", "immediate", "--drain-time-s", "15"}, Env: []string{gcTrace}, ReadyTimeout: time.Minute})
+		Args: []string{"--drain-strategy", "immediate", "--drain-time-s", "15"}, Env: []string{gcTrace}, ReadyTimeout: 5 * time.Minute}) // V8 compiles for long on a busy machine
 	if err != nil && s.envoy != nil {
 		s.envoy.Stop()
 	}
@@ -81,7 +81,7 @@ func (s *soak) change(ctx context.Context) error {
 	if s.changes%listenerEvery == 0 {
 		want[`lds\.version_text`] = fmt.Sprint(s.changes)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
