@@ -43,7 +43,8 @@ func (s *setup) start(bin, dir string, connections int) (err error) {
 	if err := os.Mkdir(sub, 0o755); err != nil {
 		return err
 	}
-	s.envoy, err = envoytest.Launch(bin, sub, envoytest.Options{Config: s.config, Module: s.module, Concurrency: 1})
+	s.envoy, err = envoytest.Launch(bin, sub, envoytest.Options{Config: s.config, Module: s.module, Concurrency: 1,
+		ReadyTimeout: 5 * time.Minute}) // V8 compiles for long on a busy machine
 	if err == nil {
 		s.clients, err = dial(s.envoy.Addr(10000), connections)
 	}
