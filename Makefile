@@ -71,7 +71,7 @@ conformance: build ## every policy case on every executor; ends with a line per 
 		MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" \
 			$(GO) test -count=1 -v ./filters/conformance ./integration/conformance >$$log 2>&1 || status=$$?; \
 		[ -z "$$status" ] || grep -e FAIL -e 'steps\[' -e ': counter ' -e '^panic' -e Envoy $$log | cut -c1-1000; \
-		grep '^executor ' $$log; exit $${status:-0}; }
+		grep -e '^executor ' -e '^note: ' $$log; exit $${status:-0}; }
 
 check: generate ## generated files, formatting, vet, lint, layering; fails if anything is off
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt these files:"; echo "$$out"; exit 1; }

@@ -66,20 +66,19 @@ func Run(t *testing.T, ex Executor, cases []*Case) Tally {
 			tally.Passed++
 		}
 	}
-	fmt.Printf("executor %s cases %d passed %d skipped %d%s\n", ex.Name(), tally.Cases, tally.Passed, tally.Skipped, late(results))
+	if n := late(results); n > 0 {
+		fmt.Printf("note: %d answers of %s came too late to be judged: the machine was busy\n", n, ex.Name())
+	}
+	fmt.Printf("executor %s cases %d passed %d skipped %d\n", ex.Name(), tally.Cases, tally.Passed, tally.Skipped)
 	return tally
 }
 
-// late tells how many answers came too late to be judged, if any did.
-func late(results []result) string {
-	n := 0
+// late tells how many answers came too late to be judged.
+func late(results []result) (n int) {
 	for _, r := range results {
 		n += len(r.late)
 	}
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (%d answers not judged: the machine was too busy)", n)
+	return n
 }
 
 // Wrong runs one case, whatever its Not says, and tells what is not as it must be.

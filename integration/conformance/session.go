@@ -95,7 +95,7 @@ func (s *session) Do(r *conformance.Request) (*conformance.Outcome, error) {
 	}
 	if o.Gone {
 		if n, err := s.active(func(n int64) bool { return n < open }); err != nil || n >= open {
-			return nil, fmt.Errorf("Envoy does not notice that the client has left: %d in progress: %w", n, err)
+			return nil, fmt.Errorf("wait until Envoy notices that the client has left: %d in progress: %w", n, err)
 		}
 	}
 	o.Answered = time.Now()
