@@ -43,6 +43,8 @@ type ServerTLS struct {
 	SANs []string
 	// SPKI and Hashes pin client certificates (base64 SHA-256 of the key; hex SHA-256 of the certificate).
 	SPKI, Hashes []string
+	// Insecure accepts client certificates of whatever issuer (insecureSkipVerify).
+	Insecure bool
 	// MinVersion and MaxVersion are Istio's names (TLSV1_2); "" is TLSV1_2 and Envoy's maximum.
 	MinVersion, MaxVersion string
 	CipherSuites           []string
