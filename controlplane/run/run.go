@@ -136,6 +136,7 @@ func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
 	p.mu.Lock()
 	p.found = append(append(istio.Diagnostics{}, ds...), more...)
 	if err == nil {
+		compile.Reuse(p.world, w)
 		p.world = w
 	}
 	p.report()
