@@ -69,7 +69,7 @@ test: build wasm golang collector ## all tests, with a real Envoy: first the pol
 conformance: build ## every policy case on every executor; ends with a line per executor
 	@envoy=$(ENVOY) && mkdir -p build && log=build/conformance.log && { \
 		MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" \
-			$(GO) test -count=1 -v ./filters/conformance ./integration/conformance >$$log 2>&1 || status=$$?; \
+			$(GO) test -timeout 20m -count=1 -v ./filters/conformance ./integration/conformance >$$log 2>&1 || status=$$?; \
 		[ -z "$$status" ] || grep -e FAIL -e 'steps\[' -e ': counter ' -e '^panic' -e Envoy $$log | cut -c1-1000; \
 		grep -e '^executor ' -e '^note: ' $$log; exit $${status:-0}; }
 

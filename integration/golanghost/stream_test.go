@@ -183,3 +183,31 @@ func TestCrowd(t *testing.T) {
 		})
 	}
 }
+
+// TestReroute: what the new route's metadata says holds for the rest of the chain, whether the route is selected anew on the
+// worker or, after a delay, away from it; and a client may leave meanwhile.
+func TestReroute(t *testing.T) {
+	for _, v := range []variant{plain, address} {
+		t.Run(v.Name, func(t *testing.T) {
+			s := newScript(t)
+			s.config("c", "listener", probing)
+			s.do("route", "name=second", "present=x-route", `config={"fault":{"rules":[{"abort":{"percentage":100,"httpStatus":418}}]}}`)
+			s.do("route", "name=first")
+			for _, actions := range []string{"", "reroute=v2", "wait=20ms,reroute=v2"} {
+				s.exchange("c", "x-probe="+actions)
+			}
+			s.do(append([]string{"open", "c"}, request("x-probe=wait=1ms,reroute=v2")...)...)
+			s.do("request", "end")
+			s.do("destroy")
+			s.do("sleep", "30")
+			s.end()
+			r := s.run(v, probe(t))
+			var got []string
+			for _, e := range r.order[:3] {
+				got = append(got, e.answer[":status"]+" "+e.facts["cleared"])
+			}
+			r.want("answers", strings.Join(got, ", "), "200 0, 418 1, 418 1")
+			r.nothingLeft()
+		})
+	}
+}
