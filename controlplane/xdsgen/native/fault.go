@@ -21,10 +21,10 @@ const FaultFilter = "envoy.filters.http.fault"
 // route is the caller's, and Match is not looked at.
 func Fault(r *fault.Rule, c *fault.Config) (*faultv3.HTTPFault, error) {
 	if r.Key != nil {
-		return nil, errors.New("Envoy's fault filter draws for each request: faults by key are Mizzen's own")
+		return nil, errors.New("stock Envoy's fault filter draws for each request: faults by key are Mizzen's own")
 	}
 	if !r.From.IsZero() || !r.Until.IsZero() {
-		return nil, errors.New("Envoy's fault filter has no schedule")
+		return nil, errors.New("stock Envoy's fault filter has no schedule")
 	}
 	out := &faultv3.HTTPFault{}
 	if c.MaxActive > 0 {
@@ -55,7 +55,7 @@ func delay(d *fault.Delay, headers bool) (*commonfaultv3.FaultDelay, error) {
 	out := &commonfaultv3.FaultDelay{Percentage: fraction(d.Percentage)}
 	switch {
 	case d.Distribution != nil:
-		return nil, errors.New("Envoy's fault filter delays by a fixed time: it has no distributions")
+		return nil, errors.New("stock Envoy's fault filter delays by a fixed time: it has no distributions")
 	case headers && d.Fixed != 0:
 		return nil, errors.New("a delay is fixed or by header in Envoy, not both")
 	case headers:
@@ -73,7 +73,7 @@ func abort(a *fault.Abort, headers bool) (*faultv3.FaultAbort, error) {
 	out := &faultv3.FaultAbort{Percentage: fraction(a.Percentage)}
 	switch fixed := a.HTTPStatus != 0 || a.GRPCStatus != nil; {
 	case a.AfterResponse:
-		return nil, errors.New("Envoy's fault filter aborts before the upstream is asked, not after the response")
+		return nil, errors.New("stock Envoy's fault filter aborts before the upstream is asked, not after the response")
 	case headers && fixed:
 		return nil, errors.New("an abort is fixed or by header in Envoy, not both")
 	case headers:

@@ -78,15 +78,15 @@ func (t *limits) add(l *ratelimit.Limit) (why error, kept bool) {
 	fill := gcd(t.fill, per)
 	switch {
 	case l.Concurrency > 0:
-		return errors.New("Envoy has no limit of requests in progress by key: a DestinationRule's connectionPool is what comes nearest"), false
+		return errors.New("stock Envoy has no limit of requests in progress by key: a DestinationRule's connectionPool is what comes nearest"), false
 	case l.Algorithm == ratelimit.AlgorithmSlidingWindow:
-		return errors.New("Envoy's local rate limit has no sliding window: choose tokenBucket"), false
+		return errors.New("stock Envoy's local rate limit has no sliding window: choose tokenBucket"), false
 	case fill < minFill:
-		return fmt.Errorf("Envoy fills its buckets at most every %s, and all limits of a host in step: choose whole seconds", minFill), false
+		return fmt.Errorf("stock Envoy fills its buckets at most every %s, and all limits of a host in step: choose whole seconds", minFill), false
 	case len(l.Overrides) > 0:
-		return errors.New("Envoy counts an override beside its limit, not in its place: write a limit with a match for these keys"), false
+		return errors.New("stock Envoy counts an override beside its limit, not in its place: write a limit with a match for these keys"), false
 	case len(l.Match) > 1:
-		return errors.New("Envoy would count a request that two matches hold for twice: write a limit for each match"), false
+		return errors.New("stock Envoy would count a request that two matches hold for twice: write a limit for each match"), false
 	case len(l.Key) > maxParts:
 		return fmt.Errorf("a key of more than %d parts makes too many descriptors", maxParts), false
 	}
@@ -112,16 +112,16 @@ func (t *limits) add(l *ratelimit.Limit) (why error, kept bool) {
 	}
 	if l.Status != 0 {
 		if t.out.Status != nil && int(t.out.Status.Code) != l.Status {
-			why, kept = fmt.Errorf("Envoy refuses with one status for all limits of a host, %d here", t.out.Status.Code), true
+			why, kept = fmt.Errorf("stock Envoy refuses with one status for all limits of a host, %d here", t.out.Status.Code), true
 		} else {
 			t.out.Status = &typev3.HttpStatus{Code: typev3.StatusCode(l.Status)}
 		}
 	}
 	if l.Scope == ratelimit.ScopeGlobal {
-		why, kept = errors.New("Envoy's local rate limit counts in each proxy for itself: each replica has its share of a global limit, or all of it"), true
+		why, kept = errors.New("stock Envoy's local rate limit counts in each proxy for itself: each replica has its share of a global limit, or all of it"), true
 	}
 	if part(l.Enabled) || part(l.Enforced) {
-		why, kept = errors.New("Envoy has one fraction for all limits of a host: this one is asked for every request, and enforced on every one over it"), true
+		why, kept = errors.New("stock Envoy has one fraction for all limits of a host: this one is asked for every request, and enforced on every one over it"), true
 	}
 	t.fill = fill
 	limit := &routev3.RateLimit{Actions: actions, XRatelimitOption: routev3.RateLimit_DRAFT_VERSION_03}
@@ -149,7 +149,7 @@ func (t *limits) add(l *ratelimit.Limit) (why error, kept bool) {
 // conditions are actions that end a descriptor where the match does not hold.
 func conditions(m match.Request) ([]*routev3.RateLimit_Action, error) {
 	if len(m.Cookies) > 0 {
-		return nil, errors.New("Envoy's rate limits cannot look at cookies: match a header")
+		return nil, errors.New("stock Envoy's rate limits cannot look at cookies: match a header")
 	}
 	path := m.Path
 	m.Path = nil
@@ -206,7 +206,7 @@ func keyPart(k match.Key, name string) (*routev3.RateLimit_Action, *ratelimitv3.
 	case k.Literal != "":
 		return generic(name, k.Literal), &ratelimitv3.RateLimitDescriptor_Entry{Key: name, Value: k.Literal}, nil
 	}
-	return nil, nil, errors.New("Envoy's rate limits have no such key: header, query, method and sourceAddress are what they know")
+	return nil, nil, errors.New("stock Envoy's rate limits have no such key: header, query, method and sourceAddress are what they know")
 }
 
 // share is this proxy's part of a number, at least 1. A global limit is asked for elsewhere in Mizzen; here it is counted locally.

@@ -41,7 +41,7 @@ func Sticky(s *canary.Sticky) (*routev3.RouteAction_HashPolicy, error) {
 			ConnectionProperties: &routev3.RouteAction_HashPolicy_ConnectionProperties{SourceIp: true},
 		}
 	default:
-		return nil, errors.New("Envoy hashes headers, cookies, query parameters and the source address only")
+		return nil, errors.New("stock Envoy hashes headers, cookies, query parameters and the source address only")
 	}
 	return out, nil
 }

@@ -52,14 +52,13 @@ type fleet struct {
 
 // proxy is one of the fleet.
 type proxy struct {
-	f        *fleet
-	node     *corev3.Node
-	stream   grpc.ClientStream
-	hosts    int
-	clusters int
-	eps      int
-	whole    bool
-	asked    map[string]bool
+	f      *fleet
+	node   *corev3.Node
+	stream grpc.ClientStream
+	hosts  int
+	eps    int
+	whole  bool
+	asked  map[string]bool
 }
 
 // raw passes messages through undecoded.
