@@ -83,3 +83,21 @@ type Tunnel struct {
 	Host string
 	Port uint32
 }
+
+// UpstreamTLS originates TLS in a cluster (Envoy's UpstreamTlsContext).
+type UpstreamTLS struct {
+	// Auto: only to hosts with Endpoint.TLS, and plaintext to the others.
+	Auto bool
+	// Certificate is the client's own; zero: none.
+	Certificate CertSource
+	// Roots verify the server; zero: the system's, unless Insecure.
+	Roots CertSource
+	// SANs are the names of which the server's certificate must have one; empty: any, or the request's host with HostSNI.
+	SANs []string
+	SNI  string // "": none, or the request's host with HostSNI
+	// HostSNI takes what SNI and SANs leave open from the request's host. HTTP only.
+	HostSNI  bool
+	Insecure bool
+	// Mesh offers the mesh's protocols (ALPN), by which PERMISSIVE servers know a mesh client.
+	Mesh bool
+}

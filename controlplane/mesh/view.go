@@ -26,6 +26,11 @@ type Node struct {
 	BindAddress string
 	// Ports maps a gateway server's port to the port really bound (metadata MIZZEN_PORTS {"80":8080}).
 	Ports map[uint32]uint32
+	// ServiceAccount that the proxy says it runs under (metadata SERVICE_ACCOUNT); "" unsaid.
+	ServiceAccount string
+	// Identity is true if an agent beside the proxy serves its certificate over SDS, as static cluster sds-grpc (metadata
+	// MIZZEN_SDS). Without one it can neither take nor make mesh TLS.
+	Identity bool
 	// Module is true if the proxy can load Mizzen's dynamic module (metadata MIZZEN_FILTERS "dynamic-module").
 	Module bool
 	// Wasm is the file of mizzen.wasm as the proxy sees it (metadata MIZZEN_FILTERS "wasm", MIZZEN_WASM); "": no wasm.
@@ -41,6 +46,7 @@ type View struct {
 	Tables    []*RouteTable    // sorted by Name
 	Clusters  []*Cluster       // sorted by Name
 	Endpoints []*EndpointGroup // sorted by Cluster; one per EDS cluster
+	Secrets   []*ServedSecret  // sorted by Name; of a gateway, never of another namespace
 }
 
 // ListenerKind says what a listener is for.
@@ -77,6 +83,8 @@ type Listener struct {
 	// Chains are the filter chains of a listener for which one Table or Cluster is not enough: TLS, server names, ranges of
 	// addresses. With Chains, Table and Cluster are what a connection gets that no chain takes ("": it is closed).
 	Chains []*Chain
+	// Peer is what ListenVirtualInbound takes on ports that no Inbound has.
+	Peer PeerMode
 	// Inbound: one for ListenInbound, any number for ListenVirtualInbound.
 	Inbound []*Inbound
 	Origins []Origin
@@ -93,6 +101,8 @@ type Inbound struct {
 	Cluster  string // "inbound|9080||"
 	Table    string // RouteTable "inbound|9080||"; "" for TCP
 	Hostname string // service, for stats; "" if none
+	// Peer is what the port takes: plaintext, mesh TLS or both. "" is plaintext.
+	Peer PeerMode
 }
 
 // RouteTable is one RouteConfiguration. Virtual hosts travel one by one to delta clients.
@@ -174,7 +184,9 @@ type Cluster struct {
 	Hosts    []*Endpoint // for Static and DNS kinds
 	Protocol Protocol
 	Traffic  *Traffic // port-level resolved: its Ports is nil; nil: defaults
-	Inbound  bool
+	// TLS of connections to the hosts; nil: plaintext. Traffic.TLS is what the user wrote, this what comes of it.
+	TLS     *UpstreamTLS
+	Inbound bool
 	// Hostname, Namespace, Subset for metadata that Kiali and istioctl read; Origin is the DestinationRule, if any.
 	Hostname, Namespace, Subset string
 	Port                        uint32

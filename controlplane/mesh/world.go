@@ -26,6 +26,8 @@ type World struct {
 	Gateways  []*Gateway
 	Sidecars  []*Sidecar
 	Limits    []*LimitPolicy // RateLimits
+	Peers     []*PeerPolicy  // PeerAuthentications, the oldest first
+	Secrets   []*Secret      // those that Gateways name, sorted by namespace, then name
 	Tracing   *Tracing       // nil: nobody says anything about it
 	// Endpoints by Service: see EndpointKey. Kept apart so that an endpoint change rebuilds nothing else.
 	Endpoints map[EndpointKey][]*Endpoint
@@ -35,6 +37,7 @@ type World struct {
 type Settings struct {
 	DomainSuffix    string // "cluster.local"
 	RootNamespace   string // "istio-system"
+	TrustDomain     string // of the identities in certificates: "cluster.local"
 	OutboundAny     bool   // outboundTrafficPolicy ALLOW_ANY (the default) rather than REGISTRY_ONLY
 	AccessLogFile   string // "" off; "/dev/stdout"
 	AccessLogFormat string // "" Istio's default text format
@@ -94,6 +97,9 @@ type Service struct {
 	External   bool              // ServiceEntry MESH_EXTERNAL
 	Selector   map[string]string // for inbound: which workloads it selects; nil for none
 	Visibility Visibility
+	// SANs are names that a certificate of the service may have (ServiceEntry.subjectAltNames), where its DestinationRule
+	// names none.
+	SANs []string
 	// DNSEndpoints for ResolutionDNS*: address (host name or IP), sorted; the hostname itself if the entry lists none.
 	DNSEndpoints []*Endpoint
 	Origin       Origin
@@ -180,7 +186,10 @@ type Server struct {
 	Bind          string
 	Hosts         []GatewayHost
 	HTTPSRedirect bool
-	Origin        Origin
+	// TLS ends in the gateway; nil: plain text, or, with Passthrough, TLS that goes on as it came, by its server name.
+	TLS         *ServerTLS
+	Passthrough bool
+	Origin      Origin
 }
 
 // GatewayHost is "namespace/host"; Namespace "" or "*" is any, host may be "*" or "*.x".

@@ -79,6 +79,9 @@ func buildCluster(in clusterInput) (*Resource, error) {
 	if err := setProtocol(out, c, t.Pool); err != nil {
 		return nil, err
 	}
+	if err := setTransport(out, c); err != nil {
+		return nil, err
+	}
 	r, err := resource(c.Name, out)
 	if err != nil {
 		return nil, err

@@ -67,6 +67,7 @@ func lbEndpoint(e *mesh.Endpoint, shrink uint32) *endpointv3.LbEndpoint {
 	}
 	out := &endpointv3.LbEndpoint{
 		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: address}},
+		Metadata:       endpointMetadata(e),
 	}
 	if e.Weight > 0 {
 		out.LoadBalancingWeight = wrapperspb.UInt32(max(e.Weight/shrink, 1))

@@ -30,10 +30,11 @@ const (
 func setProtocol(out *clusterv3.Cluster, c *mesh.Cluster, p *mesh.ConnectionPool) error {
 	s := speaks(c, p)
 	common := commonHTTP(p)
-	if s == speakHTTP1 && common == nil {
+	names := setHostNames(c.TLS)
+	if s == speakHTTP1 && common == nil && names == nil {
 		return nil
 	}
-	opts := &httpv3.HttpProtocolOptions{CommonHttpProtocolOptions: common}
+	opts := &httpv3.HttpProtocolOptions{CommonHttpProtocolOptions: common, UpstreamHttpProtocolOptions: names}
 	http2 := &corev3.Http2ProtocolOptions{}
 	if p.MaxConcurrentStreams > 0 {
 		http2.MaxConcurrentStreams = wrapperspb.UInt32(p.MaxConcurrentStreams)
