@@ -97,8 +97,8 @@ func TestUpServesAppliesAndLeavesNothing(t *testing.T) {
 	m := meshtest.Start(t, bookshop, meshtest.Options{})
 	m.ViaGateway().Await(t, "the chain", is(chain), "/")
 	processes := children(t, m.Pid())
-	if envoys, _ := count(processes, "envoy"); envoys != 3 || len(processes) != 4 {
-		t.Errorf("started %v, want an Envoy per workload and gateway, and a control plane", processes)
+	if envoys, _ := count(processes, "envoy"); envoys != 3 || len(processes) != 5 {
+		t.Errorf("started %v, want an Envoy per workload and gateway, a control plane and a rate-limit server", processes)
 	}
 	for _, want := range []string{
 		"gateway istio-ingressgateway: " + m.Gateway(), "NAME", "productpage-v1-0   default     v1", "ready in ", "3 proxies acknowledged", "mizzen call",
