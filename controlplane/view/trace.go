@@ -119,9 +119,7 @@ func (s *traceSpec) set(l *mesh.Listener, v *mesh.View) {
 	}
 	cluster := mesh.OutboundCluster(p.Port, "", p.Hostname)
 	if l.Tracing == nil || s.byEnvoy() {
-		// Envoy's tracer reads the headers before any filter runs, and writes its own after all of them: a filter that
-		// makes a span id between the two would break the trace.
-		l.Tracing = nil
+		l.Tracing = s.translation(l.Tracing, v)
 		l.Tracer = &mesh.Tracer{
 			Provider: p, Cluster: cluster, Service: traceService(v.Node), Sampling: sampling(s.Sampling, v), Tags: s.Tags,
 			UseRequestID: s.UseRequestID == nil || *s.UseRequestID,
@@ -134,6 +132,25 @@ func (s *traceSpec) set(l *mesh.Listener, v *mesh.View) {
 		Timeout: filter.Duration(p.Timeout),
 	}
 	l.Tracing = &own
+}
+
+// translation is what the filter does beside Envoy's tracer, which reads the headers before any filter runs, and writes its
+// own after all of them: a filter that made a span id between the two would break the trace. The filter writes that tracer's
+// span in the other formats, where it can ask for it; nil: it leaves the headers alone. own is nil where no filter runs.
+func (s *traceSpec) translation(own *tracing.Config, v *mesh.View) *tracing.Config {
+	if own == nil || v.Node.Host() != mesh.HostModule {
+		return nil
+	}
+	out := &tracing.Config{Translate: true, IgnoreRequestID: s.UseRequestID != nil && !*s.UseRequestID}
+	switch {
+	case s.Provider.Protocol != "zipkin":
+		out.Extract = []tracing.Format{tracing.W3C}
+	case s.Provider.W3C:
+		out.Extract = []tracing.Format{tracing.B3, tracing.B3Multi, tracing.W3C}
+	default:
+		out.Extract = []tracing.Format{tracing.B3, tracing.B3Multi}
+	}
+	return out
 }
 
 // byEnvoy tells whether Envoy's own tracer makes the spans: where it was asked to, or must, or where custom tags want it and

@@ -2,6 +2,7 @@ package xdsgen
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,10 +19,16 @@ const collectorCluster = "outbound|9411||zipkin.observe.svc.cluster.local"
 // traced is the connection manager of an HTTP listener with Envoy's own tracer.
 func traced(t *testing.T, tr *mesh.Tracer) *hcmv3.HttpConnectionManager {
 	t.Helper()
+	return tracedBeside(t, nil, tr)
+}
+
+// tracedBeside has the filter's tracing beside it.
+func tracedBeside(t *testing.T, own *tracing.Config, tr *mesh.Tracer) *hcmv3.HttpConnectionManager {
+	t.Helper()
 	v := sidecarView()
 	i := slices.IndexFunc(v.Listeners, func(l *mesh.Listener) bool { return l.Name == "0.0.0.0_9080" })
 	l := *v.Listeners[i]
-	l.Tracing, l.Tracer = nil, tr
+	l.Tracing, l.Tracer = own, tr
 	v.Listeners = slices.Clone(v.Listeners)
 	v.Listeners[i] = &l
 	return manager(t, listener(t, v, "0.0.0.0_9080").FilterChains[0])
@@ -50,6 +57,14 @@ func TestZipkinTracer(t *testing.T) {
 	}
 	if m.RequestIdExtension == nil || !m.GenerateRequestId.GetValue() {
 		t.Error("x-request-id must not decide about sampling, and Envoy must make it")
+	}
+}
+
+// A filter that translates is told so, and leaves x-request-id to Envoy.
+func TestTranslatingFilter(t *testing.T) {
+	m := tracedBeside(t, &tracing.Config{Translate: true}, &mesh.Tracer{Provider: &mesh.TraceProvider{Protocol: "zipkin"}, Cluster: collectorCluster})
+	if m.Tracing == nil || !m.GenerateRequestId.GetValue() || !strings.Contains(m.HttpFilters[0].String(), "translate") {
+		t.Errorf("connection manager %v", m)
 	}
 }
 

@@ -67,6 +67,11 @@ const (
 	ResponseDetails Attribute = "response.code_details"
 	// GRPCStatus is the number in grpc-status, of the headers or trailers.
 	GRPCStatus Attribute = "response.grpc_status"
+	// SpanTraceID is the trace id, in hexadecimal, of the span that Envoy's own tracer made for the request, before any
+	// filter ran. Not a name of CEL. Only where Env.Spans says so.
+	SpanTraceID Attribute = "span.trace_id"
+	// SpanID is the id of that span, in hexadecimal; some tracers do not tell it.
+	SpanID Attribute = "span.span_id"
 )
 
 // Attributes is implemented by a Host that can look attributes up.

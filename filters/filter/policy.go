@@ -122,4 +122,7 @@ type Env struct {
 	// Sends says that the host makes the calls of policies' outboxes (Sender). Where it does not, a policy whose
 	// configuration needs one must refuse it, with the reason. The zero value is: it does not.
 	Sends bool
+	// Spans says that the host tells the span of Envoy's own tracer: SpanTraceID and SpanID. The zero value is: it
+	// does not.
+	Spans bool
 }

@@ -27,6 +27,14 @@ type Config struct {
 	// Annotate puts the trace id into the dynamic metadata, for access logs: %DYNAMIC_METADATA(mizzen:trace_id)%. Off by
 	// default: it costs more than the rest of the policy, and %REQ(TRACEPARENT)% says the same.
 	Annotate bool `json:"annotate,omitempty"`
+	// Translate is for an Envoy whose own tracer (tracing of the HTTP connection manager) makes the spans: the policy makes
+	// no ids and decides nothing, but writes the span of Envoy's tracer in the formats of Inject, and in those that the request
+	// carries. Extract then says which formats that tracer reads; default: b3, b3multi, w3c. Sampling and Export must be left
+	// out. Hosts that do not tell that span (all but the dynamic module) refuse it.
+	Translate bool `json:"translate,omitempty"`
+	// IgnoreRequestID, with Translate, is for a connection manager whose request id extension has
+	// use_request_id_for_trace_sampling false: it then samples all that no caller decided.
+	IgnoreRequestID bool `json:"ignoreRequestId,omitempty"`
 	// Export sends spans; nil: headers only.
 	Export *Export `json:"export,omitempty"`
 }

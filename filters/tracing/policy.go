@@ -51,13 +51,16 @@ type Policy struct {
 	watched   filter.Names
 	requestID bool
 	annotate  bool
-	baggage   bool // bound it
-	allow     []string
-	maxBytes  int
-	labels    [codes + 1][2][]string // of metricContexts, by source and sampled; made once
-	exporter  *exporter              // nil: no spans
-	client    bool                   // they are client spans
-	service   string
+	translate bool // see translate.go
+	// ignoreRequestID belongs to translate.
+	ignoreRequestID bool
+	baggage         bool // bound it
+	allow           []string
+	maxBytes        int
+	labels          [codes + 1][2][]string // of metricContexts, by source and sampled; made once
+	exporter        *exporter              // nil: no spans
+	client          bool                   // they are client spans
+	service         string
 }
 
 // New makes the policy.
@@ -104,6 +107,11 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 			p.allow = b.Allow
 		}
 	}
+	if c.Translate {
+		if err := p.newTranslator(c, env); err != nil {
+			return nil, err
+		}
+	}
 	return p, nil
 }
 
@@ -128,6 +136,9 @@ func codesOf(fs []Format) []code {
 func (p *Policy) Request(x *filter.Exchange) filter.Verdict {
 	if x.Resumed() {
 		return filter.Verdict{}
+	}
+	if p.translate {
+		return p.translated(x)
 	}
 	var in seen
 	in.read(x.Request, p.watched, p.force)

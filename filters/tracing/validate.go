@@ -50,6 +50,12 @@ func (c *Config) Validate() error {
 	if c.Baggage != nil && c.Baggage.MaxBytes < 0 {
 		return fmt.Errorf("tracing: baggage.maxBytes %d: want at least 1 (or 0 for %d)", c.Baggage.MaxBytes, DefaultBaggageBytes)
 	}
+	if c.Translate {
+		return c.validateTranslate()
+	}
+	if c.IgnoreRequestID {
+		return errors.New("tracing: ignoreRequestId: only with translate; otherwise x-request-id is never read as a decision")
+	}
 	if c.Export != nil {
 		return c.Export.validate()
 	}

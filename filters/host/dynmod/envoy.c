@@ -39,6 +39,12 @@ void envoy_dynamic_module_callback_http_filter_continue_encoding(void *);
 const void *envoy_dynamic_module_callback_get_most_specific_route_config(void *);
 void envoy_dynamic_module_callback_log(int, mz_text);
 
+// Those that came with Envoy 1.38: NULL in an older one.
+#define MZ_NEWER __attribute__((weak))
+MZ_NEWER void *envoy_dynamic_module_callback_http_get_active_span(void *);
+MZ_NEWER bool envoy_dynamic_module_callback_http_span_get_trace_id(void *, mz_text *);
+MZ_NEWER bool envoy_dynamic_module_callback_http_span_get_span_id(void *, mz_text *);
+
 // spare_max bounds the streams that a worker keeps for reuse.
 enum { spare_max = 256 };
 
@@ -227,6 +233,18 @@ mz_text mz_attribute(mz_stream *s, int id) {
 mz_text mz_cluster(mz_stream *s) {
   mz_text t = {NULL, 0};
   if (!envoy_dynamic_module_callback_http_get_cluster_name(s->envoy, &t)) t.length = 0;
+  return t;
+}
+
+// mz_span: a part of the span that Envoy's own tracer made for the stream; empty if there is none.
+mz_text mz_span(mz_stream *s, int part) {
+  mz_text t = {NULL, 0};
+  void *span = NULL;
+  if (envoy_dynamic_module_callback_http_get_active_span) span = envoy_dynamic_module_callback_http_get_active_span(s->envoy);
+  if (span == NULL) return t;
+  bool ok = part == MZ_TRACE_ID ? envoy_dynamic_module_callback_http_span_get_trace_id(span, &t)
+                                : envoy_dynamic_module_callback_http_span_get_span_id(span, &t);
+  if (!ok) t.length = 0;
   return t;
 }
 

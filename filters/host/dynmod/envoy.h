@@ -31,6 +31,9 @@ enum {
   MZ_ROUTE_NAME = 61
 };
 
+// Parts of Envoy's active span.
+enum { MZ_TRACE_ID, MZ_SPAN_ID };
+
 // Answers to header hooks, and a log level.
 enum { MZ_ENVOY_CONTINUE = 0, MZ_ENVOY_STOP_ALL = 4, MZ_ENVOY_ERROR = 4 };
 
@@ -104,6 +107,7 @@ void mz_gather(mz_stream *s, int kind);
 void mz_reroute(mz_stream *s);
 mz_text mz_attribute(mz_stream *s, int id);
 mz_text mz_cluster(mz_stream *s);
+mz_text mz_span(mz_stream *s, int part);
 bool mz_number(mz_stream *s, int id, uint64_t *n);
 void *mz_alarm(mz_stream *s);
 void mz_ring(void *alarm, uint64_t id);

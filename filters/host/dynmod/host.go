@@ -41,11 +41,17 @@ func (s *stream) Attribute(a filter.Attribute) string {
 		return s.number(C.MZ_RESPONSE_CODE)
 	case filter.GRPCStatus:
 		return s.number(C.MZ_GRPC_STATUS)
+	case filter.SpanTraceID:
+		return s.span(C.MZ_TRACE_ID)
+	case filter.SpanID:
+		return s.span(C.MZ_SPAN_ID)
 	}
 	return ""
 }
 
 func (s *stream) attribute(id C.int) string { return string(bytesOf(C.mz_attribute(s.c, id))) }
+
+func (s *stream) span(part C.int) string { return string(bytesOf(C.mz_span(s.c, part))) }
 
 func (s *stream) number(id C.int) string {
 	var n C.uint64_t
