@@ -25,10 +25,12 @@ func pacing(t *testing.T) (filter, routes string) {
 	var blocks []string
 	for _, block := range strings.Split(string(b), "```yaml\n")[1:] {
 		block, _, _ = strings.Cut(block, "```")
-		blocks = append(blocks, block)
+		if strings.Contains(block, "header_limit: {}") || strings.Contains(block, "request_headers_to_remove: [x-envoy-fault") {
+			blocks = append(blocks, block)
+		}
 	}
 	if len(blocks) != 2 {
-		t.Fatalf("%d YAML blocks in the README, want the filter and the line of the routes", len(blocks))
+		t.Fatalf("%d YAML blocks in the README say what responseRate needs, want the filter and the line of the routes", len(blocks))
 	}
 	indent := func(s string) string { return strings.ReplaceAll("\n"+strings.TrimSpace(s), "\n", "\n          ") }
 	return indent(blocks[0]), "  " + strings.TrimSpace(blocks[1])
