@@ -23,6 +23,8 @@ type Limit struct {
 	Shadow bool // counted and told, never refused
 	// Overrides are for some keys. One without "*" that fits wins, else the first with one that does.
 	Overrides []Override
+	// Source tells of each part of the key whether it is the source address.
+	Source []bool
 }
 
 // Override has other numbers for keys whose parts are Key; "*" is any part.
@@ -82,6 +84,9 @@ func TableOf(set istio.Set, sliding bool) *Table {
 			name := limitName(o, i, r)
 			rule := Rule{Sliding: r.Algorithm == "slidingWindow" || r.Algorithm == "" && sliding, Bucket: r.Algorithm == "tokenBucket"}
 			l := &Limit{Name: name, Rule: rule.with(r.Requests, per, r.Burst), Shadow: r.Action == "shadow"}
+			for _, k := range r.Key {
+				l.Source = append(l.Source, k.SourceAddress)
+			}
 			for _, v := range r.Overrides {
 				if per, err := istio.Per(v.Per); err == nil && v.Requests > 0 && per >= time.Millisecond {
 					l.Overrides = append(l.Overrides, Override{Key: v.Key, Rule: rule.with(v.Requests, per, v.Burst), Shadow: cmp.Or(v.Action, r.Action) == "shadow"})
@@ -111,8 +116,43 @@ func (r Rule) with(requests uint32, per time.Duration, burst uint32) Rule {
 func (t *Table) Names() []string { return slices.Sorted(maps.Keys(t.byName)) }
 
 // Descriptor convention: the first entry names the limit, the values of the others are the parts of the key. Their
-// names are free, so that Envoy's own rate-limit actions, some of which have fixed names, can make them.
-const entryLimit = "limit"
+// names are free, so that Envoy's own rate-limit actions, some of which have fixed names, can make them. Those leave out a part
+// that a request lacks: where entries are missing, part<i> and remote_address tell by their names which part they are.
+const (
+	entryLimit = "limit"
+	entryPart  = "part"
+)
+
+// parts are the parts of the key among a descriptor's entries, each in its place, empty if the request lacks it. Entries that name
+// the limit once more are none: Envoy makes one for each condition.
+func (l *Limit) parts(entries []*commonv3.RateLimitDescriptor_Entry) []*commonv3.RateLimitDescriptor_Entry {
+	again := func(e *commonv3.RateLimitDescriptor_Entry) bool {
+		return e.GetKey() == entryLimit && e.GetValue() == l.Name
+	}
+	for len(entries) > 0 && again(entries[0]) {
+		entries = entries[1:]
+	}
+	if len(entries) >= len(l.Source) {
+		return entries
+	}
+	out := make([]*commonv3.RateLimitDescriptor_Entry, len(l.Source))
+	for _, e := range entries {
+		at := slices.Index(l.Source, true)
+		if number, named := strings.CutPrefix(e.GetKey(), entryPart); named {
+			n, err := strconv.ParseUint(number, 10, 8)
+			if at = int(n); err != nil {
+				at = -1
+			}
+		} else if !strings.HasSuffix(e.GetKey(), "remote_address") {
+			at = -1
+		}
+		if at < 0 || at >= len(out) {
+			return entries // not by Mizzen's translation
+		}
+		out[at] = e
+	}
+	return out
+}
 
 // other labels what no limit of the configuration covers.
 const other = "(other)"
@@ -125,23 +165,24 @@ func (t *Table) find(d *commonv3.RateLimitDescriptor) (*Limit, string) {
 		l = t.byName[entries[0].GetValue()]
 	}
 	override, ok := overrideOf(d)
-	if l != nil {
-		if own, overridden := l.of(entries[1:]); overridden {
-			return own, stateKey(l.Name, entries[1:], false)
+	if l == nil {
+		if ok {
+			return &Limit{Name: other, Rule: override}, stateKey("", entries, true)
 		}
+		return nil, ""
 	}
-	switch {
-	case ok && l != nil:
+	parts := l.parts(entries)
+	key := stateKey(l.Name, parts, false)
+	if own, overridden := l.of(parts); overridden {
+		return own, key
+	}
+	if ok {
 		own := *l
 		override.Sliding, override.Bucket = l.Rule.Sliding, l.Rule.Bucket
 		own.Rule = override
-		return &own, stateKey(l.Name, entries[1:], false)
-	case ok:
-		return &Limit{Name: other, Rule: override}, stateKey("", entries, true)
-	case l == nil:
-		return nil, ""
+		return &own, key
 	}
-	return l, stateKey(l.Name, entries[1:], false)
+	return l, key
 }
 
 // named tells whether the descriptor is of the convention's form.

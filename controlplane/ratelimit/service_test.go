@@ -37,6 +37,7 @@ spec:
   - {name: watched, requests: 1, per: hour, scope: global, action: shadow}
   - {requests: 2, per: 10s, burst: 4, scope: global}
   - {name: here, requests: 1, per: hour}
+  - {name: tenant, key: [{query: tenant}, {header: x-user}, {sourceAddress: true}], requests: 3, per: hour, scope: global}
 `
 
 func table(t testing.TB, yaml string) *Table {
@@ -108,7 +109,7 @@ func metric(t testing.TB, s *service, series string) float64 {
 
 func TestTable(t *testing.T) {
 	got := table(t, limitsYAML).Names()
-	if want := []string{"shop/reviews/3", "shop/reviews/all", "shop/reviews/per-user", "shop/reviews/watched"}; !slices.Equal(got, want) {
+	if want := []string{"shop/reviews/3", "shop/reviews/all", "shop/reviews/per-user", "shop/reviews/tenant", "shop/reviews/watched"}; !slices.Equal(got, want) {
 		t.Errorf("limits %q, want %q", got, want)
 	}
 }
@@ -125,6 +126,9 @@ func TestShouldRateLimit(t *testing.T) {
 	back.HitsAddend, back.IsNegativeHits = wrapperspb.UInt64(2), true
 	look := perUser("heavy")
 	look.HitsAddend = wrapperspb.UInt64(0)
+	tenant := func(pairs ...string) *commonv3.RateLimitDescriptor {
+		return descriptor(append([]string{"limit", "shop/reviews/tenant"}, pairs...)...)
+	}
 	type ask []*commonv3.RateLimitDescriptor
 	for _, c := range []struct {
 		name string
@@ -137,6 +141,9 @@ func TestShouldRateLimit(t *testing.T) {
 			[]string{"OK OK:2", "OK OK:1"}},
 		{"parts do not join", []ask{{descriptor("limit", "shop/reviews/per-user", "key", "a", "key", "bc")},
 			{descriptor("limit", "shop/reviews/per-user", "key", "ab", "key", "c")}}, []string{"OK OK:2", "OK OK:2"}},
+		{"a part that is missing, and the limit named for each condition", []ask{{tenant("key", "", "key", "u", "key", "1")}, {tenant("part1", "u", "remote_address", "1")},
+			{tenant("limit", "shop/reviews/tenant", "part1", "u", "remote_address", "1")}, {tenant("part0", "u", "remote_address", "1")}, {tenant("part1", "u", "remote_address", "1")}},
+			[]string{"OK OK:2", "OK OK:1", "OK OK:0", "OK OK:2", "OVER_LIMIT OVER_LIMIT:0"}},
 		{"a refusal takes nothing from the others", []ask{{perUser("a"), all}, {perUser("a"), all}, {perUser("a"), all}, {perUser("a"), all},
 			{perUser("a"), all}, {all}, {all}, {all}},
 			[]string{"OK OK:2 OK:4", "OK OK:1 OK:3", "OK OK:0 OK:2", "OVER_LIMIT OVER_LIMIT:0 OK:1", "OVER_LIMIT OVER_LIMIT:0 OK:0",

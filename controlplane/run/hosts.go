@@ -2,11 +2,13 @@ package run
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen/native"
 	"github.com/mizzen-mesh/mizzen/filters/fault"
+	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
 )
 
 // HostFindings tells what of the world proxies cannot do that run the policies in h, or do with a difference. Each diagnostic
@@ -47,19 +49,48 @@ func (f *findings) native() {
 		if c := r.Canary; c != nil && c.Lane != nil {
 			f.add(r.Origin, "metadata.annotations", CodeNativeLeftOut, "without Mizzen's filter a lane is neither followed nor begun", useModule)
 		}
+		if slices.ContainsFunc(r.Routes, func(r *mesh.Route) bool { return len(r.Steps) > 0 }) {
+			f.add(r.Origin, "metadata.annotations[mizzen.dev/steps]", CodeNativeLeftOut, "without Mizzen's filter weights stay as the routes say", useModule)
+		}
 		for i, route := range r.Routes {
 			f.nativeRoute(r, route, fmt.Sprintf("spec.http[%d]", i))
 		}
 	}
 	for _, l := range f.world.Limits {
-		_, refused := native.Limits(&l.Config, "mizzen")
-		for _, r := range refused {
-			path := fmt.Sprintf("spec.limits[%d]", r.Index)
-			if r.Kept {
-				f.add(l.Origin, path, CodeHostDiffers, "in a proxy without Mizzen's filter: "+r.Why.Error(), useModule)
-			} else {
-				f.add(l.Origin, path, CodeNativeLeftOut, "a proxy without Mizzen's filter leaves the limit out: "+r.Why.Error(), useModule)
+		f.nativeLimits(l)
+	}
+	f.nativeTracing()
+}
+
+// nativeTracing: a provider has spans all the same, by Envoy's own tracer.
+func (f *findings) nativeTracing() {
+	if f.world.Tracing == nil {
+		return
+	}
+	for _, p := range f.world.Tracing.Policies {
+		for i, r := range p.Rules {
+			if own := r.Provider != nil && (r.Envoy == nil || !*r.Envoy); own {
+				f.add(p.Origin, fmt.Sprintf("spec.tracing[%d]", i), CodeHostDiffers,
+					"in a proxy without Mizzen's filter Envoy's own tracer makes the spans, and trace headers of its own format only", useModule)
 			}
+		}
+	}
+}
+
+func (f *findings) nativeLimits(l *mesh.LimitPolicy) {
+	c := l.Config
+	if f.world.Settings.LimitService != nil { // which Envoy's own filter asks, too
+		c.Global = &ratelimit.Global{Cluster: mesh.LimitCluster}
+	}
+	_, refused := native.Limits(&c, "mizzen")
+	_, open := native.Global(&c, false)
+	_, deny := native.Global(&c, true)
+	for _, r := range slices.Concat(refused, open, deny) {
+		path := fmt.Sprintf("spec.limits[%d]", r.Index)
+		if r.Kept {
+			f.add(l.Origin, path, CodeHostDiffers, "in a proxy without Mizzen's filter: "+r.Why.Error(), useModule)
+		} else {
+			f.add(l.Origin, path, CodeNativeLeftOut, "a proxy without Mizzen's filter leaves the limit out: "+r.Why.Error(), useModule)
 		}
 	}
 }

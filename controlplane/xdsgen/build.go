@@ -128,6 +128,9 @@ func (s *session) listeners() error {
 			Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Host: v.Node.Host(), Wasm: v.Node.Wasm, DynamicDNS: dynamic,
 			AccessLogFile: v.Settings.AccessLogFile, AccessLogFormat: v.Settings.AccessLogFormat,
 		}
+		if limits := v.Settings.LimitService; limits != nil && in.Host == mesh.HostNative {
+			in.AsksLimits, in.LimitTimeout = true, limits.Timeout
+		}
 		if c := s.have(l.Cluster); c != nil && c.Traffic != nil && c.Traffic.Pool != nil {
 			in.TCPIdleTimeout = c.Traffic.Pool.TCPIdleTimeout
 		}

@@ -31,6 +31,9 @@ type listenerInput struct {
 	AccessLogFile   string
 	AccessLogFormat string
 	TCPIdleTimeout  time.Duration // of Listener.Cluster; 0: Envoy's hour
+	// AsksLimits: a rate-limit service counts global limits, and Envoy's own filter is to ask it. Of HostNative only.
+	AsksLimits   bool
+	LimitTimeout time.Duration // of a call; 0: the policy's default
 }
 
 func buildListener(in listenerInput) (*Resource, error) {

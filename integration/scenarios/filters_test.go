@@ -36,6 +36,7 @@ func TestFilterHosts(t *testing.T) {
 			t.Errorf("reviews saw %s", a.Body)
 		}
 	})
+	t.Run("one limit over native proxies", func(t *testing.T) { nativeGlobal(t, m) })
 	t.Run("what they cannot", func(t *testing.T) { hostFindings(t, m) })
 }
 
@@ -149,6 +150,33 @@ spec:
 	if a := c.Must(t, url); a.Code != 200 || a.Header.Get("x-ratelimit-limit") != "" {
 		t.Errorf("without a user: %d, x-ratelimit-limit %q", a.Code, a.Header.Get("x-ratelimit-limit"))
 	}
+}
+
+// nativeGlobal: two sidecars without Mizzen's filter let exactly the limit pass together, as the rate-limit service counts it. While
+// it is away they do what Envoy's own filter can: let all pass, or deny.
+func nativeGlobal(t *testing.T, m *meshtest.Mesh) {
+	c := m.From(t, "native-0")
+	m.Apply(t, reviewsTo("  - route: [{destination: {host: reviews}}]\n")+"---"+strings.Replace(globalLimits(30), "key: [{header: x-user}]", "key: [{query: tenant}, {header: x-user}]", 1))
+	c.Await(t, "the limit is in force", func(meshtest.Answer) bool { return c.Tally(t, 12, limitOf, reviews, "x-user: probe")["30"] == 12 }, reviews)
+	if got := c.Tally(t, 80, code, reviews, "x-user: ann"); got["200"] != 30 || got["429"] != 50 {
+		t.Errorf("two sidecars together: %v, want 30 of 80", got)
+	}
+	if got := c.Tally(t, 20, version, reviews, "x-user: ben"); got["v1"] == 0 || got["v2"] == 0 || got["v1"]+got["v2"] != 20 {
+		t.Errorf("the requests were not spread: %v", got)
+	}
+	if got := c.Tally(t, 40, code, reviews+"?tenant=ann", "x-user: ann"); got["200"] != 30 {
+		t.Errorf("of another tenant: %v, want 30 of 40", got)
+	}
+	if a := c.Must(t, reviews); a.Code != http.StatusOK || limitOf(a) != "" {
+		t.Errorf("without a user: %d, x-ratelimit-limit %q", a.Code, limitOf(a))
+	}
+	back := withoutLimiter(t, m)
+	meshtest.Eventually(t, "a limit that denies does", func() bool { return c.Tally(t, 12, code, "http://reviews:9080/strict")["503"] == 12 })
+	if got := c.Tally(t, 40, code, reviews, "x-user: ann"); got["200"] != 40 {
+		t.Errorf("while the service is away: %v, want all of 40 to pass", got)
+	}
+	back()
+	meshtest.Eventually(t, "the service is back", func() bool { return c.Tally(t, 12, code, "http://reviews:9080/strict")["200"] == 12 })
 }
 
 // hostFindings: what a host cannot do is told with the object and the field, in the control plane's findings and by analyze.

@@ -43,7 +43,7 @@ type Refused struct {
 
 // Limits translates the limits to Envoy's local rate limit filter, as the configuration of a virtual host or route; nil if none is
 // left. Each limit is a descriptor whose first entry is its name; the default bucket, which serves what no limit matches, is
-// as good as endless. What is refused is left out, so that the rest still holds.
+// as good as endless. What is refused is left out, so that the rest still holds. Limits that a service counts are Global's.
 func Limits(c *ratelimit.Config, stat string) (*localv3.LocalRateLimit, []Refused) {
 	t := &limits{config: c, out: &localv3.LocalRateLimit{
 		StatPrefix:                      stat,
@@ -54,6 +54,9 @@ func Limits(c *ratelimit.Config, stat string) (*localv3.LocalRateLimit, []Refuse
 		MaxDynamicDescriptors:           wrapperspb.UInt32(uint32(cmp.Or(c.MaxKeys, maxKeys))),
 	}}
 	for i := range c.Limits {
+		if asked(c, &c.Limits[i]) {
+			continue
+		}
 		if why, kept := t.add(&c.Limits[i]); why != nil {
 			t.refused = append(t.refused, Refused{i, kept, why})
 		}
@@ -64,6 +67,8 @@ func Limits(c *ratelimit.Config, stat string) (*localv3.LocalRateLimit, []Refuse
 	t.out.TokenBucket = bucket(math.MaxUint32, math.MaxUint32, t.fill)
 	return t.out, t.refused
 }
+
+var errTwice = errors.New("stock Envoy would count a request that two matches hold for twice: write a limit for each match")
 
 type limits struct {
 	config  *ratelimit.Config
@@ -86,14 +91,14 @@ func (t *limits) add(l *ratelimit.Limit) (why error, kept bool) {
 	case len(l.Overrides) > 0:
 		return errors.New("stock Envoy counts an override beside its limit, not in its place: write a limit with a match for these keys"), false
 	case len(l.Match) > 1:
-		return errors.New("stock Envoy would count a request that two matches hold for twice: write a limit for each match"), false
+		return errTwice, false
 	case len(l.Key) > maxParts:
 		return fmt.Errorf("a key of more than %d parts makes too many descriptors", maxParts), false
 	}
 	actions := []*routev3.RateLimit_Action{generic("limit", l.Name)}
 	entries := []*ratelimitv3.RateLimitDescriptor_Entry{{Key: "limit", Value: l.Name}}
 	for _, m := range l.Match {
-		more, err := conditions(m)
+		more, err := conditions(m, "match", "yes")
 		if err != nil {
 			return err, false
 		}
@@ -124,10 +129,7 @@ func (t *limits) add(l *ratelimit.Limit) (why error, kept bool) {
 		why, kept = errors.New("stock Envoy has one fraction for all limits of a host: this one is asked for every request, and enforced on every one over it"), true
 	}
 	t.fill = fill
-	limit := &routev3.RateLimit{Actions: actions, XRatelimitOption: routev3.RateLimit_DRAFT_VERSION_03}
-	if t.config.Headers == ratelimit.HeadersOff || l.Headers == ratelimit.HeadersOff {
-		limit.XRatelimitOption = routev3.RateLimit_OFF
-	}
+	limit := &routev3.RateLimit{Actions: actions, XRatelimitOption: tellsClients(t.config, l)}
 	t.out.RateLimits = append(t.out.RateLimits, limit)
 	// A request that lacks parts of the key shares a bucket with all that lack the same.
 	for missing := range 1 << len(parts) {
@@ -146,8 +148,8 @@ func (t *limits) add(l *ratelimit.Limit) (why error, kept bool) {
 	return why, kept
 }
 
-// conditions are actions that end a descriptor where the match does not hold.
-func conditions(m match.Request) ([]*routev3.RateLimit_Action, error) {
+// conditions are actions that end a descriptor where the match does not hold, and give it an entry of key and value where it does.
+func conditions(m match.Request, key, value string) ([]*routev3.RateLimit_Action, error) {
 	if len(m.Cookies) > 0 {
 		return nil, errors.New("stock Envoy's rate limits cannot look at cookies: match a header")
 	}
@@ -171,12 +173,12 @@ func conditions(m match.Request) ([]*routev3.RateLimit_Action, error) {
 	var out []*routev3.RateLimit_Action
 	if len(named) > 0 {
 		out = append(out, &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
-			HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{DescriptorKey: "match", DescriptorValue: "yes", Headers: named},
+			HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{DescriptorKey: key, DescriptorValue: value, Headers: named},
 		}})
 	}
 	if len(query) > 0 {
 		out = append(out, &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_QueryParameterValueMatch_{
-			QueryParameterValueMatch: &routev3.RateLimit_Action_QueryParameterValueMatch{DescriptorKey: "match", DescriptorValue: "yes", QueryParameters: query},
+			QueryParameterValueMatch: &routev3.RateLimit_Action_QueryParameterValueMatch{DescriptorKey: key, DescriptorValue: value, QueryParameters: query},
 		}})
 	}
 	return out, nil

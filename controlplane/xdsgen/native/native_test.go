@@ -56,6 +56,52 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestGlobal: what a service counts is its filter's, not the local one's, and what differs is named.
+func TestGlobal(t *testing.T) {
+	limit := ratelimit.Limit{Name: "a", Requests: 1, Per: filter.Duration(time.Second), Scope: ratelimit.ScopeGlobal, OnError: ratelimit.OnErrorAllow}
+	with := func(change func(*ratelimit.Limit)) ratelimit.Limit {
+		l := limit
+		change(&l)
+		return l
+	}
+	half := filter.Whole / 2
+	for name, tc := range map[string]struct {
+		limit ratelimit.Limit
+		deny  bool
+		why   string
+		kept  bool
+	}{
+		"allow": {limit: limit},
+		"deny":  {limit: with(func(l *ratelimit.Limit) { l.OnError = ratelimit.OnErrorDeny }), deny: true},
+		"what the service knows": {limit: with(func(l *ratelimit.Limit) {
+			l.Algorithm, l.Key, l.Overrides = ratelimit.AlgorithmSlidingWindow, []match.Key{{Header: "x-user"}, {SourceAddress: true}}, make([]ratelimit.Override, 1)
+			l.Match = []match.Request{{Headers: []match.Named{{Name: "h", String: is("v")}}, Query: []match.Named{{Name: "q", String: is("v")}}}}
+		})},
+		"local":       {with(func(l *ratelimit.Limit) { l.OnError = "" }), false, "is away", true},
+		"status":      {with(func(l *ratelimit.Limit) { l.Status = 503 }), false, "429", true},
+		"fraction":    {with(func(l *ratelimit.Limit) { l.Enabled = &half }), false, "one fraction", true},
+		"cookie key":  {with(func(l *ratelimit.Limit) { l.Key = []match.Key{{Cookie: "c"}} }), false, "no such key", false},
+		"two matches": {with(func(l *ratelimit.Limit) { l.Match = make([]match.Request, 2) }), false, "twice", false},
+	} {
+		c := &ratelimit.Config{Limits: []ratelimit.Limit{tc.limit}, Global: &ratelimit.Global{Cluster: "service"}}
+		if local, refused := Limits(c, "s"); local != nil || len(refused) > 0 {
+			t.Errorf("%s: the local filter has %v, %v", name, local, refused)
+		}
+		if other, refused := Global(c, !tc.deny); other != nil || len(refused) > 0 {
+			t.Errorf("%s: the other filter has %v, %v", name, other, refused)
+		}
+		got, refused := Global(c, tc.deny)
+		if (len(refused) > 0) != (tc.why != "") || tc.why != "" && (!strings.Contains(refused[0].Why.Error(), tc.why) || refused[0].Kept != tc.kept) {
+			t.Errorf("%s: refused %+v", name, refused)
+		}
+		if (got != nil) != (tc.why == "" || tc.kept) {
+			t.Errorf("%s: %v", name, got)
+		} else if got != nil && got.ValidateAll() != nil {
+			t.Errorf("%s: %v", name, got.ValidateAll())
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	key := &match.Key{Header: "x-user"}
 	for name, r := range map[string]fault.Rule{
