@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -314,4 +315,34 @@ func compare(t *testing.T, where string, got, want *xdsgen.Sets) {
 			t.Fatalf("%s: %d %s, want %d: something stands twice", where, k.got.Len(), k.name, k.want.Len())
 		}
 	}
+}
+
+// TestFleetAtOnce: proxies ask while Worlds change, as they please; each gets what its World gives.
+func TestFleetAtOnce(t *testing.T) {
+	g, f, nodes := newWorlds(5), NewFleet(), testNodes()
+	w := g.next(40, false)
+	for range 8 {
+		var wg sync.WaitGroup
+		for i := range 4 * len(nodes) {
+			wg.Go(func() {
+				n := nodes[i%len(nodes)]
+				n.ID = fmt.Sprint(n.ID, i)
+				got, err := f.Delta(w, n)
+				if err != nil || got.Clusters.Len() == 0 {
+					t.Errorf("%s: %v", n.ID, err)
+				}
+			})
+		}
+		wg.Wait()
+		w = g.next(3, false)
+	}
+	want, err := xdsgen.NewBuilder().BuildDelta(view.Of(w, nodes[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.Delta(w, nodes[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "in the end", got, want.Sets(true))
 }
