@@ -129,7 +129,7 @@ type Expect struct {
 	Waited *Duration `yaml:"waited"`
 	// WaitedMost, beside Waited, allows for longer waits up to this.
 	WaitedMost Duration `yaml:"waitedMost"`
-	// Gone: the client left without an answer.
+	// Gone: the client left without an answer, or its stream was reset.
 	Gone bool `yaml:"gone"`
 	// Annotations are dynamic metadata of namespace "mizzen"; null: must not be there.
 	Annotations map[string]*string `yaml:"annotations"`

@@ -72,7 +72,7 @@ type Request struct {
 
 // Outcome is what became of a request.
 type Outcome struct {
-	// Gone: the client went away before there was an answer.
+	// Gone: the client went away before there was an answer, or its stream was reset.
 	Gone   bool
 	Status int
 	// Headers are the response's; names are lower case.

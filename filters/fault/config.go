@@ -60,11 +60,13 @@ type Percentile struct {
 	Value filter.Duration `json:"value"`
 }
 
-// Abort answers instead of the upstream. Exactly one of HTTPStatus and GRPCStatus is set.
+// Abort answers instead of the upstream. Exactly one of HTTPStatus, GRPCStatus and Reset is set.
 type Abort struct {
 	Percentage filter.Percent `json:"percentage"`
 	HTTPStatus int            `json:"httpStatus,omitempty"`
 	GRPCStatus *int           `json:"grpcStatus,omitempty"`
+	// Reset gives no answer: the client's HTTP/2 stream is reset, its HTTP/1 connection closed. Hosts that cannot refuse it.
+	Reset bool `json:"reset,omitempty"`
 	// AfterResponse lets the upstream do its work and then loses the answer.
 	AfterResponse bool `json:"afterResponse,omitempty"`
 }

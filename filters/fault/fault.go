@@ -292,6 +292,9 @@ func (i *injury) details(aborted bool) string {
 	if !aborted {
 		return s
 	}
+	if i.reply.Reset {
+		return s + sep + "abort reset"
+	}
 	if g := i.reply.GRPCStatus; g != nil {
 		return s + sep + "abort grpc " + strconv.Itoa(*g)
 	}

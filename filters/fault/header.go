@@ -84,10 +84,13 @@ func validGRPC(n int) bool { return n >= 0 && n < len(grpcToHTTP) }
 // grpcToHTTP is the HTTP status for each gRPC status, for callers that do not speak gRPC (google.rpc.Code).
 var grpcToHTTP = [...]int{200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401}
 
+// abortDetails is the response code detail of every abort.
+const abortDetails = "mizzen_fault_abort"
+
 // newReply makes the local reply; grpc, if non-nil, decides the HTTP status. The body is that of Envoy's filter.
 func newReply(http int, grpc *int) *filter.Reply {
 	if grpc != nil {
 		http = grpcToHTTP[*grpc]
 	}
-	return &filter.Reply{Status: http, GRPCStatus: grpc, Body: "fault filter abort", Details: "mizzen_fault_abort", Flag: "FI"}
+	return &filter.Reply{Status: http, GRPCStatus: grpc, Body: "fault filter abort", Details: abortDetails, Flag: "FI"}
 }

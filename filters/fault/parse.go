@@ -39,8 +39,16 @@ func New(c Config, env *filter.Env) (filter.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.resets() && !env.Resets {
+		return nil, errors.New("fault: abort.reset: this host cannot end a stream without an answer; only the dynamic module can")
+	}
 	p.active = env.Shared("fault/active", func() any { return new(atomic.Int64) }).(*atomic.Int64)
 	return p, nil
+}
+
+// resets tells whether a rule does what only some hosts can.
+func (c *Config) resets() bool {
+	return slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.Abort != nil && r.Abort.Reset })
 }
 
 func build(c Config) (*policy, error) {
@@ -157,6 +165,10 @@ func newAbort(a *Abort, rule string, headers bool) (*abort, error) {
 	switch {
 	case a.Percentage > filter.Whole:
 		return nil, errors.New("percentage: is above 100")
+	case a.Reset && (a.HTTPStatus != 0 || a.GRPCStatus != nil):
+		return nil, errors.New("reset: is set beside a status; write exactly one of httpStatus, grpcStatus and reset")
+	case a.Reset:
+		out.reply = &filter.Reply{Reset: true, Details: abortDetails, Flag: "FI"}
 	case a.HTTPStatus != 0 && a.GRPCStatus != nil:
 		return nil, errors.New("grpcStatus: is set beside httpStatus; write exactly one of them")
 	case a.GRPCStatus != nil:
@@ -171,7 +183,7 @@ func newAbort(a *Abort, rule string, headers bool) (*abort, error) {
 		}
 		out.reply = newReply(a.HTTPStatus, nil)
 	case !headers:
-		return nil, errors.New("httpStatus: is missing, and grpcStatus too; write exactly one of them")
+		return nil, errors.New("httpStatus: is missing, and grpcStatus and reset too; write exactly one of them")
 	}
 	return out, nil
 }

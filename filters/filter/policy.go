@@ -55,6 +55,9 @@ type Reply struct {
 	Details string
 	// Flag is an access-log response flag, e.g. "FI"; "" sets none.
 	Flag string
+	// Reset ends the exchange without any answer: the client sees its HTTP/2 stream reset, or its HTTP/1 connection closed.
+	// Of the other fields only Details and Flag count, and no policy's Response is asked. Only where Env.Resets says so.
+	Reset bool
 }
 
 // GRPCCode is the grpc-status that a gRPC client gets: GRPCStatus, or what Envoy makes of Status
@@ -125,4 +128,6 @@ type Env struct {
 	// Spans says that the host tells the span of Envoy's own tracer: SpanTraceID and SpanID. The zero value is: it
 	// does not.
 	Spans bool
+	// Resets says that the host does what Reply.Reset says. The zero value is: it does not.
+	Resets bool
 }

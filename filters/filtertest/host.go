@@ -85,11 +85,11 @@ func (c *Clock) Advance(d time.Duration) { c.now = c.now.Add(d) }
 // Set puts the clock to t.
 func (c *Clock) Set(t time.Time) { c.now = t }
 
-// Env returns an Env that keeps shared values in a map of its own, of a host that makes the calls of outboxes: the test
+// Env returns an Env that keeps shared values in a map of its own, of a host that makes the calls of outboxes and resets streams: the test
 // is that host.
 func Env() *filter.Env {
 	kept := map[string]any{}
-	return &filter.Env{Sends: true, Shared: func(key string, make func() any) any {
+	return &filter.Env{Sends: true, Resets: true, Shared: func(key string, make func() any) any {
 		if v, ok := kept[key]; ok {
 			return v
 		}

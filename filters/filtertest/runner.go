@@ -37,7 +37,7 @@ type Runner struct {
 type Result struct {
 	// Request holds the headers that reached the upstream; nil if the chain answered by itself.
 	Request *filter.Headers
-	// Response holds the headers that reached the client, ":status" included; nil if it went away.
+	// Response holds the headers that reached the client, ":status" included; nil if it went away, or was reset.
 	Response *filter.Headers
 	// Reply is the local reply, if there was one; for one made on the response side Request is set too.
 	Reply *filter.Reply
@@ -134,7 +134,9 @@ func (p *play) response() {
 		v := p.run.Response(p.Base)
 		switch {
 		case v.Reply != nil:
-			p.reply(v.Reply)
+			if p.reply(v.Reply); p.gone {
+				return
+			}
 		case v.Wait > 0 || v.Call != nil:
 			if p.suspend(v); p.gone {
 				return
@@ -181,6 +183,10 @@ func (p *play) reply(r *filter.Reply) {
 	p.res.Reply = r
 	if r.Flag != "" {
 		p.res.Host.Flag(r.Flag)
+	}
+	if p.gone = r.Reset; p.gone {
+		p.run.Exchange.Response, p.res.Response = nil, nil
+		return
 	}
 	entries := []filter.Header{{Name: ":status", Value: fmt.Sprint(r.Status)}}
 	if isGRPC(p.run.Exchange.Request.Value("content-type")) {

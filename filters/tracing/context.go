@@ -22,7 +22,9 @@ type span struct {
 func (s *span) hasIDs() bool { return s.hi|s.lo != 0 && s.id != 0 }
 
 // sameTrace compares trace ids: their low halves where one has no more (OpenTracing's format has 64 bits only).
-func (s *span) sameTrace(o *span) bool { return s.lo == o.lo && (s.hi == o.hi || s.hi == 0 || o.hi == 0) }
+func (s *span) sameTrace(o *span) bool {
+	return s.lo == o.lo && (s.hi == o.hi || s.hi == 0 || o.hi == 0)
+}
 
 // parseTraceID reads up to 32 hexadecimal digits; 0 is no trace id.
 func parseTraceID(s string) (hi, lo uint64, ok bool) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/filters/conformance"
@@ -167,6 +168,10 @@ func (s *session) send(r *conformance.Request, id string, o *conformance.Outcome
 	resp, err := s.clients.from(r.Source).Do(req)
 	if r.Leaves > 0 && errors.Is(err, context.DeadlineExceeded) {
 		o.Gone, o.Waited = true, time.Since(start)
+		return nil
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		o.Gone, o.Waited = true, time.Since(start) // reset
 		return nil
 	}
 	if err != nil {

@@ -47,7 +47,17 @@ func (*wazero) Refuses(c *conformance.Case) string {
 }
 
 // wasmRefuses says what no proxy-wasm host can do.
-func wasmRefuses(c *conformance.Case) string { return c.Not["wasm"] }
+func wasmRefuses(c *conformance.Case) string {
+	if reason := c.Not["wasm"]; reason != "" {
+		return reason
+	}
+	env := registry.NewEnv()
+	env.Sends = true
+	if _, err := registry.Parse(c.Config, env); err != nil {
+		return err.Error() // what the host cannot do, the policy refuses
+	}
+	return ""
+}
 
 // Sees implements conformance.Executor: a wait ends at the next tick.
 func (*wazero) Sees(a conformance.Aspect) bool {

@@ -72,6 +72,8 @@ func abort(a *fault.Abort, headers bool) (*faultv3.FaultAbort, error) {
 	}
 	out := &faultv3.FaultAbort{Percentage: fraction(a.Percentage)}
 	switch fixed := a.HTTPStatus != 0 || a.GRPCStatus != nil; {
+	case a.Reset:
+		return nil, errors.New("stock Envoy's fault filter always answers: it resets no stream")
 	case a.AfterResponse:
 		return nil, errors.New("stock Envoy's fault filter aborts before the upstream is asked, not after the response")
 	case headers && fixed:

@@ -31,7 +31,7 @@ var module struct {
 // it, once.
 func Serve(kinds []filter.Kind) {
 	module.kinds, module.env = kinds, registry.NewEnv()
-	module.env.Sends, module.env.Spans = true, true
+	module.env.Sends, module.env.Spans, module.env.Resets = true, true, true
 	module.post = newPostOffice(envoyPost{})
 	module.held.pins = map[unsafe.Pointer]*runtime.Pinner{}
 }

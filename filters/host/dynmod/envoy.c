@@ -44,6 +44,7 @@ void envoy_dynamic_module_callback_log(int, mz_text);
 MZ_NEWER void *envoy_dynamic_module_callback_http_get_active_span(void *);
 MZ_NEWER bool envoy_dynamic_module_callback_http_span_get_trace_id(void *, mz_text *);
 MZ_NEWER bool envoy_dynamic_module_callback_http_span_get_span_id(void *, mz_text *);
+MZ_NEWER void envoy_dynamic_module_callback_http_filter_reset_stream(void *, int, mz_text);
 
 // spare_max bounds the streams that a worker keeps for reuse.
 enum { spare_max = 256 };
@@ -156,6 +157,16 @@ static void reply(mz_stream *s, const mz_op *op, const unsigned char **at) {
   free(headers);
 }
 
+// reset ends the stream without an answer; an Envoy that cannot gets one.
+static void reset(mz_stream *s, mz_text details) {
+  s->replied = true;
+  if (envoy_dynamic_module_callback_http_filter_reset_stream) {
+    envoy_dynamic_module_callback_http_filter_reset_stream(s->envoy, MZ_LOCAL_RESET, details);
+  } else {
+    envoy_dynamic_module_callback_http_send_response(s->envoy, 503, NULL, 0, (mz_text){NULL, 0}, details);
+  }
+}
+
 // play does what a script says and empties it. It may end the stream, but only as the last thing it does.
 static void play(mz_stream *s, mz_script *script) {
   const unsigned char *at = script->at, *end = at + script->length;
@@ -190,6 +201,9 @@ static void play(mz_stream *s, mz_script *script) {
       break;
     case MZ_REPLY:
       reply(s, &op, &at);
+      return;
+    case MZ_RESET:
+      reset(s, next(&at));
       return;
     default:
       count(s, &op, &at);

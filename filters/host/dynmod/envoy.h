@@ -37,6 +37,9 @@ enum { MZ_TRACE_ID, MZ_SPAN_ID };
 // Answers to header hooks, and a log level.
 enum { MZ_ENVOY_CONTINUE = 0, MZ_ENVOY_STOP_ALL = 4, MZ_ENVOY_ERROR = 4 };
 
+// Reasons of a reset.
+enum { MZ_LOCAL_RESET = 0 };
+
 // What Go decides at the end of a visit.
 enum { MZ_GO_ON = 0, MZ_GO_ON_RESPONSE = 1, MZ_STOP = 2 };
 
@@ -51,6 +54,7 @@ enum {
   MZ_RAISE,    // gauge id by n: label values
   MZ_LOWER,    // gauge id by n: label values
   MZ_REPLY,    // status n: details, body, then names and values of headers; always the last
+  MZ_RESET,    // details; always the last
 };
 
 // mz_op is the head of one operation. texts strings follow, each a uint32_t length and its bytes, unaligned.

@@ -4,6 +4,7 @@ package dynmod
 import "C"
 
 import (
+	"cmp"
 	"encoding/binary"
 	"strconv"
 	"strings"
@@ -17,6 +18,10 @@ const details = "mizzen_reply"
 
 // reply ends the script with a local reply. The policies' response side sees it first, as it sees every other response.
 func (s *stream) reply(r *filter.Reply) {
+	if r.Reset {
+		s.giveUp(r)
+		return
+	}
 	for range filter.MaxPolicies {
 		s.response.Reset(s.replyHeaders(r))
 		s.run.Exchange.Response = &s.response
@@ -24,7 +29,10 @@ func (s *stream) reply(r *filter.Reply) {
 		if v.Reply == nil {
 			break // a Wait here is not honoured: the answer is ours and ready
 		}
-		r = v.Reply
+		if r = v.Reply; r.Reset {
+			s.giveUp(r)
+			return
+		}
 	}
 	if r.Flag != "" {
 		s.script.flag(r.Flag)
@@ -42,6 +50,14 @@ func (s *stream) reply(r *filter.Reply) {
 		}
 	}
 	s.script.reply(status, headers, r.Body, d)
+}
+
+// giveUp ends the script with the end of the stream: nobody gets a response, nor sees one.
+func (s *stream) giveUp(r *filter.Reply) {
+	if r.Flag != "" {
+		s.script.flag(r.Flag)
+	}
+	s.script.reset(cmp.Or(r.Details, details))
 }
 
 // replyHeaders is what the response side sees of a local reply. For a gRPC request Envoy answers HTTP 200, and, unless

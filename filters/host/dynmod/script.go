@@ -102,6 +102,12 @@ func (s *script) move(id uint64, gauge bool, n int64, labels []string) {
 	}
 }
 
+// reset ends a script with the end of the stream.
+func (s *script) reset(details string) {
+	s.op(C.MZ_RESET, 0, 0, 1)
+	s.text(details)
+}
+
 // reply ends a script with a local reply.
 func (s *script) reply(status int, headers []filter.Header, body, details string) {
 	s.op(C.MZ_REPLY, 0, int64(status), 2+2*len(headers))
