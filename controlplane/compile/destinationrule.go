@@ -84,12 +84,14 @@ func mergeTraffic(host, subset *mesh.Traffic) *mesh.Traffic {
 	for port, own := range subset.Ports {
 		out.Ports = setTraffic(out.Ports, port, own)
 	}
+	shareWithPorts(out)
 	return out
 }
 
 // overlay takes each block from over if it has it; Ports stay nil.
 func overlay(base, over *mesh.Traffic) *mesh.Traffic {
-	out := &mesh.Traffic{LoadBalancer: base.LoadBalancer, Pool: base.Pool, Outlier: base.Outlier, TLS: base.TLS}
+	out := *base
+	out.Ports = nil
 	if over.LoadBalancer != nil {
 		out.LoadBalancer = over.LoadBalancer
 	}
@@ -102,7 +104,13 @@ func overlay(base, over *mesh.Traffic) *mesh.Traffic {
 	if over.TLS != nil {
 		out.TLS = over.TLS
 	}
-	return out
+	if over.RetryBudget != nil {
+		out.RetryBudget = over.RetryBudget
+	}
+	if over.ProxyProtocol != 0 {
+		out.ProxyProtocol = over.ProxyProtocol
+	}
+	return &out
 }
 
 func setTraffic(m map[uint32]*mesh.Traffic, port uint32, t *mesh.Traffic) map[uint32]*mesh.Traffic {

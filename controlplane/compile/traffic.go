@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"slices"
+
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	networking "istio.io/api/networking/v1alpha3"
@@ -25,14 +27,50 @@ func traffic(in *networking.TrafficPolicy) *mesh.Traffic {
 			TLS:          clientTLS(p.GetTls()),
 		})
 	}
+	out.RetryBudget, out.ProxyProtocol = retryBudget(in.GetRetryBudget()), proxyProtocol(in.GetProxyProtocol())
+	shareWithPorts(out)
 	return out
+}
+
+// shareWithPorts gives the ports what no port has settings of its own for.
+func shareWithPorts(t *mesh.Traffic) {
+	for n, p := range t.Ports {
+		own := *p
+		own.RetryBudget, own.ProxyProtocol = t.RetryBudget, t.ProxyProtocol
+		t.Ports[n] = &own
+	}
+}
+
+func retryBudget(in *networking.TrafficPolicy_RetryBudget) *mesh.RetryBudget {
+	if in == nil {
+		return nil
+	}
+	out := &mesh.RetryBudget{Percent: 20, Minimum: in.GetMinRetryConcurrency(), Interval: duration(in.GetBudgetInterval())}
+	if p := in.GetPercent(); p != nil {
+		out.Percent = p.GetValue()
+	}
+	return out
+}
+
+func proxyProtocol(in *networking.TrafficPolicy_ProxyProtocol) uint8 {
+	switch {
+	case in == nil:
+		return 0
+	case in.GetVersion() == networking.TrafficPolicy_ProxyProtocol_V2:
+		return 2
+	}
+	return 1
 }
 
 func loadBalancer(in *networking.LoadBalancerSettings) *mesh.LoadBalancer {
 	if in == nil {
 		return nil
 	}
-	out := &mesh.LoadBalancer{Kind: "LEAST_REQUEST", Warmup: duration(in.GetWarmup().GetDuration())}
+	w := in.GetWarmup()
+	out := &mesh.LoadBalancer{
+		Kind: "LEAST_REQUEST", Warmup: duration(w.GetDuration()),
+		WarmupMinimum: real(w.GetMinimumPercent()), WarmupAggression: real(w.GetAggression()),
+	}
 	if h := in.GetConsistentHash(); h != nil {
 		consistentHash(out, h)
 		return out
@@ -71,6 +109,9 @@ func consistentHash(out *mesh.LoadBalancer, in *networking.LoadBalancerSettings_
 			ttl := t.AsDuration()
 			ck.TTL = &ttl
 		}
+		for _, a := range k.HttpCookie.GetAttributes() {
+			ck.Attributes = append(ck.Attributes, mesh.CookieAttribute{Name: a.GetName(), Value: a.GetValue()})
+		}
 		out.Hash = &mesh.HashKey{Cookie: ck}
 	}
 }
@@ -92,6 +133,8 @@ func connectionPool(in *networking.ConnectionPoolSettings) *mesh.ConnectionPool 
 		IdleTimeout:              duration(http.GetIdleTimeout()),
 		UseClientProtocol:        http.GetUseClientProtocol(),
 		MaxConcurrentStreams:     positive(http.GetMaxConcurrentStreams()),
+		PingInterval:             duration(http.GetHttp2KeepAlive().GetInterval()),
+		PingTimeout:              duration(http.GetHttp2KeepAlive().GetTimeout()),
 	}
 	if k := tcp.GetTcpKeepalive(); k != nil {
 		out.Keepalive, out.KeepaliveProbes = true, k.GetProbes()
@@ -119,6 +162,7 @@ func outlier(in *networking.OutlierDetection) *mesh.Outlier {
 		BaseEjection:             duration(in.GetBaseEjectionTime()),
 		MaxEjectionPercent:       positive(in.GetMaxEjectionPercent()),
 		MinHealthPercent:         positive(in.GetMinHealthPercent()),
+		ErrorCodes:               errorCodes(in.GetOutlierDetectionHttpErrorCodes()),
 	}
 }
 
@@ -138,3 +182,13 @@ func number(v *wrapperspb.UInt32Value) *uint32 {
 	n := v.GetValue()
 	return &n
 }
+
+func real(v *wrapperspb.DoubleValue) *float64 {
+	if v == nil {
+		return nil
+	}
+	n := v.GetValue()
+	return &n
+}
+
+func errorCodes(in []uint32) []uint32 { return slices.Compact(slices.Sorted(slices.Values(in))) }

@@ -22,7 +22,7 @@ const (
 // supportRules is THE support table. A field of the API that it does not name fails a test, and so does a name that the API
 // does not have. To support a field, change its line here; architecture.md says what else.
 func supportRules() []supportRule {
-	return slices.Concat(virtualServiceRules(), destinationRuleRules(), gatewayRules(), serviceEntryRules(), sidecarRules(), meshConfigRules(), telemetryRules())
+	return slices.Concat(virtualServiceRules(), destinationRuleRules(), clientTLSRules(), gatewayRules(), serviceEntryRules(), sidecarRules(), meshConfigRules(), telemetryRules())
 }
 
 func yes(message, fields string) supportRule { return supportRule{message: message, fields: fields} }
@@ -80,35 +80,8 @@ func virtualServiceRules() []supportRule {
 	}
 }
 
-func destinationRuleRules() []supportRule {
+func clientTLSRules() []supportRule {
 	return []supportRule{
-		yes("DestinationRule", "host trafficPolicy subsets exportTo workloadSelector"),
-		yes("type.WorkloadSelector", "matchLabels"),
-		yes("Subset", "name labels trafficPolicy"),
-		yes("TrafficPolicy", "loadBalancer connectionPool outlierDetection tls portLevelSettings"),
-		no("TrafficPolicy", "tunnel", needsL4),
-		no("TrafficPolicy", "proxyProtocol", notYet+"connections are sent without a PROXY header"),
-		no("TrafficPolicy", "retryBudget", notYet+"maxRetries bounds retries"),
-		yes("TrafficPolicy.PortTrafficPolicy", "port loadBalancer connectionPool outlierDetection tls"),
-		yes("LoadBalancerSettings", "simple consistentHash warmup"),
-		idle("LoadBalancerSettings", "localityLbSetting zoneAwareLbSetting", needsZone),
-		old("LoadBalancerSettings", "warmupDurationSecs", "warmup.duration"),
-		yes("LoadBalancerSettings.ConsistentHashLB", "httpHeaderName httpCookie useSourceIp httpQueryParameterName ringHash maglev"),
-		old("LoadBalancerSettings.ConsistentHashLB", "minimumRingSize", "ringHash.minimumRingSize"),
-		yes("LoadBalancerSettings.ConsistentHashLB.HTTPCookie", "name path ttl"),
-		idle("LoadBalancerSettings.ConsistentHashLB.HTTPCookie", "attributes", notYet+"the cookie is set without them"),
-		yes("LoadBalancerSettings.ConsistentHashLB.RingHash", "minimumRingSize"),
-		yes("LoadBalancerSettings.ConsistentHashLB.MagLev", "tableSize"),
-		yes("WarmupConfiguration", "duration"),
-		idle("WarmupConfiguration", "minimumPercent aggression", notYet+"Envoy's defaults hold, 10 and 1"),
-		yes("ConnectionPoolSettings", "tcp http"),
-		yes("ConnectionPoolSettings.TCPSettings", "maxConnections connectTimeout tcpKeepalive maxConnectionDuration idleTimeout"),
-		yes("ConnectionPoolSettings.TCPSettings.TcpKeepalive", "probes time interval"),
-		yes("ConnectionPoolSettings.HTTPSettings", "http1MaxPendingRequests http2MaxRequests maxRequestsPerConnection maxRetries idleTimeout h2UpgradePolicy useClientProtocol maxConcurrentStreams"),
-		idle("ConnectionPoolSettings.HTTPSettings", "http2KeepAlive", notYet+"HTTP/2 connections are not pinged"),
-		yes("OutlierDetection", "splitExternalLocalOriginErrors consecutiveLocalOriginFailures consecutiveGatewayErrors consecutive5xxErrors interval baseEjectionTime maxEjectionPercent minHealthPercent"),
-		old("OutlierDetection", "consecutiveErrors", "consecutive5xxErrors"),
-		no("OutlierDetection", "outlierDetectionHttpErrorCodes", notYet+"consecutive5xxErrors and consecutiveGatewayErrors count"),
 		yes("ClientTLSSettings", "mode"),
 		refuse("ClientTLSSettings", "mode", "SIMPLE MUTUAL ISTIO_MUTUAL", needsTLS),
 		idle("ClientTLSSettings", "clientCertificate privateKey caCertificates credentialName subjectAltNames sni insecureSkipVerify caCrl", "there is no TLS with mode DISABLE"),

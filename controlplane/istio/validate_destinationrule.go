@@ -2,8 +2,10 @@ package istio
 
 import (
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 	networking "istio.io/api/networking/v1alpha3"
 )
 
@@ -40,6 +42,7 @@ func (v *validator) traffic(p *networking.TrafficPolicy, path string) {
 		p.Tunnel == nil && p.ProxyProtocol == nil && p.RetryBudget == nil {
 		v.fail(path, "an empty trafficPolicy", "fill it, or take it away")
 	}
+	v.wholeHost(p, path)
 	v.loadBalancer(p.LoadBalancer, path+".loadBalancer")
 	v.connectionPool(p.ConnectionPool, path+".connectionPool")
 	v.outlier(p.OutlierDetection, path+".outlierDetection")
@@ -61,6 +64,27 @@ func (v *validator) traffic(p *networking.TrafficPolicy, path string) {
 	}
 }
 
+// wholeHost checks what no port has settings of its own for.
+func (v *validator) wholeHost(p *networking.TrafficPolicy, path string) {
+	if b := p.RetryBudget; b != nil {
+		v.fraction(path+".retryBudget.percent", b.Percent, 0, 100)
+		v.notBelowZero(path+".retryBudget.budgetInterval", b.BudgetInterval)
+	}
+	if p.ProxyProtocol != nil && p.Tunnel != nil {
+		v.fail(path+".proxyProtocol", "proxyProtocol and tunnel exclude each other", "keep one")
+	}
+}
+
+// fraction checks a number that need not be whole. Nil passes.
+func (v *validator) fraction(path string, n *wrapperspb.DoubleValue, low, high float64) {
+	if n != nil && !(n.GetValue() >= low && n.GetValue() <= high) {
+		v.fail(path, fmt.Sprintf("must be %v to %v, got %v", low, high, n.GetValue()), "")
+	}
+}
+
+// maxAggression is the steepest growth that makes sense: all of it at the end of the warm-up.
+const maxAggression = 1000
+
 // Envoy's bounds of hash tables.
 const (
 	maxRing   = 8 << 20
@@ -77,6 +101,8 @@ func (v *validator) loadBalancer(lb *networking.LoadBalancerSettings, path strin
 			v.fail(p, "duration is required", "add duration: 30s")
 		}
 		v.positive(p+".duration", w.Duration, "leave warmup out for none")
+		v.fraction(p+".minimumPercent", w.MinimumPercent, 0, 100)
+		v.fraction(p+".aggression", w.Aggression, 1, maxAggression)
 		if simple, ok := lb.LbPolicy.(*networking.LoadBalancerSettings_Simple); lb.LbPolicy != nil && (!ok || !slowStarts(simple.Simple)) {
 			v.fail(p, "only ROUND_ROBIN and LEAST_REQUEST warm up", "take warmup away, or change simple")
 		}
@@ -94,6 +120,7 @@ func (v *validator) loadBalancer(lb *networking.LoadBalancerSettings, path strin
 		if k.HttpCookie.GetTtl().AsDuration() < 0 {
 			v.fail(path+".httpCookie.ttl", "must not be negative", "")
 		}
+		v.cookieAttributes(k.HttpCookie, path+".httpCookie")
 	case *networking.LoadBalancerSettings_ConsistentHashLB_HttpHeaderName:
 		if v.required(path+".httpHeaderName", k.HttpHeaderName) && !headerName(k.HttpHeaderName) {
 			v.fail(path+".httpHeaderName", fmt.Sprintf("%q is not a header's name", k.HttpHeaderName), "")
@@ -106,6 +133,21 @@ func (v *validator) loadBalancer(lb *networking.LoadBalancerSettings, path strin
 	}
 	if m := hash.GetMaglev(); m != nil && (m.TableSize >= maxMaglev || !prime(m.TableSize)) {
 		v.fail(path+".maglev.tableSize", fmt.Sprintf("must be a prime number below %d, got %d", maxMaglev, m.TableSize), "write 65537")
+	}
+}
+
+func (v *validator) cookieAttributes(c *networking.LoadBalancerSettings_ConsistentHashLB_HTTPCookie, path string) {
+	for i, a := range c.GetAttributes() {
+		p := index(path+".attributes", i)
+		if v.required(p+".name", a.GetName()) && !headerName(a.GetName()) {
+			v.fail(p+".name", fmt.Sprintf("%q is not the name of a cookie's attribute", a.GetName()), "write for example SameSite, Secure or HttpOnly")
+		}
+		if strings.ContainsAny(a.GetValue(), ";\r\n") {
+			v.fail(p+".value", "must not contain ';' or a line break", "")
+		}
+	}
+	if len(c.GetAttributes()) > 0 && c.GetTtl() == nil {
+		v.trap(path+".attributes", "without ttl no cookie is ever set: the attributes have no effect", "add ttl: 0s for a session cookie")
 	}
 }
 
@@ -153,6 +195,14 @@ func (v *validator) connectionPool(p *networking.ConnectionPoolSettings, path st
 		v.notNegative(p+".maxRetries", h.MaxRetries)
 		v.notNegative(p+".maxConcurrentStreams", h.MaxConcurrentStreams)
 		v.notBelowZero(p+".idleTimeout", h.IdleTimeout)
+		if k := h.Http2KeepAlive; k != nil {
+			for name, d := range map[string]*durationpb.Duration{".interval": k.Interval, ".timeout": k.Timeout} {
+				if d == nil {
+					v.fail(p+".http2KeepAlive", name[1:]+" is required", "")
+				}
+				v.positive(p+".http2KeepAlive"+name, d, "")
+			}
+		}
 		if h.UseClientProtocol && h.H2UpgradePolicy == networking.ConnectionPoolSettings_HTTPSettings_UPGRADE {
 			v.fail(p+".useClientProtocol", "useClientProtocol and h2UpgradePolicy: UPGRADE exclude each other", "keep one")
 		}
@@ -175,6 +225,9 @@ func (v *validator) outlier(o *networking.OutlierDetection, path string) {
 	v.within(path+".minHealthPercent", int64(o.MinHealthPercent), 0, 100)
 	if o.ConsecutiveLocalOriginFailures != nil && !o.SplitExternalLocalOriginErrors {
 		v.fail(path+".consecutiveLocalOriginFailures", "needs splitExternalLocalOriginErrors", "add splitExternalLocalOriginErrors: true")
+	}
+	for i, code := range o.OutlierDetectionHttpErrorCodes {
+		v.within(index(path+".outlierDetectionHttpErrorCodes", i), int64(code), 100, 599)
 	}
 	if o.MaxEjectionPercent == 0 {
 		v.note(path, "maxEjectionPercent is 10 unless given: of fewer than ten hosts at most one is ejected, of three perhaps none", "add maxEjectionPercent: 100")

@@ -26,7 +26,11 @@ type Traffic struct {
 	Pool         *ConnectionPool
 	Outlier      *Outlier
 	TLS          *ClientTLS
-	Ports        map[uint32]*Traffic // port-level; a port here replaces the rest wholesale
+	// RetryBudget bounds retries in place of Pool.MaxRetries; nil: none.
+	RetryBudget *RetryBudget
+	// ProxyProtocol is the version of the PROXY header that begins each connection: 1 or 2; 0: none.
+	ProxyProtocol uint8
+	Ports         map[uint32]*Traffic // port-level; a port here replaces the rest wholesale
 }
 
 // LoadBalancer policy. Kind: LEAST_REQUEST (default), ROUND_ROBIN, RANDOM, PASSTHROUGH, RING_HASH, MAGLEV.
@@ -36,6 +40,9 @@ type LoadBalancer struct {
 	MinimumRingSize uint64   // 0: 1024
 	TableSize       uint64   // MAGLEV; 0: Envoy's
 	Warmup          time.Duration
+	// WarmupMinimum is what a new host gets at first, in percent of its share, and WarmupAggression how steeply that grows
+	// (1: linearly); nil: 10 and 1.
+	WarmupMinimum, WarmupAggression *float64
 }
 
 // HashKey is the source of a consistent hash; exactly one is set.
@@ -49,7 +56,11 @@ type HashKey struct {
 type HashCookie struct {
 	Name, Path string
 	TTL        *time.Duration
+	Attributes []CookieAttribute
 }
+
+// CookieAttribute is written behind a generated cookie: "; name=value", or "; name" without a value.
+type CookieAttribute struct{ Name, Value string }
 
 // ConnectionPool limits. 0: unset (no limit).
 type ConnectionPool struct {
@@ -69,6 +80,15 @@ type ConnectionPool struct {
 	Upgrade                  string // "", UPGRADE, DO_NOT_UPGRADE
 	UseClientProtocol        bool
 	MaxConcurrentStreams     uint32
+	// PingInterval and PingTimeout of HTTP/2 connections; 0: no pings.
+	PingInterval, PingTimeout time.Duration
+}
+
+// RetryBudget is how many retries may be under way, in percent of the requests that are, but Minimum in any case.
+type RetryBudget struct {
+	Percent  float64       // Istio's and Envoy's default is 20
+	Minimum  uint32        // 0: 3
+	Interval time.Duration // requests begun within it count as under way; 0: only those that are
 }
 
 // Outlier is outlierDetection. Nil pointers: unset; 0 disables that detector.
@@ -81,6 +101,7 @@ type Outlier struct {
 	BaseEjection             time.Duration // 0: 30 s
 	MaxEjectionPercent       uint32        // 0: 10
 	MinHealthPercent         uint32        // panic threshold; 0: panic disabled
+	ErrorCodes               []uint32      // statuses that count as errors, sorted; nil: 5xx
 }
 
 // ClientTLS is how connections to a host are encrypted (Istio's ClientTLSSettings). A nil *ClientTLS leaves it to auto mTLS: mesh

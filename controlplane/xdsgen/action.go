@@ -190,6 +190,9 @@ func hashPolicy(k *mesh.HashKey) *routev3.RouteAction_HashPolicy {
 		if k.Cookie.TTL != nil {
 			c.Ttl = durationpb.New(*k.Cookie.TTL)
 		}
+		for _, a := range k.Cookie.Attributes {
+			c.Attributes = append(c.Attributes, &routev3.RouteAction_HashPolicy_CookieAttribute{Name: a.Name, Value: a.Value})
+		}
 		out.PolicySpecifier = &routev3.RouteAction_HashPolicy_Cookie_{Cookie: c}
 	default:
 		out.PolicySpecifier = &routev3.RouteAction_HashPolicy_ConnectionProperties_{

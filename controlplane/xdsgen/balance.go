@@ -1,7 +1,14 @@
 package xdsgen
 
 import (
+	"strconv"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/matcher/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	matchv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -64,7 +71,14 @@ func slowStart(lb *mesh.LoadBalancer) *clusterv3.Cluster_SlowStartConfig {
 	if lb.Warmup <= 0 {
 		return nil
 	}
-	return &clusterv3.Cluster_SlowStartConfig{SlowStartWindow: durationpb.New(lb.Warmup)}
+	out := &clusterv3.Cluster_SlowStartConfig{SlowStartWindow: durationpb.New(lb.Warmup)}
+	if lb.WarmupMinimum != nil {
+		out.MinWeightPercent = &typev3.Percent{Value: *lb.WarmupMinimum}
+	}
+	if lb.WarmupAggression != nil {
+		out.Aggression = &corev3.RuntimeDouble{DefaultValue: *lb.WarmupAggression, RuntimeKey: "mizzen.warmup.aggression"}
+	}
+	return out
 }
 
 // setOutlier translates outlierDetection. Success-rate ejection is off, as in Istio; a detector set to 0 is kept but
@@ -106,4 +120,28 @@ func detector(n *uint32) (threshold, enforcing *wrapperspb.UInt32Value) {
 		return wrapperspb.UInt32(0), wrapperspb.UInt32(0)
 	}
 	return wrapperspb.UInt32(*n), wrapperspb.UInt32(100)
+}
+
+// errorStatuses tells outlier detection which answers are errors; nil: 5xx.
+func errorStatuses(o *mesh.Outlier) *httpv3.HttpProtocolOptions_OutlierDetection {
+	if o == nil || len(o.ErrorCodes) == 0 {
+		return nil
+	}
+	var any []*matcherv3.MatchPredicate
+	for _, code := range o.ErrorCodes {
+		any = append(any, &matcherv3.MatchPredicate{Rule: &matcherv3.MatchPredicate_HttpResponseHeadersMatch{
+			HttpResponseHeadersMatch: &matcherv3.HttpHeadersMatch{Headers: []*routev3.HeaderMatcher{{
+				Name: ":status",
+				HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matchv3.StringMatcher{
+					MatchPattern: &matchv3.StringMatcher_Exact{Exact: strconv.FormatUint(uint64(code), 10)},
+				}},
+			}}},
+		}})
+	}
+	if len(any) == 1 {
+		return &httpv3.HttpProtocolOptions_OutlierDetection{ErrorMatcher: any[0]}
+	}
+	return &httpv3.HttpProtocolOptions_OutlierDetection{ErrorMatcher: &matcherv3.MatchPredicate{
+		Rule: &matcherv3.MatchPredicate_OrMatch{OrMatch: &matcherv3.MatchPredicate_MatchSet{Rules: any}},
+	}}
 }

@@ -63,7 +63,7 @@ func buildCluster(in clusterInput) (*Resource, error) {
 		// Istio ends the name in statistics with ";", so that dots inside it do not cut it short.
 		AltStatName:     c.Name + ";",
 		ConnectTimeout:  durationpb.New(connectTimeout(t.Pool, in.ConnectTimeout)),
-		CircuitBreakers: circuitBreakers(t.Pool),
+		CircuitBreakers: circuitBreakers(t.Pool, t.RetryBudget),
 		Metadata:        clusterMetadata(c),
 		// Panic (sending to unhealthy hosts when most are) is off, as Istio has it for few pods per service.
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{}},
@@ -76,12 +76,13 @@ func buildCluster(in clusterInput) (*Resource, error) {
 	}
 	setDiscovery(out, in)
 	setLoadBalancer(out, c, t.LoadBalancer)
-	if err := setProtocol(out, c, t.Pool); err != nil {
+	if err := setProtocol(out, c, t); err != nil {
 		return nil, err
 	}
 	if err := setTransport(out, c); err != nil {
 		return nil, err
 	}
+	setProxyProtocol(out, t.ProxyProtocol)
 	r, err := resource(c.Name, out)
 	if err != nil {
 		return nil, err
@@ -100,18 +101,28 @@ func connectTimeout(p *mesh.ConnectionPool, mesh time.Duration) time.Duration {
 	return defaultConnectTimeout
 }
 
-// circuitBreakers lifts Envoy's own limits (1024 connections, 3 retries) where the user set none.
-func circuitBreakers(p *mesh.ConnectionPool) *clusterv3.CircuitBreakers {
+// circuitBreakers lifts Envoy's own limits (1024 connections, 3 retries) where the user set none. A retry budget takes the place
+// of the limit of retries.
+func circuitBreakers(p *mesh.ConnectionPool, b *mesh.RetryBudget) *clusterv3.CircuitBreakers {
 	limit := func(n uint32) *wrapperspb.UInt32Value {
 		if n == 0 {
 			n = math.MaxUint32
 		}
 		return wrapperspb.UInt32(n)
 	}
-	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+	out := &clusterv3.CircuitBreakers_Thresholds{
 		MaxConnections: limit(p.MaxConnections), MaxPendingRequests: limit(p.MaxPendingRequests),
 		MaxRequests: limit(p.MaxRequests), MaxRetries: limit(p.MaxRetries),
-	}}}
+	}
+	if b != nil {
+		out.RetryBudget = &clusterv3.CircuitBreakers_Thresholds_RetryBudget{
+			BudgetPercent: &typev3.Percent{Value: b.Percent}, BudgetInterval: optional(b.Interval),
+		}
+		if b.Minimum > 0 {
+			out.RetryBudget.MinRetryConcurrency = wrapperspb.UInt32(b.Minimum)
+		}
+	}
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{out}}
 }
 
 func keepalive(p *mesh.ConnectionPool) *clusterv3.UpstreamConnectionOptions {

@@ -143,7 +143,7 @@ func TestConnectTimeout(t *testing.T) {
 			t.Errorf("%v: %v", c, got)
 		}
 	}
-	if got := circuitBreakers(&mesh.ConnectionPool{}).Thresholds[0].MaxRetries.Value; got != math.MaxUint32 {
+	if got := circuitBreakers(&mesh.ConnectionPool{}, nil).Thresholds[0].MaxRetries.Value; got != math.MaxUint32 {
 		t.Errorf("max retries %d", got)
 	}
 }

@@ -27,17 +27,25 @@ const (
 )
 
 // setProtocol sets the HTTP options, if any differ from Envoy's defaults.
-func setProtocol(out *clusterv3.Cluster, c *mesh.Cluster, p *mesh.ConnectionPool) error {
+func setProtocol(out *clusterv3.Cluster, c *mesh.Cluster, t mesh.Traffic) error {
+	p := t.Pool
 	s := speaks(c, p)
 	common := commonHTTP(p)
 	names := setHostNames(c.TLS)
-	if s == speakHTTP1 && common == nil && names == nil {
+	var errors *httpv3.HttpProtocolOptions_OutlierDetection
+	if !c.Inbound {
+		errors = errorStatuses(t.Outlier)
+	}
+	if s == speakHTTP1 && common == nil && names == nil && errors == nil {
 		return nil
 	}
-	opts := &httpv3.HttpProtocolOptions{CommonHttpProtocolOptions: common, UpstreamHttpProtocolOptions: names}
+	opts := &httpv3.HttpProtocolOptions{CommonHttpProtocolOptions: common, UpstreamHttpProtocolOptions: names, OutlierDetection: errors}
 	http2 := &corev3.Http2ProtocolOptions{}
 	if p.MaxConcurrentStreams > 0 {
 		http2.MaxConcurrentStreams = wrapperspb.UInt32(p.MaxConcurrentStreams)
+	}
+	if p.PingInterval > 0 {
+		http2.ConnectionKeepalive = &corev3.KeepaliveSettings{Interval: durationpb.New(p.PingInterval), Timeout: optional(p.PingTimeout)}
 	}
 	switch s {
 	case speakDownstream:
