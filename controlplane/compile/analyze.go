@@ -121,7 +121,7 @@ func (c *compiler) suggestHost(host, namespace string) string {
 	}
 	short, _, _ := strings.Cut(host, ".")
 	var names []string
-	for _, s := range c.world.Services {
+	for _, s := range c.everyService() {
 		if s.ShortName == short && s.Visibility.In(namespace) {
 			return "write " + s.Hostname
 		}

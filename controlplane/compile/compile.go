@@ -28,7 +28,14 @@ type Inputs struct {
 // World compiles everything. The order of the input's lists does not matter. The World is never nil; an object with an
 // error is left out, or the part of it that is wrong, and a diagnostic says so.
 func World(in Inputs) (*mesh.World, istio.Diagnostics) {
-	c := &compiler{set: sorted(in.Set), world: &mesh.World{}}
+	return newCompiler(in).run(in)
+}
+
+func newCompiler(in Inputs) *compiler {
+	return &compiler{set: sorted(in.Set), world: &mesh.World{}, scanned: map[istio.Ref]bool{}}
+}
+
+func (c *compiler) run(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c.world.Settings = c.settings(in)
 	c.workloads()
 	c.indexWorkloads()
@@ -58,21 +65,41 @@ type compiler struct {
 	labelled map[label][]*mesh.Workload // see indexWorkloads
 	policies map[string][]*mesh.Policy  // by Hostname
 	rules    []*rule                    // world.Rules with the objects they came from
+
+	// all gives the services of the whole mesh where this compiler has but some; nil: it has all.
+	all func(mine []*mesh.Service) []*mesh.Service
+	// scanned are the objects of which a diagnostic needed them, see everyService.
+	scanned  map[istio.Ref]bool
+	scanning bool
 }
 
 // index makes host lookups quick once all services stand.
 func (c *compiler) index() {
-	slices.SortStableFunc(c.world.Services, func(a, b *mesh.Service) int {
-		return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.Namespace, b.Namespace))
-	})
+	slices.SortStableFunc(c.world.Services, compareServices)
 	c.byHost = map[string][]*mesh.Service{}
 	for _, s := range c.world.Services {
 		c.byHost[s.Hostname] = append(c.byHost[s.Hostname], s)
 	}
 }
 
+func compareServices(a, b *mesh.Service) int {
+	return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.Namespace, b.Namespace))
+}
+
+// everyService is every service of the mesh, for a diagnostic that suggests one. The object of the next report depends on them all.
+func (c *compiler) everyService() []*mesh.Service {
+	c.scanning = true
+	if c.all != nil {
+		return c.all(c.world.Services)
+	}
+	return c.world.Services
+}
+
 // report adds a diagnostic about one place of an object.
 func (c *compiler) report(m *istio.Meta, path string, sev istio.Severity, code, message, fix string) {
+	if c.scanning {
+		c.scanned[m.Ref], c.scanning = true, false
+	}
 	c.diags = append(c.diags, istio.Diagnostic{
 		Code: code, Severity: sev, Object: m.Ref, Position: m.At(path), Path: path, Message: message, Fix: fix,
 	})

@@ -41,9 +41,13 @@ func (c *compiler) workloads() {
 			Origin: origin(&o.Meta, ""),
 		})
 	}
-	slices.SortStableFunc(c.world.Workloads, func(a, b *mesh.Workload) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Address, b.Address))
-	})
+	slices.SortStableFunc(c.world.Workloads, compareWorkloads)
+}
+
+// compareWorkloads: of the same name, Pods stand before WorkloadEntries.
+func compareWorkloads(a, b *mesh.Workload) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Address, b.Address),
+		cmp.Compare(a.Origin.Kind, b.Origin.Kind))
 }
 
 // label is one label of a workload in a namespace.

@@ -1,8 +1,9 @@
 package istio
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -57,22 +58,13 @@ func (d Diagnostic) String() string {
 // Diagnostics is a list, sorted by Sort.
 type Diagnostics []Diagnostic
 
-// Sort orders by file, line, column, code, message.
-func (ds Diagnostics) Sort() {
-	sort.SliceStable(ds, func(i, j int) bool {
-		a, b := ds[i], ds[j]
-		switch {
-		case a.Position.File != b.Position.File:
-			return a.Position.File < b.Position.File
-		case a.Position.Line != b.Position.Line:
-			return a.Position.Line < b.Position.Line
-		case a.Position.Column != b.Position.Column:
-			return a.Position.Column < b.Position.Column
-		case a.Code != b.Code:
-			return a.Code < b.Code
-		}
-		return a.Message < b.Message
-	})
+// Sort orders by file, line, column, code, message, and what else there is.
+func (ds Diagnostics) Sort() { slices.SortStableFunc(ds, Diagnostic.compare) }
+
+func (d Diagnostic) compare(o Diagnostic) int {
+	return cmp.Or(cmp.Compare(d.Position.File, o.Position.File), cmp.Compare(d.Position.Line, o.Position.Line),
+		cmp.Compare(d.Position.Column, o.Position.Column), cmp.Compare(d.Code, o.Code), cmp.Compare(d.Message, o.Message),
+		cmp.Compare(d.Path, o.Path), d.Object.Compare(o.Object), cmp.Compare(d.Severity, o.Severity), cmp.Compare(d.Fix, o.Fix))
 }
 
 // Errors returns those of severity Error.

@@ -91,8 +91,11 @@ func (l listOf[T]) sort() {
 	slices.SortStableFunc(*l.at, func(a, b *Object[T]) int { return compareRefs(a.Ref, b.Ref) })
 }
 
-func compareRefs(a, b Ref) int {
-	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
+func compareRefs(a, b Ref) int { return a.Compare(b) }
+
+// Compare orders by namespace, then name, then kind, as the lists of a Set are.
+func (r Ref) Compare(o Ref) int {
+	return cmp.Or(cmp.Compare(r.Namespace, o.Namespace), cmp.Compare(r.Name, o.Name), cmp.Compare(r.Kind, o.Kind))
 }
 
 func (s *Set) lists() []list {

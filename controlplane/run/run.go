@@ -82,6 +82,8 @@ type publisher struct {
 	inputs compile.Inputs // without the Set
 	log    *slog.Logger
 
+	compiler compile.Incremental // publish's
+
 	mu    sync.Mutex
 	told  map[istio.Diagnostic]bool // in force and logged
 	world *mesh.World               // published last; nil none
@@ -132,11 +134,10 @@ func (p *publisher) report() {
 func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
 	in := p.inputs
 	in.Set = set
-	w, more, err := compileWorld(in)
+	w, more, err := p.compile(in)
 	p.mu.Lock()
 	p.found = append(append(istio.Diagnostics{}, ds...), more...)
 	if err == nil {
-		compile.Reuse(p.world, w)
 		p.world = w
 	}
 	p.report()
@@ -148,15 +149,15 @@ func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
 	p.server.Publish(w)
 }
 
-// compileWorld turns a panic into an error: input that nobody thought of must not stop a control plane that has good
-// configuration to serve.
-func compileWorld(in compile.Inputs) (w *mesh.World, ds istio.Diagnostics, err error) {
+// compile turns a panic into an error: input that nobody thought of must not stop a control plane that has good configuration to
+// serve.
+func (p *publisher) compile(in compile.Inputs) (w *mesh.World, ds istio.Diagnostics, err error) {
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("compile: panic: %v", p)
+		if v := recover(); v != nil {
+			err = fmt.Errorf("compile: panic: %v", v)
 		}
 	}()
-	w, ds = compile.World(in)
+	w, ds = p.compiler.World(in)
 	return w, ds, nil
 }
 
