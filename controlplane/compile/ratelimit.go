@@ -108,6 +108,7 @@ func (c *compiler) limit(m *istio.Meta, path string, i int, r istio.RateLimitRul
 		out.Key = append(out.Key, match.Key{
 			Header: strings.ToLower(k.Header), Cookie: k.Cookie, Query: k.Query, Path: k.Path, Method: k.Method,
 			SourceAddress: k.SourceAddress, Route: k.Route, TraceID: k.TraceID, Literal: k.Literal,
+			IPv4Prefix: uint8(k.IPv4Prefix), IPv6Prefix: uint8(k.IPv6Prefix),
 		})
 	}
 	if r.Scope == "global" && c.world.Settings.LimitService == nil {

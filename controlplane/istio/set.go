@@ -185,4 +185,7 @@ type RateLimitKey struct {
 	Route         bool   `json:"route,omitempty"`
 	TraceID       bool   `json:"traceId,omitempty"`
 	Literal       string `json:"literal,omitempty"`
+	// IPv4Prefix and IPv6Prefix, with SourceAddress, take the network of so many bits instead of the address; 0: all.
+	IPv4Prefix uint32 `json:"ipv4Prefix,omitempty"`
+	IPv6Prefix uint32 `json:"ipv6Prefix,omitempty"`
 }

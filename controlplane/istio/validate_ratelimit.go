@@ -151,6 +151,15 @@ func (v *validator) key(k RateLimitKey, path string) {
 	if n != 1 {
 		v.fail(path, fmt.Sprintf("a key needs exactly one of header, cookie, query, path, method, sourceAddress, route, traceId and literal, got %d", n), "one list item for each part of the key")
 	}
+	if (k.IPv4Prefix > 0 || k.IPv6Prefix > 0) && !k.SourceAddress {
+		v.fail(path, "ipv4Prefix and ipv6Prefix are for sourceAddress", "add sourceAddress: true")
+	}
+	if k.IPv4Prefix > 32 {
+		v.fail(path+".ipv4Prefix", fmt.Sprintf("want at most 32, got %d", k.IPv4Prefix), "")
+	}
+	if k.IPv6Prefix > 128 {
+		v.fail(path+".ipv6Prefix", fmt.Sprintf("want at most 128, got %d", k.IPv6Prefix), "")
+	}
 	if k.Header != "" && !headerName(k.Header) {
 		v.fail(path+".header", fmt.Sprintf("%q is not a header's name", k.Header), "")
 	}

@@ -50,4 +50,8 @@ type Key struct {
 	TraceID       bool   `json:"traceId,omitempty"`
 	Route         bool   `json:"route,omitempty"`
 	Literal       string `json:"literal,omitempty"`
+	// IPv4Prefix and IPv6Prefix, with SourceAddress, take the network of so many bits instead of the address: "192.0.2.0/24", as
+	// Envoy's masked_remote_address writes it. 0: all bits. With neither the key is the plain address.
+	IPv4Prefix uint8 `json:"ipv4Prefix,omitempty"`
+	IPv6Prefix uint8 `json:"ipv6Prefix,omitempty"`
 }

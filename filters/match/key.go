@@ -1,7 +1,9 @@
 package match
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/mizzen-mesh/mizzen/filters/filter"
@@ -11,6 +13,8 @@ import (
 type CompiledKey struct {
 	kind keyKind
 	name string
+	// Bits of the source address, of IPv4 and IPv6; 0: the plain address.
+	v4, v6 int
 }
 
 type keyKind uint8
@@ -59,6 +63,9 @@ func CompileKey(k Key) (*CompiledKey, error) {
 	if len(set) > 1 {
 		return nil, fmt.Errorf("key: has %s; %s", strings.Join(set, " and "), want)
 	}
+	if err := out.mask(&k); err != nil {
+		return nil, err
+	}
 	from, named := map[keyKind]source{keyHeader: fromHeader, keyCookie: fromCookie, keyQuery: fromQuery}[out.kind]
 	if named {
 		if err := checkName(out.name, from); err != nil {
@@ -66,6 +73,42 @@ func CompileKey(k Key) (*CompiledKey, error) {
 		}
 	}
 	return &out, nil
+}
+
+// mask takes the prefixes of a source address.
+func (c *CompiledKey) mask(k *Key) error {
+	switch {
+	case k.IPv4Prefix == 0 && k.IPv6Prefix == 0:
+		return nil
+	case !k.SourceAddress:
+		return fmt.Errorf("key: ipv4Prefix and ipv6Prefix are for sourceAddress")
+	case k.IPv4Prefix > 32:
+		return fmt.Errorf("key.ipv4Prefix: %d: want at most 32", k.IPv4Prefix)
+	case k.IPv6Prefix > 128:
+		return fmt.Errorf("key.ipv6Prefix: %d: want at most 128", k.IPv6Prefix)
+	}
+	c.v4, c.v6 = cmp.Or(int(k.IPv4Prefix), 32), cmp.Or(int(k.IPv6Prefix), 128)
+	return nil
+}
+
+// source is the address, or its network; what is no IP address stays as it is.
+func (c *CompiledKey) source(address string) string {
+	if c.v4 == 0 {
+		return address
+	}
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	bits := c.v6
+	if a.Is4() {
+		bits = c.v4
+	}
+	p, err := a.WithZone("").Prefix(bits)
+	if err != nil {
+		return address
+	}
+	return p.String()
 }
 
 // Value reads the key of an exchange. An absent or empty value is no key: ok is false.
@@ -82,7 +125,7 @@ func (k *CompiledKey) Value(x *filter.Exchange) (value string, ok bool) {
 	case keyMethod:
 		value = x.Request.Value(":method")
 	case keySource:
-		value = x.Host.SourceAddress()
+		value = k.source(x.Host.SourceAddress())
 	case keyTrace:
 		value = TraceID(x.Request)
 	case keyRoute:

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mizzen-mesh/mizzen/filters/filter"
 	"github.com/mizzen-mesh/mizzen/filters/filtertest"
 	"github.com/mizzen-mesh/mizzen/filters/match"
 )
@@ -25,6 +26,8 @@ func TestKeyValue(t *testing.T) {
 		{"path", match.Key{Path: true}, "/p"},
 		{"method", match.Key{Method: true}, "PUT"},
 		{"source", match.Key{SourceAddress: true}, "10.0.0.9"},
+		{"source's network", match.Key{SourceAddress: true, IPv4Prefix: 24}, "10.0.0.0/24"},
+		{"source's network, of IPv6 only", match.Key{SourceAddress: true, IPv6Prefix: 64}, "10.0.0.9/32"},
 		{"route", match.Key{Route: true}, "r1"},
 		{"literal", match.Key{Literal: "all"}, "all"},
 		{"no trace", match.Key{TraceID: true}, ""},
@@ -39,6 +42,22 @@ func TestKeyValue(t *testing.T) {
 	}
 }
 
+// TestMaskedSource: as Envoy writes a masked_remote_address.
+func TestMaskedSource(t *testing.T) {
+	k, err := match.CompileKey(match.Key{SourceAddress: true, IPv4Prefix: 16, IPv6Prefix: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for source, want := range map[string]string{
+		"192.168.7.9": "192.168.0.0/16", "2001:abcd:ef01:2345:6789:abcd:ef01:234": "2001:abcd:ef01:2345::/64", "::1": "::/64",
+		"@pipe": "@pipe", "": "",
+	} {
+		if got, _ := k.Value(&filter.Exchange{Host: &filtertest.Host{Source: source}}); got != want {
+			t.Errorf("%q: %q, want %q", source, got, want)
+		}
+	}
+}
+
 func TestKeyErrors(t *testing.T) {
 	for _, c := range []struct {
 		k    match.Key
@@ -48,6 +67,9 @@ func TestKeyErrors(t *testing.T) {
 		{match.Key{Header: "a", Path: true}, "key: has header and path"},
 		{match.Key{Header: "a b"}, "key.header:"},
 		{match.Key{Cookie: "a;b"}, "key.cookie:"},
+		{match.Key{Path: true, IPv4Prefix: 8}, "are for sourceAddress"},
+		{match.Key{SourceAddress: true, IPv4Prefix: 33}, "key.ipv4Prefix:"},
+		{match.Key{SourceAddress: true, IPv6Prefix: 129}, "key.ipv6Prefix:"},
 	} {
 		if _, err := match.CompileKey(c.k); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q in it", c.k, err, c.want)

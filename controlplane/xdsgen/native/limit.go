@@ -201,6 +201,10 @@ func keyPart(k match.Key, name string) (*routev3.RateLimit_Action, *ratelimitv3.
 		return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_QueryParameters_{
 			QueryParameters: &routev3.RateLimit_Action_QueryParameters{QueryParameterName: k.Query, DescriptorKey: name, SkipIfAbsent: true},
 		}}, any, nil
+	case k.IPv4Prefix > 0 || k.IPv6Prefix > 0:
+		return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{
+			MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{V4PrefixMaskLen: prefix(k.IPv4Prefix), V6PrefixMaskLen: prefix(k.IPv6Prefix)},
+		}}, &ratelimitv3.RateLimitDescriptor_Entry{Key: "masked_remote_address"}, nil
 	case k.SourceAddress:
 		return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_RemoteAddress_{
 			RemoteAddress: &routev3.RateLimit_Action_RemoteAddress{},
@@ -209,6 +213,14 @@ func keyPart(k match.Key, name string) (*routev3.RateLimit_Action, *ratelimitv3.
 		return generic(name, k.Literal), &ratelimitv3.RateLimitDescriptor_Entry{Key: name, Value: k.Literal}, nil
 	}
 	return nil, nil, errors.New("stock Envoy's rate limits have no such key: header, query, method and sourceAddress are what they know")
+}
+
+// prefix is nil for all bits.
+func prefix(bits uint8) *wrapperspb.UInt32Value {
+	if bits == 0 {
+		return nil
+	}
+	return wrapperspb.UInt32(uint32(bits))
 }
 
 // share is this proxy's part of a number, at least 1. A global limit is asked for elsewhere in Mizzen; here it is counted locally.

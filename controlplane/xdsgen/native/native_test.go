@@ -26,6 +26,7 @@ func TestLimits(t *testing.T) {
 		"fine":           {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: []match.Request{{Headers: []match.Named{{Name: "h", String: is("v")}}}}}, "", false},
 		"path":           {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: []match.Request{{Path: &match.String{Exact: new(string)}}}}, "", false},
 		"source":         {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Key: []match.Key{{SourceAddress: true}}}, "", false},
+		"network":        {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Key: []match.Key{{SourceAddress: true, IPv4Prefix: 24}}}, "", false},
 		"concurrency":    {ratelimit.Limit{Name: "a", Concurrency: 3}, "in progress", false},
 		"sliding window": {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Algorithm: ratelimit.AlgorithmSlidingWindow}, "sliding window", false},
 		"odd period":     {ratelimit.Limit{Name: "a", Requests: 1, Per: filter.Duration(1001 * time.Millisecond)}, "in step", false},

@@ -36,6 +36,8 @@ func Sticky(s *canary.Sticky) (*routev3.RouteAction_HashPolicy, error) {
 		out.PolicySpecifier = &routev3.RouteAction_HashPolicy_QueryParameter_{
 			QueryParameter: &routev3.RouteAction_HashPolicy_QueryParameter{Name: k.Query},
 		}
+	case k.IPv4Prefix > 0 || k.IPv6Prefix > 0:
+		return nil, errors.New("stock Envoy hashes the whole source address, not its network")
 	case k.SourceAddress:
 		out.PolicySpecifier = &routev3.RouteAction_HashPolicy_ConnectionProperties_{
 			ConnectionProperties: &routev3.RouteAction_HashPolicy_ConnectionProperties{SourceIp: true},
