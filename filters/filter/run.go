@@ -5,7 +5,7 @@ import "fmt"
 // Metrics of the chain itself.
 var (
 	// MetricPanics counts panics recovered in a policy.
-	MetricPanics = &Metric{Name: "panics_total", Help: "Panics recovered in a policy; the request went on, or failed closed if so configured.", Labels: []string{"policy"}}
+	MetricPanics = &Metric{Name: "panics_total", Help: "Panics recovered in a policy, or in the host itself (policy host); the exchange went on, or was answered with 500 if so configured.", Labels: []string{"policy"}}
 )
 
 // Program is a parsed chain configuration: a slot per registered Kind, in chain order. Immutable, shared by workers.
@@ -16,7 +16,7 @@ type Program struct {
 	Policies []Policy
 	// Disabled marks slots that the configuration sets to null: a route switches off what its listener switched on.
 	Disabled []bool
-	// FailClosed answers 500 after a panic instead of going on without the policy.
+	// FailClosed answers 500 after a panic, in Request or Response, instead of going on without the policy.
 	FailClosed bool
 }
 
@@ -28,6 +28,7 @@ type Run struct {
 	resumed bool
 	back    bool // the response side has begun; pos counts down
 	ended   bool
+	closed  uint8 // bit by slot: the route whose policy entered fails closed
 	dead    [MaxPolicies]bool
 	entered [MaxPolicies]Policy
 	later   []Edit // of the response, from Exchange.SetOnResponse
@@ -77,7 +78,9 @@ func (r *Run) walk(base, route *Program) (v Verdict, whole bool) {
 			r.pos++
 			continue
 		}
-		r.entered[r.pos] = p
+		if r.entered[r.pos] = p; route != nil && route.FailClosed && overrides(route, r.pos) {
+			r.closed |= 1 << r.pos
+		}
 		if v = p.Request(&r.Exchange); r.asked(&v) {
 			return v, true
 		}
@@ -101,8 +104,7 @@ func (r *Run) asked(v *Verdict) bool {
 // rescueWalk is deferred around the request side: see rescue.
 func (r *Run) rescueWalk(base, route *Program, v *Verdict, whole *bool) {
 	if e := recover(); e != nil {
-		closed := base.FailClosed || overrides(route, r.pos) && route.FailClosed
-		r.left(base, closed, v, e)
+		r.left(base, r.failsClosed(base), v, e)
 		*whole = r.asked(v)
 	}
 }
@@ -191,20 +193,24 @@ func Inherit(route, base Policy) Policy {
 }
 
 func (r *Run) response(p Policy, base *Program) (v Verdict) {
-	defer r.rescue(base, &v)
+	defer r.rescue(base, r.failsClosed(base), &v)
 	return p.Response(&r.Exchange)
 }
 
 func (r *Run) end(p Ender, base *Program) {
 	var v Verdict
-	defer r.rescue(base, &v)
+	defer r.rescue(base, false, &v)
 	p.End(&r.Exchange)
 }
 
-// rescue is deferred around a call into one policy: a panic counts, and the exchange goes on without the policy.
-func (r *Run) rescue(base *Program, v *Verdict) {
+// failsClosed tells whether a panic in the running policy ends the exchange.
+func (r *Run) failsClosed(base *Program) bool { return base.FailClosed || r.closed>>r.pos&1 != 0 }
+
+// rescue is deferred around a call into one policy: a panic counts, and the exchange goes on without the policy, or is
+// answered with 500 in place of the response that came.
+func (r *Run) rescue(base *Program, closed bool, v *Verdict) {
 	if e := recover(); e != nil {
-		r.left(base, false, v, e)
+		r.left(base, closed, v, e)
 	}
 }
 

@@ -211,6 +211,29 @@ func TestRunPanic(t *testing.T) {
 	}
 }
 
+// A panic in Response fails closed where the listener says so, or the route that the policy is of.
+func TestRunPanicInResponseFailsClosed(t *testing.T) {
+	for _, byRoute := range []bool{false, true} {
+		var log []string
+		bad := &scripted{name: "bad", log: &log, response: func(*Exchange) Verdict { panic("boom") }}
+		base, route := program(&scripted{name: "a", log: &log}, bad), program(nil, bad)
+		if base.FailClosed = !byRoute; byRoute {
+			route.FailClosed, base.Policies[1] = true, nil
+		}
+		r, h := newRun()
+		r.Request(base, route)
+		if v := r.Response(base); v.Reply == nil || v.Reply.Status != 500 {
+			t.Errorf("by route %v: verdict %+v", byRoute, v)
+		}
+		if v := r.Response(base); v.Reply != nil {
+			t.Errorf("answered twice: %+v", v)
+		}
+		r.End(base)
+		same(t, h.log, "panics_total{bad}", "panic=bad: boom")
+		same(t, log, "a request", "bad request", "bad response", "a response", "bad end", "a end")
+	}
+}
+
 func TestRunPanicInResponseAndEnd(t *testing.T) {
 	var log []string
 	bad := &scripted{name: "bad", log: &log, response: func(*Exchange) Verdict { panic("boom") }}

@@ -206,6 +206,10 @@ func (e *exchange) suspend(v filter.Verdict) {
 }
 
 func (e *exchange) reply(r *filter.Reply) {
+	if r.Reset {
+		e.end()
+		return
+	}
 	if r.Status < 200 || r.Status > 599 || r.GRPCCode() < 0 || strings.ContainsAny(r.Details, " \n\t") {
 		e.d.t.Errorf("reply %+v", r)
 	}

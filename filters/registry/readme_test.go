@@ -52,7 +52,7 @@ func TestReadmes(t *testing.T) {
 			t.Errorf("%s: no examples", kind.Name)
 		}
 		for _, example := range blocks {
-			env := &filter.Env{Sends: true, Shared: func(_ string, make func() any) any { return make() }}
+			env := &filter.Env{Sends: true, Spans: true, Resets: true, Shared: func(_ string, make func() any) any { return make() }}
 			if _, err := kind.New([]byte(example), env); err != nil {
 				t.Errorf("%s: %v in:\n%s", kind.Name, err, example)
 			}

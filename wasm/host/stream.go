@@ -153,6 +153,9 @@ func (s *stream) advance() bool {
 			}
 			s.run.Resume(a)
 		default:
+			if !v.Reroute && !s.run.Over() {
+				s.request.All() // who sees the response may look at the request, which Envoy no longer shows then
+			}
 			writeRequest(s.request.TakeEdits())
 			if !v.Reroute {
 				return true

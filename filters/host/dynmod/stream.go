@@ -55,6 +55,17 @@ func (s *stream) yield(now time.Time) {
 func (s *stream) recovered() {
 	if e := recover(); e != nil {
 		logError("mizzen: panic in the module: " + asText(e))
+		s.countPanic()
+		s.c.end = true // policies may hold something
+	}
+}
+
+// countPanic counts a panic of the host itself. The visit's script may be half written: it is not touched, and what is counted
+// is told with the next exchange.
+func (s *stream) countPanic() {
+	defer func() { _ = recover() }() // whatever is broken, Envoy lives
+	if s.c.base != nil {
+		(*listener)(s.c.base.program).ledger.count(nil, filter.MetricPanics, 1, []string{"host"})
 	}
 }
 

@@ -22,18 +22,18 @@ func (s *stream) SourceAddress() string {
 	return strings.TrimSuffix(text, ":0") // a pipe or an internal listener
 }
 
-// Count moves a metric. The SDK panics when the listener is gone: then there is nobody to tell.
+// Count moves a metric. The SDK panics when the listener is gone: then there is nobody to tell. Any other panic is counted.
 func (s *stream) Count(m *filter.Metric, n int64, labels ...string) {
 	if s.ledger == nil {
 		return
 	}
-	defer ignore()
+	defer s.recovered()
 	s.ledger.count(m, n, labels)
 }
 
 // Annotate writes dynamic metadata. The SDK panics when the stream is gone, or not in Go's hands: it is too late then.
 func (s *stream) Annotate(key, value string) {
-	defer ignore()
+	defer func() { _ = recover() }()
 	s.cb.StreamInfo().DynamicMetadata().Set(Namespace, key, value)
 }
 
@@ -47,4 +47,11 @@ func (s *stream) Flag(code string) {
 	s.Annotate("flags", code)
 }
 
-func ignore() { _ = recover() }
+// recovered is deferred in Count.
+func (s *stream) recovered() {
+	if recover() == nil {
+		return
+	}
+	defer func() { _ = recover() }() // the listener is gone too
+	s.ledger.count(filter.MetricPanics, 1, []string{"host"})
+}
