@@ -13,6 +13,7 @@ const (
 	codeEmptySubset     = "IST0173" // DestinationRuleSubsetNotSelectPods
 	codeUnknownTarget   = "IST0174" // UnknownDestinationRuleHost
 	codePortName        = "IST0118" // PortNameIsNotUnderNamingConvention
+	codeCredential      = "IST0161" // InvalidGatewayCredential
 	codeTelemetryLabels = "IST0159" // ConflictingTelemetryWorkloadSelectors
 	codeTelemetries     = "IST0160" // MultipleTelemetriesWithoutWorkloadSelectors
 	codeEntryProtocol   = "IST0177" // ConflictingServiceEntryProtocol

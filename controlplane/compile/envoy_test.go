@@ -100,7 +100,9 @@ func together(t *testing.T, proxies []proxy) string {
 			all[part] = append(all[part], list.([]any)...)
 		}
 	}
-	raw, err := json.Marshal(map[string]any{"staticResources": all})
+	// Secrets come from here: nobody listens, and nobody is asked before Envoy runs.
+	all["clusters"] = append(all["clusters"], map[string]any{"name": "sds-grpc", "type": "STATIC", "connectTimeout": "1s"})
+	raw, err := json.Marshal(map[string]any{"staticResources": all, "node": map[string]any{"id": "corpus", "cluster": "corpus"}})
 	if err != nil {
 		t.Fatal(err)
 	}

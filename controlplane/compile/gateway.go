@@ -16,6 +16,7 @@ func (c *compiler) gateways() {
 				Bind: s.GetBind(), HTTPSRedirect: s.GetTls().GetHttpsRedirect(),
 				Origin: origin(&o.Meta, index("spec.servers", i)),
 			}
+			setServerTLS(srv, s)
 			for _, h := range s.GetHosts() {
 				srv.Hosts = append(srv.Hosts, gatewayHost(h, o.Namespace))
 			}

@@ -170,7 +170,9 @@ var supportTable = sync.OnceValue(func() map[string]entry {
 		for _, f := range strings.Fields(r.fields) {
 			e := out[r.message+"."+f]
 			if r.values != "" {
-				e.values = map[string]string{}
+				if e.values == nil {
+					e.values = map[string]string{}
+				}
 				for _, v := range strings.Fields(r.values) {
 					e.values[v] = r.reason
 				}

@@ -79,7 +79,7 @@ func allKinds() []Kind {
 		{"EndpointSlice", "discovery.k8s.io", []string{"v1"}, "endpointslices", nil, true, typed},
 		{"Namespace", "", []string{"v1"}, "namespaces", []string{"ns"}, false, typed},
 		{"ConfigMap", "", []string{"v1"}, "configmaps", []string{"cm"}, true, kept},
-		{"Secret", "", []string{"v1"}, "secrets", nil, true, kept},
+		{"Secret", "", []string{"v1"}, "secrets", nil, true, typed},
 		{"ServiceAccount", "", []string{"v1"}, "serviceaccounts", []string{"sa"}, true, kept},
 	}
 	return append(kinds, otherKinds()...)

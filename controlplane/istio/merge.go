@@ -103,7 +103,7 @@ func (s *Set) lists() []list {
 		listOf[vs]{&s.VirtualServices}, listOf[dr]{&s.DestinationRules}, listOf[gw]{&s.Gateways}, listOf[se]{&s.ServiceEntries},
 		listOf[we]{&s.WorkloadEntries}, listOf[sc]{&s.Sidecars}, listOf[*RateLimit]{&s.RateLimits}, listOf[tel]{&s.Telemetries},
 		listOf[svc]{&s.Services}, listOf[pod]{&s.Pods}, listOf[eps]{&s.Endpoints}, listOf[slice]{&s.EndpointSlices},
-		listOf[ns]{&s.Namespaces}, listOf[*WorkloadTemplate]{&s.Workloads},
+		listOf[ns]{&s.Namespaces}, listOf[secret]{&s.Secrets}, listOf[*WorkloadTemplate]{&s.Workloads},
 	}
 }
 

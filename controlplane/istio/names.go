@@ -9,16 +9,17 @@ import (
 
 // Short names of the types in Set, for the generic code over its lists.
 type (
-	vs    = *networking.VirtualService
-	dr    = *networking.DestinationRule
-	gw    = *networking.Gateway
-	se    = *networking.ServiceEntry
-	we    = *networking.WorkloadEntry
-	sc    = *networking.Sidecar
-	tel   = *telemetry.Telemetry
-	svc   = *corev1.Service
-	pod   = *corev1.Pod
-	eps   = *corev1.Endpoints
-	slice = *discoveryv1.EndpointSlice
-	ns    = *corev1.Namespace
+	vs     = *networking.VirtualService
+	dr     = *networking.DestinationRule
+	gw     = *networking.Gateway
+	se     = *networking.ServiceEntry
+	we     = *networking.WorkloadEntry
+	sc     = *networking.Sidecar
+	tel    = *telemetry.Telemetry
+	svc    = *corev1.Service
+	pod    = *corev1.Pod
+	eps    = *corev1.Endpoints
+	slice  = *discoveryv1.EndpointSlice
+	ns     = *corev1.Namespace
+	secret = *corev1.Secret
 )

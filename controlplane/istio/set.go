@@ -103,11 +103,12 @@ type Set struct {
 	Endpoints      []*Object[*corev1.Endpoints]
 	EndpointSlices []*Object[*discoveryv1.EndpointSlice]
 	Namespaces     []*Object[*corev1.Namespace]
+	Secrets        []*Object[*corev1.Secret]
 	// Workloads are Deployments, StatefulSets (and ReplicaSets, DaemonSets), reduced to what they have in common.
 	Workloads []*Object[*WorkloadTemplate]
 	// Mesh is the MeshConfig: from ConfigMap istio in istio-system (data.mesh), nil if none.
 	Mesh *Object[*meshconfig.MeshConfig]
-	// Others are recognised kinds that are kept but mean nothing here (ServiceAccount, Secret, ConfigMap...).
+	// Others are recognised kinds that are kept but mean nothing here (ServiceAccount, ConfigMap...).
 	Others []*Meta
 }
 

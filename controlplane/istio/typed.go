@@ -59,6 +59,8 @@ func (d *decoder) typed(o *object) {
 		decodeGo[corev1.Service](o, &s.Services, validateService)
 	case "Pod":
 		decodeGo[corev1.Pod](o, &s.Pods, validatePod)
+	case "Secret":
+		decodeGo[corev1.Secret](o, &s.Secrets, nil)
 	case "Endpoints":
 		decodeGo[corev1.Endpoints](o, &s.Endpoints, validateEndpoints)
 	case "EndpointSlice":

@@ -45,6 +45,7 @@ func (v *validator) server(s *networking.Server, path string) {
 	v.required(path+".port.name", s.Port.Name)
 	if v.required(path+".port.protocol", s.Port.Protocol) {
 		v.portProtocol(path+".port.protocol", s.Port.Protocol)
+		v.serverTLS(s, path)
 	}
 }
 

@@ -33,18 +33,17 @@ func (s Sensitive) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
 // Secret is a Kubernetes Secret that some Gateway names. PEM; what it does not hold is nil.
 type Secret struct {
-	Namespace, Name      string
-	Certificate, CA, CRL []byte
-	Key                  Sensitive
-	Origin               Origin
+	Namespace, Name  string
+	Certificate, Key Sensitive
+	CA, CRL          Sensitive
+	Origin           Origin
 }
 
 // ServedSecret is a secret as one proxy gets it over SDS: a certificate with its key, or trusted roots.
 type ServedSecret struct {
 	Name             string // "kubernetes://name" or "kubernetes://name-cacert"
-	Certificate, CRL []byte
-	CA               []byte // with Certificate nil
-	Key              Sensitive
+	Certificate, Key Sensitive
+	CA, CRL          Sensitive // with Certificate nil
 	Origin           Origin
 }
 

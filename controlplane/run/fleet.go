@@ -34,10 +34,10 @@ type share struct {
 
 // own is what one proxy has beside that.
 type own struct {
-	node                                mesh.Node
-	group                               *view.Group
-	made, used                          uint64 // serials
-	clusters, endpoints, listeners, rds xdsgen.List
+	node                                         mesh.Node
+	group                                        *view.Group
+	made, used                                   uint64 // serials
+	clusters, endpoints, listeners, rds, secrets xdsgen.List
 }
 
 // NewFleet returns a Fleet that has seen no World.
@@ -86,6 +86,7 @@ func (f *Fleet) Delta(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
 		Listeners:    xdsgen.Set{Own: o.listeners},
 		Routes:       xdsgen.Set{Shared: s.routes, Own: o.rds},
 		VirtualHosts: xdsgen.Set{Shared: s.hosts},
+		Secrets:      xdsgen.Set{Own: o.secrets},
 	}, nil
 }
 
@@ -212,7 +213,7 @@ func (f *Fleet) ownOf(g *view.Group, n mesh.Node) (*own, error) {
 	}
 	o = &own{
 		node: n, group: g, made: f.serial, used: f.serial, clusters: xdsgen.NewList(r.Clusters), endpoints: xdsgen.NewList(r.Endpoints),
-		listeners: xdsgen.NewList(r.Listeners), rds: xdsgen.NewList(r.Routes),
+		listeners: xdsgen.NewList(r.Listeners), rds: xdsgen.NewList(r.Routes), secrets: xdsgen.NewList(r.Secrets),
 	}
 	f.maps.Lock()
 	defer f.maps.Unlock()

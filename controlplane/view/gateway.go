@@ -14,10 +14,32 @@ type bind struct {
 	server  *mesh.Server
 }
 
+// redirects tells whether plain requests are sent to HTTPS. Those of a TLS server are there already.
+func (b bind) redirects() bool { return b.server.HTTPSRedirect && b.class() == plainHTTP }
+
 func (b bind) name() string { return b.gateway.Namespace + "/" + b.gateway.Name }
 
-// gateway adds a listener and a table for each HTTP port of the Gateways that select the node. Without any there is
-// no listener; without a rule the table has no host and every request gets 404.
+// class is what servers of one port must agree on: plain HTTP, TLS that is told apart by server names, or bytes.
+type class uint8
+
+const (
+	plainHTTP class = iota
+	secure
+	plainTCP
+)
+
+func (b bind) class() class {
+	switch {
+	case b.server.TLS != nil || b.server.Passthrough:
+		return secure
+	case b.server.Protocol.IsHTTP():
+		return plainHTTP
+	}
+	return plainTCP
+}
+
+// gateway adds a listener for each port of the Gateways that select the node. Without any there is no listener; without a
+// rule an HTTP server's table has no host and every request gets 404.
 func (s *scope) gateway(v *mesh.View, n mesh.Node) {
 	byPort := map[uint32][]bind{}
 	for _, g := range s.cache.world.Gateways {
@@ -25,28 +47,41 @@ func (s *scope) gateway(v *mesh.View, n mesh.Node) {
 			continue
 		}
 		for _, srv := range g.Servers {
-			if srv.Protocol.IsHTTP() {
-				byPort[srv.Port] = append(byPort[srv.Port], bind{g, srv})
-			}
+			byPort[srv.Port] = append(byPort[srv.Port], bind{g, srv})
 		}
 	}
 	for _, port := range slices.Sorted(maps.Keys(byPort)) {
-		bound := port
-		if p, ok := n.Ports[port]; ok {
-			bound = p
-		}
-		t := s.gatewayTable(n, port, byPort[port])
-		address := cmp.Or(n.BindAddress, byPort[port][0].server.Bind, "0.0.0.0")
-		l := &mesh.Listener{
-			Name: address + "_" + portString(bound), Kind: mesh.ListenGateway, Address: address, Port: bound,
-			Table: t.Name, Tracing: tracer(v),
-		}
-		for _, b := range byPort[port] {
-			l.Origins = append(l.Origins, b.server.Origin)
-		}
-		v.Tables = append(v.Tables, t)
-		v.Listeners = append(v.Listeners, l)
+		s.gatewayListener(v, n, port, byPort[port])
 	}
+	s.gatewaySecrets(v, n)
+}
+
+// gatewayListener makes one port's. Of servers that cannot share it the first one's kind stands, as in Istio.
+func (s *scope) gatewayListener(v *mesh.View, n mesh.Node, port uint32, binds []bind) {
+	bound := port
+	if p, ok := n.Ports[port]; ok {
+		bound = p
+	}
+	first := binds[0].class()
+	binds = slices.DeleteFunc(binds, func(b bind) bool { return b.class() != first })
+	address := cmp.Or(n.BindAddress, binds[0].server.Bind, "0.0.0.0")
+	l := &mesh.Listener{
+		Name: address + "_" + portString(bound), Kind: mesh.ListenGateway, Address: address, Port: bound, Tracing: tracer(v),
+	}
+	for _, b := range binds {
+		l.Origins = append(l.Origins, b.server.Origin)
+	}
+	if first == plainHTTP {
+		t := s.gatewayTable(n, "http."+portString(port), port, binds)
+		l.Table = t.Name
+		v.Tables = append(v.Tables, t)
+	} else {
+		s.gatewayChains(v, n, l, port, binds)
+		if len(l.Chains) == 0 {
+			return // no rule: nothing listens, as in Istio
+		}
+	}
+	v.Listeners = append(v.Listeners, l)
 }
 
 // gatewayHost collects what several rules and servers say about one host.
@@ -58,7 +93,7 @@ type gatewayHost struct {
 	origins []mesh.Origin
 }
 
-func (s *scope) gatewayTable(n mesh.Node, port uint32, binds []bind) *mesh.RouteTable {
+func (s *scope) gatewayTable(n mesh.Node, name string, port uint32, binds []bind) *mesh.RouteTable {
 	hosts := map[string]*gatewayHost{}
 	at := func(h string) *gatewayHost {
 		if hosts[h] == nil {
@@ -75,13 +110,13 @@ func (s *scope) gatewayTable(n mesh.Node, port uint32, binds []bind) *mesh.Route
 	}
 	for _, b := range binds {
 		for _, h := range b.server.Hosts {
-			if b.server.HTTPSRedirect {
+			if b.redirects() {
 				g := at(h.Host)
 				g.tls, g.origins = true, append(g.origins, b.server.Origin)
 			}
 		}
 	}
-	t := &mesh.RouteTable{Name: "http." + portString(port), Gateway: true}
+	t := &mesh.RouteTable{Name: name, Gateway: true}
 	var out []*mesh.VirtualHost
 	for _, h := range slices.SortedFunc(maps.Keys(hosts), func(a, b string) int {
 		if mesh.HostLess(a, b) {
@@ -111,7 +146,7 @@ func (s *scope) bindRule(r *mesh.HostRules, b bind, at place, host func(string) 
 				continue
 			}
 			g := host(h)
-			g.tls = g.tls || b.server.HTTPSRedirect
+			g.tls = g.tls || b.redirects()
 			if slices.ContainsFunc(append(g.entries, g.last...), func(e entry) bool { return e.rule == r }) {
 				continue // two servers on the port name the host
 			}

@@ -55,13 +55,13 @@ func (b *Builder) build(v *mesh.View, inline bool) (*Resources, error) {
 // buildWith is build for a view that may name clusters beside its own, which have knows.
 func (b *Builder) buildWith(v *mesh.View, inline bool, have func(name string) *mesh.Cluster) (*Resources, error) {
 	s := &session{Builder: b, view: v, have: have, inline: inline}
-	for _, step := range []func() error{s.clusters, s.endpoints, s.tables, s.listeners} {
+	for _, step := range []func() error{s.clusters, s.endpoints, s.tables, s.listeners, s.secrets} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("build resources of %s: %w", v.Node.ID, err)
 		}
 	}
 	out := &s.out
-	for _, list := range [][]*Resource{out.Clusters, out.Endpoints, out.Listeners, out.Routes, out.VirtualHosts, out.InlineRoutes} {
+	for _, list := range [][]*Resource{out.Clusters, out.Endpoints, out.Listeners, out.Routes, out.VirtualHosts, out.InlineRoutes, out.Secrets} {
 		sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	}
 	return out, nil

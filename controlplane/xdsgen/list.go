@@ -236,7 +236,7 @@ func (s Set) All() iter.Seq[*Resource] {
 
 // Sets is all that one proxy is to have.
 type Sets struct {
-	Clusters, Endpoints, Listeners, Routes Set
+	Clusters, Endpoints, Listeners, Routes, Secrets Set
 	// VirtualHosts is for delta clients; to others the Routes hold them.
 	VirtualHosts Set
 }
@@ -244,7 +244,8 @@ type Sets struct {
 // Sets arranges what Build made: for a delta client, or for one of the state of the world.
 func (r *Resources) Sets(delta bool) *Sets {
 	own := func(rs []*Resource) Set { return Set{Own: NewList(rs)} }
-	out := &Sets{Clusters: own(r.Clusters), Endpoints: own(r.Endpoints), Listeners: own(r.Listeners), Routes: own(r.InlineRoutes)}
+	out := &Sets{Clusters: own(r.Clusters), Endpoints: own(r.Endpoints), Listeners: own(r.Listeners), Routes: own(r.InlineRoutes),
+		Secrets: own(r.Secrets)}
 	if delta {
 		out.Routes, out.VirtualHosts = own(r.Routes), own(r.VirtualHosts)
 	}

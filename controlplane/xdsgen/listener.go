@@ -61,6 +61,11 @@ func buildListener(in listenerInput) (*Resource, error) {
 	for _, i := range l.Inbound {
 		clusters = append(clusters, i.Cluster)
 	}
+	for _, ch := range l.Chains {
+		for _, c := range ch.Clusters {
+			clusters = append(clusters, c.Cluster)
+		}
+	}
 	r.Clusters, r.Table, r.Origins = sortedSet(clusters), strings.Join(sortedSet(tables), ","), l.Origins
 	return r, nil
 }
@@ -69,17 +74,20 @@ func buildListener(in listenerInput) (*Resource, error) {
 func setChains(out *listenerv3.Listener, in listenerInput) ([]string, error) {
 	l := in.Listener
 	switch l.Kind {
-	case mesh.ListenHTTPProxy, mesh.ListenOutboundHTTP, mesh.ListenGateway:
-		if l.Kind == mesh.ListenOutboundHTTP {
+	case mesh.ListenOutboundHTTP, mesh.ListenOutboundTCP, mesh.ListenGateway:
+		if l.Kind != mesh.ListenGateway && in.Intercepts {
 			out.BindToPort = wrapperspb.Bool(false)
 		}
-		chain, err := httpChain(in, httpRole{Table: l.Table, Stat: fmt.Sprintf("outbound_%s_%d;", bindName(l.Address), l.Port)})
+		if len(l.Chains) > 0 {
+			return listedChains(out, in)
+		}
+	}
+	switch l.Kind {
+	case mesh.ListenHTTPProxy, mesh.ListenOutboundHTTP, mesh.ListenGateway:
+		chain, err := httpChain(in, httpRole{Table: l.Table, Stat: httpStat(l)})
 		out.FilterChains = []*listenerv3.FilterChain{chain}
 		return []string{l.Table}, err
 	case mesh.ListenOutboundTCP:
-		if in.Intercepts {
-			out.BindToPort = wrapperspb.Bool(false)
-		}
 		chain, err := tcpChain(in, "", l.Cluster)
 		out.FilterChains = []*listenerv3.FilterChain{chain}
 		return nil, err

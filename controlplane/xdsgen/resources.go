@@ -12,6 +12,7 @@ const (
 	TypeEndpoint    = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 	TypeListener    = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	TypeRoute       = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	TypeSecret      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	TypeVirtualHost = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 )
 
@@ -42,4 +43,6 @@ type Resources struct {
 	VirtualHosts []*Resource
 	// InlineRoutes are the same tables with every virtual host inside: for state-of-the-world clients.
 	InlineRoutes []*Resource
+	// Secrets are a gateway's certificates, private keys included: never to be printed.
+	Secrets []*Resource
 }

@@ -27,8 +27,8 @@ import (
 // Ready is the ready file of `mizzen up`.
 type Ready struct {
 	Gateways []struct {
-		Name, HTTP, Admin string
-		Ports             map[string]int
+		Name, HTTP, HTTPS, Admin string
+		Ports                    map[string]int
 	}
 	Workloads []struct {
 		Name, Namespace, Address, Proxy, Admin string
@@ -79,7 +79,8 @@ func start(t testing.TB, manifests string, o Options) (*Mesh, error) {
 		return nil, fmt.Errorf("copy manifests: %w", err)
 	}
 	m.readyFile = filepath.Join(t.TempDir(), "ready.json")
-	args := append([]string{"up", "-f", m.Dir, "--envoy", envoy, "--gateway-port", fmt.Sprint(envoytest.FreePort(t)), "--ready-file", m.readyFile}, o.Args...)
+	args := append([]string{"up", "-f", m.Dir, "--envoy", envoy, "--gateway-port", fmt.Sprint(envoytest.FreePort(t)),
+		"--gateway-tls-port", fmt.Sprint(envoytest.FreePort(t)), "--ready-file", m.readyFile}, o.Args...)
 	m.cmd = exec.Command(bin, args...)
 	m.cmd.Stdout, m.cmd.Stderr = m.out, m.out
 	m.cmd.Env = append(os.Environ(), "NO_COLOR=1", "MIZZEN_MODULE="+Module(t))

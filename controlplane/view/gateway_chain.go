@@ -1,0 +1,130 @@
+package view
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// chainSet collects a listener's filter chains and keeps a connection from having two: Envoy refuses a listener with chains
+// of equal conditions. The first keeps what it asked for.
+type chainSet struct {
+	chains []*mesh.Chain
+	taken  map[string]bool
+}
+
+// add takes a chain with those of its server names that no chain of the same ranges has yet.
+func (c *chainSet) add(ch *mesh.Chain) {
+	if c.taken == nil {
+		c.taken = map[string]bool{}
+	}
+	names := ch.SNI
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	var free []string
+	for _, n := range names {
+		key := n + " " + strings.Join(ch.Destinations, ",")
+		if !c.taken[key] {
+			c.taken[key] = true
+			free = append(free, n)
+		}
+	}
+	if len(free) == 0 {
+		return
+	}
+	if len(ch.SNI) > 0 {
+		ch.SNI = free
+	}
+	c.chains = append(c.chains, ch)
+}
+
+// gatewayChains gives a listener what its TLS and TCP servers ask for.
+func (s *scope) gatewayChains(v *mesh.View, n mesh.Node, l *mesh.Listener, port uint32, binds []bind) {
+	var set chainSet
+	for _, b := range binds {
+		if b.server.TLS != nil && b.server.Protocol == mesh.HTTPS {
+			t := s.gatewayTable(n, secureTable(b), port, []bind{b})
+			v.Tables = append(v.Tables, t)
+			set.add(&mesh.Chain{
+				Name: t.Name, SNI: serverNames(b.server), TransportTLS: true, TLS: b.server.TLS, Table: t.Name,
+				Origins: []mesh.Origin{b.server.Origin},
+			})
+		}
+	}
+	l.Chains = set.chains
+}
+
+// secureTable is Istio's name: each HTTPS server has a table of its own.
+func secureTable(b bind) string {
+	return strings.Join([]string{"https", portString(b.server.Port), b.server.PortName, b.gateway.Name, b.gateway.Namespace}, ".")
+}
+
+// serverNames are a server's hosts as a client's TLS names them; nil: any, or none.
+func serverNames(srv *mesh.Server) []string {
+	var out []string
+	for _, h := range srv.Hosts {
+		if h.Host == "*" {
+			return nil
+		}
+		if !slices.Contains(out, h.Host) {
+			out = append(out, h.Host)
+		}
+	}
+	return out
+}
+
+// gatewaySecrets adds the Secrets that the gateway's chains name, from its own namespace and no other.
+func (s *scope) gatewaySecrets(v *mesh.View, n mesh.Node) {
+	seen := map[string]bool{}
+	for _, l := range v.Listeners {
+		for _, ch := range l.Chains {
+			if ch.TLS == nil {
+				continue
+			}
+			for _, c := range append([]mesh.CertSource{ch.TLS.Roots}, ch.TLS.Certificates...) {
+				if name, ok := strings.CutPrefix(c.Secret, mesh.KubernetesSecret); ok && !seen[name] {
+					seen[name] = true
+					if served := s.cache.served(name, n.Namespace); served != nil {
+						v.Secrets = append(v.Secrets, served)
+					}
+				}
+			}
+		}
+	}
+	slices.SortFunc(v.Secrets, func(a, b *mesh.ServedSecret) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// served finds a Secret of a namespace by the name that SDS has for it. Roots are those of a Secret of that whole name, else
+// what the certificate's own Secret holds beside it, as in Istio.
+func (c *Cache) served(name, namespace string) *mesh.ServedSecret {
+	find := func(name string) *mesh.Secret {
+		for _, x := range c.world.Secrets {
+			if x.Namespace == namespace && x.Name == name {
+				return x
+			}
+		}
+		return nil
+	}
+	own, roots := strings.CutSuffix(name, mesh.RootsSuffix)
+	out := &mesh.ServedSecret{Name: mesh.KubernetesSecret + name}
+	if !roots {
+		x := find(name)
+		if x == nil || x.Certificate == nil {
+			return nil
+		}
+		out.Certificate, out.Key, out.Origin = x.Certificate, x.Key, x.Origin
+		return out
+	}
+	x := find(name)
+	if x == nil || x.CA == nil {
+		x = find(own)
+	}
+	if x == nil || x.CA == nil {
+		return nil
+	}
+	out.CA, out.CRL, out.Origin = x.CA, x.CRL, x.Origin
+	return out
+}

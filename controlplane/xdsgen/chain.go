@@ -1,0 +1,138 @@
+package xdsgen
+
+import (
+	"fmt"
+	"net/netip"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// listedChains makes a listener's filter chains from Listener.Chains, and its default one from Table or Cluster. It returns
+// the route tables named.
+func listedChains(out *listenerv3.Listener, in listenerInput) ([]string, error) {
+	l := in.Listener
+	var tables []string
+	for _, ch := range l.Chains {
+		chain, err := listedChain(in, ch)
+		if err != nil {
+			return nil, err
+		}
+		out.FilterChains = append(out.FilterChains, chain)
+		tables = append(tables, ch.Table)
+	}
+	out.ListenerFilters = append(out.ListenerFilters, inspectors(l.Chains)...)
+	var err error
+	switch {
+	case l.Table != "":
+		out.DefaultFilterChain, err = httpChain(in, httpRole{Table: l.Table, Stat: httpStat(l), Name: "default"})
+		tables = append(tables, l.Table)
+	case l.Cluster != "":
+		out.DefaultFilterChain, err = tcpChain(in, "default", l.Cluster)
+	}
+	return tables, err
+}
+
+func httpStat(l *mesh.Listener) string {
+	return fmt.Sprintf("outbound_%s_%d;", bindName(l.Address), l.Port)
+}
+
+func listedChain(in listenerInput, ch *mesh.Chain) (*listenerv3.FilterChain, error) {
+	var chain *listenerv3.FilterChain
+	var err error
+	if ch.Table != "" {
+		chain, err = httpChain(in, httpRole{Table: ch.Table, Stat: httpStat(in.Listener), Name: ch.Name})
+	} else {
+		chain, err = weightedChain(in, ch)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("chain %s: %w", ch.Name, err)
+	}
+	if chain.FilterChainMatch, err = chainMatch(ch); err != nil {
+		return nil, fmt.Errorf("chain %s: %w", ch.Name, err)
+	}
+	if ch.TLS != nil {
+		chain.TransportSocket, err = serverTransport(ch.TLS)
+	}
+	return chain, err
+}
+
+// chainMatch is what a connection must be; nil if anything will do.
+func chainMatch(ch *mesh.Chain) (*listenerv3.FilterChainMatch, error) {
+	m := &listenerv3.FilterChainMatch{ServerNames: ch.SNI, ApplicationProtocols: ch.ALPN}
+	if ch.TransportTLS || len(ch.SNI) > 0 {
+		m.TransportProtocol = "tls"
+	}
+	if ch.DestinationPort != 0 {
+		m.DestinationPort = wrapperspb.UInt32(ch.DestinationPort)
+	}
+	var err error
+	if m.PrefixRanges, err = ranges(ch.Destinations); err != nil {
+		return nil, err
+	}
+	if m.SourcePrefixRanges, err = ranges(ch.Sources); err != nil {
+		return nil, err
+	}
+	if m.TransportProtocol == "" && len(ch.ALPN) == 0 && m.DestinationPort == nil && len(ch.Destinations)+len(ch.Sources) == 0 {
+		return nil, nil
+	}
+	return m, nil
+}
+
+func ranges(cidrs []string) ([]*corev3.CidrRange, error) {
+	var out []*corev3.CidrRange
+	for _, c := range cidrs {
+		p, err := netip.ParsePrefix(c)
+		if err != nil {
+			return nil, fmt.Errorf("read range: %w", err)
+		}
+		out = append(out, &corev3.CidrRange{AddressPrefix: p.Masked().Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(p.Bits()))})
+	}
+	return out, nil
+}
+
+// inspectors are the listener filters that find out what the chains ask about.
+func inspectors(chains []*mesh.Chain) []*listenerv3.ListenerFilter {
+	var tls, http bool
+	for _, ch := range chains {
+		secure := ch.TransportTLS || len(ch.SNI) > 0
+		tls = tls || secure
+		http = http || len(ch.ALPN) > 0 && !secure
+	}
+	var out []*listenerv3.ListenerFilter
+	if tls {
+		out = append(out, &listenerv3.ListenerFilter{Name: "envoy.filters.listener.tls_inspector",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: mustAny(&tlsinspectorv3.TlsInspector{})}})
+	}
+	if http {
+		out = append(out, &listenerv3.ListenerFilter{Name: "envoy.filters.listener.http_inspector",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: mustAny(&httpinspectorv3.HttpInspector{})}})
+	}
+	return out
+}
+
+// weightedChain sends connections to one of several clusters.
+func weightedChain(in listenerInput, ch *mesh.Chain) (*listenerv3.FilterChain, error) {
+	proxy := &tcpproxyv3.TcpProxy{StatPrefix: ch.Name, IdleTimeout: optional(ch.IdleTimeout)}
+	if len(ch.Clusters) == 1 {
+		proxy.StatPrefix = ch.Clusters[0].Cluster
+		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_Cluster{Cluster: ch.Clusters[0].Cluster}
+	} else {
+		all := &tcpproxyv3.TcpProxy_WeightedCluster{}
+		for _, c := range ch.Clusters {
+			all.Clusters = append(all.Clusters, &tcpproxyv3.TcpProxy_WeightedCluster_ClusterWeight{Name: c.Cluster, Weight: c.Weight})
+		}
+		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: all}
+	}
+	var err error
+	if proxy.AccessLog, err = accessLog(in); err != nil {
+		return nil, err
+	}
+	return filterChain(ch.Name, "envoy.filters.network.tcp_proxy", proxy)
+}
