@@ -21,28 +21,12 @@ const AnnotationDeleted = "mizzen.dev/deleted"
 // severity Error is left out, with its diagnostics, and never spoils the others. An object that stands twice is left out
 // the second time.
 func Decode(src string, r io.Reader) (Set, Diagnostics) {
-	d := &decoder{kinds: allKinds()}
 	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	switch {
-	case err != nil:
-		d.diags = append(d.diags, Diagnostic{Code: CodeRead, Severity: Error, Position: Position{File: src}, Message: "cannot be read: " + err.Error()})
-		return d.set, d.diags
-	case len(text) > maxFile:
-		d.diags = append(d.diags, Diagnostic{Code: CodeTooLarge, Severity: Error, Position: Position{File: src}, Message: "larger than 64 MiB"})
-		return d.set, d.diags
+	if err != nil {
+		return Set{}, Diagnostics{{Code: CodeRead, Severity: Error, Position: Position{File: src}, Message: "cannot be read: " + err.Error()}}
 	}
-	d.lines = strings.Split(string(text), "\n")
-	for _, doc := range split(string(text)) {
-		root, diags := doc.parse(src)
-		d.diags = append(d.diags, diags...)
-		if root != nil {
-			d.document(root, worst(diags) < Error)
-		}
-	}
-	set, diags := Concat(d.set)
-	d.diags = append(d.diags, diags...)
-	d.diags.Sort()
-	return set, d.diags
+	d := DecodeAgain(src, string(text), nil)
+	return d.Set, d.Diagnostics
 }
 
 // decoder collects what one file holds.

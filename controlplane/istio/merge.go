@@ -65,6 +65,7 @@ type list interface {
 	metas() []*Meta
 	filter(keep func(*Meta) bool)
 	join(other list)
+	replace(gone map[Ref]bool, come list)
 	clone()
 	sort()
 }

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
@@ -31,17 +33,23 @@ type state struct {
 	paths []string
 	stdin io.Reader
 	now   func() time.Time
-	order [][]string       // files of each path
 	files map[string]*file // by name
+	dirs  map[string][]int // directories that were listed, with the paths that they are below, by number
+	dirty map[string]*file // files that are other ones than merged has them, with what they were then; nil: not there
+	merged
 }
 
-// file is one file as it is in force: its objects, some of them perhaps kept from an earlier version.
+// file is one file as it is in force: its objects, some of them perhaps kept from an earlier version. Immutable but for stamp.
 type file struct {
+	name   string
+	paths  []int // that it is below, by number
 	stamp  stamp
 	sum    [sha256.Size]byte
-	set    istio.Set
+	read   *istio.Decoded // what stands there
+	set    istio.Set      // with what was kept
 	diags  istio.Diagnostics
-	loaded map[istio.Ref]time.Time // when the version in force of each object was read
+	loaded time.Time               // when it was read
+	kept   map[istio.Ref]time.Time // when the version in force of an object was, if earlier
 }
 
 // stamp tells cheaply whether a file may have changed.
@@ -60,76 +68,130 @@ func newState(paths []string, in io.Reader, now func() time.Time) *state {
 	for i, p := range paths {
 		clean[i] = filepath.Clean(p)
 	}
-	return &state{paths: clean, stdin: in, now: now, files: map[string]*file{}}
+	return &state{
+		paths: clean, stdin: in, now: now, files: map[string]*file{}, dirs: map[string][]int{}, dirty: map[string]*file{},
+		merged: newMerged(),
+	}
 }
 
 // scan lists every path and reads the files that changed, or that force names. A path that has gone is an error unless
 // tolerant. It reports whether anything is different.
 func (s *state) scan(visit func(dir string), force map[string]bool, tolerant bool) (bool, error) {
-	changed := false
-	order := make([][]string, len(s.paths))
-	seen := map[string]bool{}
+	below := map[string][]int{}
+	dirs := map[string][]int{}
+	var order []string
 	for i, p := range s.paths {
 		names := []string{stdin}
 		if p != stdin {
 			var err error
-			names, err = list(p, visit)
+			names, err = list(p, func(dir string) {
+				dirs[dir] = append(dirs[dir], i)
+				visit(dir)
+			})
 			if err != nil && !(tolerant && errors.Is(err, fs.ErrNotExist)) {
-				return changed, err
+				return false, err
 			}
 		}
-		order[i] = names
 		for _, name := range names {
-			if !seen[name] {
-				seen[name] = true
-				changed = s.read(name, force[name]) || changed
+			if below[name] == nil {
+				order = append(order, name)
 			}
+			below[name] = append(below[name], i)
 		}
+	}
+	s.dirs = dirs
+	for _, name := range order {
+		s.refresh(name, below[name], force[name])
 	}
 	for name := range s.files {
-		if !seen[name] {
-			delete(s.files, name)
-			changed = true
+		if below[name] == nil {
+			s.put(name, nil)
 		}
 	}
-	s.order = order
-	return changed, nil
+	return len(s.dirty) > 0, nil
 }
 
-// read reads one file if it changed, and says whether its content did.
-func (s *state) read(name string, force bool) bool {
-	old := s.files[name]
-	if name == stdin {
-		if old != nil {
+// touch reads single files that something happened to. False: it may have been to more than their content.
+func (s *state) touch(names map[string]bool) bool {
+	for name := range names {
+		below := slices.Clone(s.dirs[filepath.Dir(name)])
+		for i, p := range s.paths {
+			if p == name {
+				below = append(below, i)
+			}
+		}
+		if len(below) == 0 || s.dirs[name] != nil || strings.HasPrefix(filepath.Base(name), "..") {
 			return false
 		}
-		s.files[name] = s.decode("stdin", s.stdin, nil)
-		return true
+		if !slices.Contains(s.paths, name) && !readable(filepath.Base(name)) {
+			if info, err := os.Stat(name); err == nil && info.IsDir() && !strings.HasPrefix(filepath.Base(name), ".") {
+				return false
+			}
+			continue
+		}
+		info, err := os.Stat(name)
+		switch {
+		case err == nil && info.Mode().IsRegular():
+			slices.Sort(below)
+			s.refresh(name, slices.Compact(below), true)
+		case errors.Is(err, fs.ErrNotExist):
+			s.put(name, nil)
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// put notes what a file is now; nil: gone.
+func (s *state) put(name string, f *file) {
+	old := s.files[name]
+	if old == f {
+		return
+	}
+	if _, known := s.dirty[name]; !known {
+		s.dirty[name] = old
+	}
+	if f == nil {
+		delete(s.files, name)
+		return
+	}
+	s.files[name] = f
+}
+
+// refresh reads a file if it changed.
+func (s *state) refresh(name string, below []int, force bool) {
+	old := s.files[name]
+	if old != nil && !slices.Equal(old.paths, below) {
+		moved := *old
+		moved.paths = below
+		s.put(name, &moved)
+		old = &moved
+	}
+	if name == stdin {
+		if old == nil {
+			text, err := io.ReadAll(s.stdin)
+			s.put(name, s.accept("stdin", text, err, nil, below))
+		}
+		return
 	}
 	st := stampOf(name)
 	if old != nil && !force && st.same(old.stamp) {
-		return false
+		return
 	}
-	in, err := os.Open(name)
+	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		delete(s.files, name)
-		return old != nil
+		s.put(name, nil)
+		return
 	}
-	if err != nil {
-		s.files[name] = s.accept(name, istio.Set{}, istio.Diagnostics{unreadable(name, err)}, old)
-		return true
-	}
-	defer in.Close()
-	sum := sha256.New()
-	next := s.decode(name, io.TeeReader(in, sum), old)
-	next.stamp = st
-	sum.Sum(next.sum[:0])
-	if old != nil && old.sum == next.sum {
+	sum := sha256.Sum256(text)
+	if old != nil && err == nil && old.sum == sum {
 		old.stamp = st
-		return false
+		return
 	}
-	s.files[name] = next
-	return true
+	next := s.accept(name, text, err, old, below)
+	next.stamp, next.sum = st, sum
+	s.put(name, next)
 }
 
 func stampOf(name string) stamp {
@@ -144,31 +206,38 @@ func unreadable(name string, err error) istio.Diagnostic {
 	return istio.Diagnostic{Code: istio.CodeRead, Severity: istio.Error, Position: istio.Position{File: name}, Message: fmt.Sprintf("cannot be read: %v", err)}
 }
 
-func (s *state) decode(name string, r io.Reader, old *file) *file {
-	set, diags := istio.Decode(name, r)
-	return s.accept(name, set, diags, old)
-}
-
-// accept makes a file of what was decoded. Objects of the old version that are now missing because of an Error stay.
-func (s *state) accept(name string, set istio.Set, diags istio.Diagnostics, old *file) *file {
-	now := s.now()
-	f := &file{set: set, diags: diags, loaded: map[istio.Ref]time.Time{}}
-	have := map[istio.Ref]bool{}
-	for _, m := range set.Metas() {
-		have[m.Ref] = true
-		f.loaded[m.Ref] = now
+// accept makes a file of what was read, if it could be. Objects of the old version that are now missing because of an Error stay.
+func (s *state) accept(name string, text []byte, err error, old *file, below []int) *file {
+	f := &file{name: name, paths: below, loaded: s.now()}
+	var before *istio.Decoded
+	if old != nil {
+		before = old.read
 	}
-	if old == nil {
+	if err != nil {
+		f.read = &istio.Decoded{Diagnostics: istio.Diagnostics{unreadable(name, err)}}
+	} else {
+		f.read = istio.DecodeAgain(name, string(text), before)
+	}
+	f.set, f.diags = f.read.Set, slices.Clip(f.read.Diagnostics)
+	if old == nil || len(f.diags.Errors()) == 0 {
 		return f
 	}
+	have := map[istio.Ref]bool{}
+	for _, m := range f.set.Metas() {
+		have[m.Ref] = true
+	}
+	f.kept = map[istio.Ref]time.Time{}
 	kept := old.set.Only(func(m *istio.Meta) bool {
 		if have[m.Ref] {
 			return false
 		}
-		why, broken := blame(diags, m.Ref)
+		why, broken := blame(f.read.Diagnostics, m.Ref)
 		if broken {
-			when := old.loaded[m.Ref]
-			f.loaded[m.Ref] = when
+			when, ok := old.kept[m.Ref]
+			if !ok {
+				when = old.loaded
+			}
+			f.kept[m.Ref] = when
 			f.diags = append(f.diags, istio.Diagnostic{
 				Code: istio.CodeKept, Severity: istio.Warning, Object: m.Ref, Position: why.Position,
 				Message: fmt.Sprintf("kept as of %s: the previous version stays in force", when.Format(time.RFC3339)),
@@ -176,7 +245,7 @@ func (s *state) accept(name string, set istio.Set, diags istio.Diagnostics, old 
 		}
 		return broken
 	})
-	f.set, _ = istio.Concat(set, kept) // disjoint; Merge would act on deletions too early
+	f.set, _ = istio.Concat(f.set, kept) // disjoint; Merge would act on deletions too early
 	return f
 }
 
@@ -193,32 +262,4 @@ func blame(diags istio.Diagnostics, ref istio.Ref) (istio.Diagnostic, bool) {
 		}
 	}
 	return istio.Diagnostic{}, false
-}
-
-// snapshot merges what is in force.
-func (s *state) snapshot() (istio.Set, istio.Diagnostics) {
-	var diags istio.Diagnostics
-	var layers []istio.Set
-	seen := map[string]bool{}
-	for _, names := range s.order {
-		var sets []istio.Set
-		for _, name := range names {
-			f := s.files[name]
-			if f == nil {
-				continue
-			}
-			sets = append(sets, f.set)
-			if !seen[name] {
-				seen[name] = true
-				diags = append(diags, f.diags...)
-			}
-		}
-		layer, twice := istio.Concat(sets...)
-		layers = append(layers, layer)
-		diags = append(diags, twice...)
-	}
-	set, more := istio.Merge(layers...)
-	diags = append(diags, more...)
-	diags.Sort()
-	return set, diags
 }

@@ -22,6 +22,9 @@ const (
 	latest = 200 * time.Millisecond
 )
 
+// again is how often everything is listed and looked at without an event: file systems may lose some.
+const again = 5 * time.Minute
+
 // Watch reads paths as Load does, calls fn with the result, and then again after every change of content, one call at a time.
 // An object that a change breaks stays as it was, with a diagnostic; an object whose file or document is deleted goes. Watch
 // returns nil when ctx is done; an error means that it could not start. A path may vanish and come back while it runs.
@@ -73,10 +76,17 @@ func (w *watcher) add(dir string) {
 func (w *watcher) run(ctx context.Context) error {
 	var settle, deadline <-chan time.Time
 	pending := map[string]bool{}
+	whole := false
+	rescan := time.NewTicker(again)
+	defer rescan.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-rescan.C:
+			whole = true
+			settle = time.After(quiet)
+			continue
 		case e, ok := <-w.notify.Events:
 			if !ok {
 				return nil
@@ -98,13 +108,14 @@ func (w *watcher) run(ctx context.Context) error {
 			for name := range w.state.files {
 				pending[name] = true
 			}
+			whole = true
 			settle = time.After(quiet)
 			continue
 		case <-settle:
 		case <-deadline:
 		}
-		w.apply(pending)
-		pending, settle, deadline = map[string]bool{}, nil, nil
+		w.apply(pending, whole)
+		pending, settle, deadline, whole = map[string]bool{}, nil, nil, false
 	}
 }
 
@@ -125,13 +136,15 @@ func (w *watcher) concerns(name string) bool {
 	return false
 }
 
-func (w *watcher) apply(pending map[string]bool) {
-	changed, err := w.state.scan(w.visit, pending, true)
-	if err != nil {
-		w.log.Warn("cannot read the configuration, the last one stays", "error", err)
-		return
+// apply reads what something happened to: single files, or if it was more than that, all that may have changed.
+func (w *watcher) apply(pending map[string]bool, whole bool) {
+	if whole || !w.state.touch(pending) {
+		if _, err := w.state.scan(w.visit, pending, true); err != nil {
+			w.log.Warn("cannot read the configuration, the last one stays", "error", err)
+			return
+		}
 	}
-	if changed {
+	if len(w.state.dirty) > 0 {
 		w.fn(w.state.snapshot())
 	}
 }
