@@ -96,12 +96,13 @@ func (c *compiler) reportName(s *mesh.Service, w *mesh.Workload) {
 
 func workloadEndpoint(w *mesh.Workload, port uint32) *mesh.Endpoint {
 	return &mesh.Endpoint{
-		Address: w.Address, Port: port, Labels: w.Labels, Weight: w.Weight, Ready: w.Ready, Locality: w.Locality,
+		Address: w.Address, Port: port, Labels: w.Labels, Weight: w.Weight, Ready: w.Ready, Draining: w.Draining, Locality: w.Locality,
 		Workload: w.Name + "." + w.Namespace,
 	}
 }
 
 func (c *compiler) fromSlices(s *mesh.Service, slices []*istio.Object[*discoveryv1.EndpointSlice], pods map[name]*mesh.Workload) {
+	nodes := c.nodeLocalities()
 	for _, o := range slices {
 		for _, ep := range o.Spec.Endpoints {
 			for _, p := range s.Ports {
@@ -112,13 +113,18 @@ func (c *compiler) fromSlices(s *mesh.Service, slices []*istio.Object[*discovery
 					}
 					e := known(pods, s.Namespace, addr, port)
 					e.Ready = ep.Conditions.Ready == nil || *ep.Conditions.Ready
-					e.Draining = ep.Conditions.Terminating != nil && *ep.Conditions.Terminating
+					e.Draining = !e.Ready && isTrue(ep.Conditions.Terminating) && (ep.Conditions.Serving == nil || *ep.Conditions.Serving)
+					if ep.NodeName != nil && e.Locality == "" {
+						e.Locality = nodes[*ep.NodeName]
+					}
 					c.addEndpoints(s, p.Number, e)
 				}
 			}
 		}
 	}
 }
+
+func isTrue(b *bool) bool { return b != nil && *b }
 
 // slicePort finds the port by name, as Kubernetes pairs them; a lone unnamed one serves a Service of one port.
 func slicePort(ports []discoveryv1.EndpointPort, name string, only bool) uint32 {
@@ -147,12 +153,12 @@ func (c *compiler) fromEndpoints(s *mesh.Service, eps *corev1.Endpoints, pods ma
 			}
 			for _, a := range sub.Addresses {
 				e := known(pods, s.Namespace, a.IP, port)
-				e.Ready = true
+				e.Ready, e.Draining = true, false
 				c.addEndpoints(s, p.Number, e)
 			}
 			for _, a := range sub.NotReadyAddresses {
 				e := known(pods, s.Namespace, a.IP, port)
-				e.Ready = false
+				e.Ready = false // a pod that ends stands here, and drains
 				c.addEndpoints(s, p.Number, e)
 			}
 		}

@@ -15,6 +15,7 @@ func (c *compiler) settings(in Inputs) mesh.Settings {
 		DomainSuffix:   cmp.Or(in.DomainSuffix, "cluster.local"),
 		OutboundAny:    true,
 		ConnectTimeout: 10 * time.Second,
+		Locality:       &mesh.Locality{},
 		DefaultRetries: defaultRetries(),
 	}
 	root := in.RootNamespace
@@ -33,6 +34,9 @@ func meshSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
 	s.AccessLogFile, s.AccessLogFormat = spec.GetAccessLogFile(), spec.GetAccessLogFormat()
 	if d := duration(spec.GetConnectTimeout()); d > 0 {
 		s.ConnectTimeout = d
+	}
+	if l := spec.GetLocalityLbSetting(); l != nil {
+		s.Locality = localitySetting(l)
 	}
 	if r := spec.GetDefaultHttpRetryPolicy(); r != nil {
 		s.DefaultRetries = retries(r)

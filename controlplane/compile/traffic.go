@@ -69,7 +69,7 @@ func loadBalancer(in *networking.LoadBalancerSettings) *mesh.LoadBalancer {
 	w := in.GetWarmup()
 	out := &mesh.LoadBalancer{
 		Kind: "LEAST_REQUEST", Warmup: duration(w.GetDuration()),
-		WarmupMinimum: real(w.GetMinimumPercent()), WarmupAggression: real(w.GetAggression()),
+		Locality: locality(in), WarmupMinimum: real(w.GetMinimumPercent()), WarmupAggression: real(w.GetAggression()),
 	}
 	if h := in.GetConsistentHash(); h != nil {
 		consistentHash(out, h)

@@ -3,17 +3,14 @@ package compile
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	corev1 "k8s.io/api/core/v1"
 )
 
-// localityLabel is Istio's pod label for region.zone.subzone.
-const localityLabel = "istio-locality"
-
 // workloads lowers running Pods and WorkloadEntries. A pod without an address is not running yet.
 func (c *compiler) workloads() {
+	nodes := c.nodeLocalities()
 	for _, o := range c.set.Pods {
 		p := o.Spec
 		if p.Status.PodIP == "" || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
@@ -22,8 +19,9 @@ func (c *compiler) workloads() {
 		w := &mesh.Workload{
 			Name: o.Name, Namespace: o.Namespace, Address: p.Status.PodIP, Labels: podLabels(o.Labels, p),
 			ServiceAccount: cmp.Or(p.Spec.ServiceAccountName, "default"),
-			Ready:          podReady(p),
-			Locality:       strings.ReplaceAll(p.Labels[localityLabel], ".", "/"),
+			Ready:          podReady(p) && p.DeletionTimestamp == nil,
+			Draining:       podReady(p) && p.DeletionTimestamp != nil,
+			Locality:       cmp.Or(mesh.LocalityOf(podLabels(o.Labels, p)), nodes[p.Spec.NodeName]),
 			Origin:         origin(&o.Meta, ""),
 		}
 		for _, ct := range p.Spec.Containers {
@@ -89,11 +87,7 @@ func podLabels(meta map[string]string, p *corev1.Pod) map[string]string {
 	return meta
 }
 
-// podReady: a pod that is being deleted gets no new requests.
 func podReady(p *corev1.Pod) bool {
-	if p.DeletionTimestamp != nil {
-		return false
-	}
 	for _, cond := range p.Status.Conditions {
 		if cond.Type == corev1.PodReady {
 			return cond.Status == corev1.ConditionTrue

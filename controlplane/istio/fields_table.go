@@ -15,7 +15,6 @@ const (
 	notYet    = "not in this version: "
 	needsTLS  = notYet + "TLS comes with identities; here every connection is plaintext"
 	needsL4   = notYet + "only HTTP is routed"
-	needsZone = notYet + "localities are not weighed"
 	noNetwork = "Mizzen has one network: every address is reached directly"
 )
 
@@ -128,7 +127,7 @@ func sidecarRules() []supportRule {
 
 func meshConfigRules() []supportRule {
 	return []supportRule{
-		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing"),
+		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing localityLbSetting"),
 		idle("MeshConfig", "*", "not in this version"),
 		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
 		refuse("MeshConfig.OutboundTrafficPolicy", "mode", "ALLOW_ANY_DYNAMIC_DNS", notYet+"write REGISTRY_ONLY or ALLOW_ANY"),

@@ -93,7 +93,8 @@ func otherKinds() []Kind {
 		}
 	}
 	add("", "v1", true, kept, "PersistentVolumeClaim", "ReplicationController", "ResourceQuota", "LimitRange", "Event")
-	add("", "v1", false, kept, "PersistentVolume", "Node")
+	add("", "v1", false, kept, "PersistentVolume")
+	add("", "v1", false, typed, "Node")
 	add("batch", "v1", true, kept, "Job", "CronJob")
 	add("autoscaling", "v2", true, kept, "HorizontalPodAutoscaler")
 	add("policy", "v1", true, kept, "PodDisruptionBudget")

@@ -3,6 +3,7 @@ package istio
 import (
 	"cmp"
 	"fmt"
+	corev1 "k8s.io/api/core/v1"
 	"slices"
 )
 
@@ -101,6 +102,7 @@ func (r Ref) Compare(o Ref) int {
 
 func (s *Set) lists() []list {
 	return []list{
+		listOf[*corev1.Node]{&s.Nodes},
 		listOf[vs]{&s.VirtualServices}, listOf[dr]{&s.DestinationRules}, listOf[gw]{&s.Gateways}, listOf[se]{&s.ServiceEntries},
 		listOf[we]{&s.WorkloadEntries}, listOf[sc]{&s.Sidecars}, listOf[*RateLimit]{&s.RateLimits}, listOf[tel]{&s.Telemetries},
 		listOf[svc]{&s.Services}, listOf[pod]{&s.Pods}, listOf[eps]{&s.Endpoints}, listOf[slice]{&s.EndpointSlices},

@@ -65,6 +65,8 @@ func (d *decoder) typed(o *object) {
 		decodeGo[corev1.Endpoints](o, &s.Endpoints, validateEndpoints)
 	case "EndpointSlice":
 		decodeGo[discoveryv1.EndpointSlice](o, &s.EndpointSlices, validateEndpointSlice)
+	case "Node":
+		decodeGo[corev1.Node](o, &s.Nodes, nil)
 	case "Namespace":
 		decodeGo[corev1.Namespace](o, &s.Namespaces, nil)
 	case "Deployment":

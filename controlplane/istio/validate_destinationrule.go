@@ -95,6 +95,7 @@ func (v *validator) loadBalancer(lb *networking.LoadBalancerSettings, path strin
 	if lb == nil {
 		return
 	}
+	v.localities(lb, path)
 	if w := lb.Warmup; w != nil {
 		p := path + ".warmup"
 		if w.Duration == nil {

@@ -43,6 +43,7 @@ type LoadBalancer struct {
 	// WarmupMinimum is what a new host gets at first, in percent of its share, and WarmupAggression how steeply that grows
 	// (1: linearly); nil: 10 and 1.
 	WarmupMinimum, WarmupAggression *float64
+	Locality                        *Locality // nil: the mesh's
 }
 
 // HashKey is the source of a consistent hash; exactly one is set.

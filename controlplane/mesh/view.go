@@ -24,6 +24,8 @@ type Node struct {
 	AppAddress string
 	// BindAddress for listeners that bind (metadata MIZZEN_BIND_ADDRESS); "" the IP for inbound, 0.0.0.0 for gateways.
 	BindAddress string
+	// Locality is "region/zone/subzone" as the proxy says itself; "": its labels or its workload tell.
+	Locality string
 	// Ports maps a gateway server's port to the port really bound (metadata MIZZEN_PORTS {"80":8080}).
 	Ports map[uint32]uint32
 	// ServiceAccount that the proxy says it runs under (metadata SERVICE_ACCOUNT); "" unsaid.
@@ -182,11 +184,14 @@ type Cluster struct {
 	Name     string // outbound|9080|v1|reviews.default.svc.cluster.local
 	Kind     ClusterKind
 	Hosts    []*Endpoint // for Static and DNS kinds
+	Places   []*Place    // Hosts, arranged as the client prefers them, in their stead; nil: they are all alike
 	Protocol Protocol
 	Traffic  *Traffic // port-level resolved: its Ports is nil; nil: defaults
 	// TLS of connections to the hosts; nil: plaintext. Traffic.TLS is what the user wrote, this what comes of it.
 	TLS     *UpstreamTLS
 	Inbound bool
+	// Distributed: the weights of places count, whatever hosts they have.
+	Distributed bool
 	// Hostname, Namespace, Subset for metadata that Kiali and istioctl read; Origin is the DestinationRule, if any.
 	Hostname, Namespace, Subset string
 	Port                        uint32
@@ -197,4 +202,5 @@ type Cluster struct {
 type EndpointGroup struct {
 	Cluster   string
 	Endpoints []*Endpoint
+	Places    []*Place // in place of Endpoints, where the client has preferences
 }

@@ -42,6 +42,7 @@ type Settings struct {
 	AccessLogFile   string // "" off; "/dev/stdout"
 	AccessLogFormat string // "" Istio's default text format
 	ConnectTimeout  time.Duration
+	Locality        *Locality // of hosts whose policy does not say; nil: off
 	// DefaultRetries is used by routes without retries; nil means none.
 	DefaultRetries *Retries
 	// TraceSampling in percent of new traces; nil 100 (the filter's default).
@@ -129,6 +130,7 @@ type Workload struct {
 	Entry           bool              // a WorkloadEntry: its Ports are named by the services' ports, see Port.On
 	ServiceAccount  string
 	Ready           bool
+	Draining        bool   // it ends, and still answers: no new requests, but those that are bound to it
 	Locality        string // region/zone/subzone
 	Weight          uint32
 	Origin          Origin

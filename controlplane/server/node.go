@@ -47,6 +47,9 @@ func ParseNode(n *corev3.Node) mesh.Node {
 		out.Domain = out.Namespace + ".svc.cluster.local"
 	}
 	out.Labels = labels(md["LABELS"])
+	if l := n.GetLocality(); l != nil {
+		out.Locality = strings.TrimRight(l.GetRegion()+"/"+l.GetZone()+"/"+l.GetSubZone(), "/")
+	}
 	out.Intercepts = text(md["INTERCEPTION_MODE"]) != "NONE"
 	out.HTTPProxyPort = port(md["HTTP_PROXY_PORT"])
 	out.AppAddress = text(md["MIZZEN_APP_ADDRESS"])

@@ -18,6 +18,7 @@ type Cache struct {
 	policies map[policyKey][]*mesh.Policy
 	// labels are the keys that any rule compares with a client's labels.
 	labels []string
+	local  bool // a rule looks at where clients are
 	// exact are the mesh's rules by exact host, in order of precedence; wild the patterns of the others.
 	exact map[string][]*mesh.HostRules
 	wild  []string
@@ -40,6 +41,7 @@ type clusterKey struct {
 	policy          *mesh.Policy
 	subset          string
 	kind            mesh.ClusterKind
+	near            string // see scope.near
 }
 
 // NewCache indexes w, which must not change any more.
@@ -51,8 +53,16 @@ func NewCache(w *mesh.World) *Cache {
 	}
 	c.index(func(string) bool { return true })
 	keys := map[string]bool{}
+	c.local = w.Settings.Locality != nil && (len(w.Settings.Locality.Distribute) > 0 || w.Settings.Locality.Zones)
+	for _, l := range clientKeys(w.Settings.Locality) {
+		keys[l] = true
+	}
 	for _, p := range w.Policies {
 		for l := range p.Selector {
+			keys[l] = true
+		}
+		c.local = c.local || usesLocality(p)
+		for _, l := range comparedLabels(p) {
 			keys[l] = true
 		}
 	}
@@ -141,6 +151,9 @@ func (c *Cache) scopeID(n mesh.Node, sc *mesh.Sidecar) string {
 	id := fmt.Sprintf("%t %q %t %t %t", n.Gateway, n.Namespace, n.Intercepts, n.HTTPProxyPort != 0, n.Host().Mizzen())
 	if sc != nil {
 		id += fmt.Sprintf(" %q %q", sc.Namespace, sc.Name)
+	}
+	if home := c.localityOf(n); home != "" {
+		id += fmt.Sprintf(" at %q", home)
 	}
 	for _, l := range c.labels {
 		if v, ok := n.Labels[l]; ok {

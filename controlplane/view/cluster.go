@@ -60,19 +60,45 @@ func (s *scope) addCluster(svc *mesh.Service, port *mesh.Port, p *mesh.Policy, s
 		}
 	}
 	k.kind = s.clusterKind(svc, traffic)
+	prefer := s.preference(traffic)
+	k.near = s.near(prefer)
 	cl := s.cache.clusters[k]
 	if cl == nil {
 		cl = s.cache.cluster(k, svc, port, sub, traffic)
 		s.cache.clusters[k] = cl
 		s.cache.keys[k.host] = append(s.cache.keys[k.host], k)
 		if k.kind == mesh.ClusterEDS {
-			s.cache.groups[k] = &mesh.EndpointGroup{Cluster: cl.Name, Endpoints: s.cache.endpoints(k, sub)}
+			s.cache.groups[k] = s.group(cl, prefer, s.cache.endpoints(k, sub))
 		}
+		s.prefer(cl, prefer)
 	}
 	s.clusters = append(s.clusters, cl)
 	s.named[cl.Name] = cl
 	if g := s.cache.groups[k]; g != nil {
 		s.endpoints = append(s.endpoints, g)
+	}
+}
+
+// group makes an EDS cluster's endpoints.
+func (s *scope) group(cl *mesh.Cluster, l *mesh.Locality, list []*mesh.Endpoint) *mesh.EndpointGroup {
+	if l == nil {
+		return &mesh.EndpointGroup{Cluster: cl.Name, Endpoints: list}
+	}
+	places := s.places(l, list)
+	if !slices.ContainsFunc(places, func(p *mesh.Place) bool { return p.Priority > 0 || p.Weight > 0 }) && s.shares(l) == nil {
+		return &mesh.EndpointGroup{Cluster: cl.Name, Endpoints: list} // alike after all
+	}
+	return &mesh.EndpointGroup{Cluster: cl.Name, Places: places}
+}
+
+// prefer arranges a cluster's own hosts.
+func (s *scope) prefer(cl *mesh.Cluster, l *mesh.Locality) {
+	if l == nil {
+		return
+	}
+	cl.Distributed = s.shares(l) != nil
+	if cl.Kind == mesh.ClusterStrictDNS {
+		cl.Places = s.places(l, cl.Hosts)
 	}
 }
 

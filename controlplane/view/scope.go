@@ -13,6 +13,7 @@ type scope struct {
 	cache   *Cache
 	node    mesh.Node // one of the proxies of the scope: only what the scope's key names may be read
 	sidecar *mesh.Sidecar
+	home    string // where the proxies are, "region/zone/subzone"
 
 	services []*mesh.Service          // imported, one for each host name, sorted
 	reach    map[string]*mesh.Service // services, and those that imported rules lead to
@@ -36,7 +37,7 @@ type wildRule struct {
 
 func newScope(c *Cache, n mesh.Node, sc *mesh.Sidecar) *scope {
 	s := &scope{
-		cache: c, node: n, sidecar: sc,
+		cache: c, node: n, sidecar: sc, home: c.localityOf(n),
 		reach: map[string]*mesh.Service{}, exact: map[string]*mesh.HostRules{},
 		policyOf: map[string]*mesh.Policy{}, named: map[string]*mesh.Cluster{},
 	}

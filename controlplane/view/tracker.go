@@ -99,7 +99,7 @@ func (t *Tracker) step(w *mesh.World, ch *Change) bool {
 		ch.Clusters[s.Hostname], ch.Hosts[s.Hostname] = true, true
 	}
 	for _, p := range policies {
-		if mesh.IsWildcard(p.Hostname) || p.Selector != nil {
+		if mesh.IsWildcard(p.Hostname) || p.Selector != nil || usesLocality(p) && !t.cache.local || len(comparedLabels(p)) > 0 {
 			return false
 		}
 		ch.Own = true

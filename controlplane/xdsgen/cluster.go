@@ -68,6 +68,11 @@ func buildCluster(in clusterInput) (*Resource, error) {
 		// Panic (sending to unhealthy hosts when most are) is off, as Istio has it for few pods per service.
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{}},
 	}
+	if c.Distributed {
+		out.CommonLbConfig.LocalityConfigSpecifier = &clusterv3.Cluster_CommonLbConfig_LocalityWeightedLbConfig_{
+			LocalityWeightedLbConfig: &clusterv3.Cluster_CommonLbConfig_LocalityWeightedLbConfig{},
+		}
+	}
 	if t.Pool.Keepalive {
 		out.UpstreamConnectionOptions = keepalive(t.Pool)
 	}
@@ -158,7 +163,7 @@ func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
 		// Envoy refreshes every 5 s; its resolver (c-ares) answers from its cache until the name's TTL ends. The
 		// fields by which Istio sets the rate are deprecated: each would be a warning in Envoy's log.
 		out.DnsLookupFamily = clusterv3.Cluster_V4_ONLY
-		out.LoadAssignment = loadAssignment(c.Name, c.Hosts)
+		out.LoadAssignment = loadAssignment(c.Name, c.Hosts, c.Places)
 	case mesh.ClusterOriginalDst:
 		setType(out, clusterv3.Cluster_ORIGINAL_DST)
 		if c.Inbound {
@@ -173,7 +178,7 @@ func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
 		}}
 	case mesh.ClusterStatic:
 		setType(out, clusterv3.Cluster_STATIC)
-		out.LoadAssignment = loadAssignment(c.Name, staticHosts(in))
+		out.LoadAssignment = loadAssignment(c.Name, staticHosts(in), nil)
 	default:
 		setType(out, clusterv3.Cluster_STATIC)
 	}

@@ -19,7 +19,7 @@ const unixScheme = "unix://"
 // buildEndpoints makes the ClusterLoadAssignment of an EDS cluster; a group without endpoints gives an empty one, so
 // that Envoy need not wait for it.
 func buildEndpoints(g *mesh.EndpointGroup) (*Resource, error) {
-	r, err := resource(g.Cluster, loadAssignment(g.Cluster, g.Endpoints))
+	r, err := resource(g.Cluster, loadAssignment(g.Cluster, g.Endpoints, g.Places))
 	if err != nil {
 		return nil, err
 	}
@@ -27,23 +27,46 @@ func buildEndpoints(g *mesh.EndpointGroup) (*Resource, error) {
 	return r, nil
 }
 
-// loadAssignment groups endpoints by locality, the group's weight being the sum of its endpoints' as Istio has it.
-func loadAssignment(cluster string, endpoints []*mesh.Endpoint) *endpointv3.ClusterLoadAssignment {
-	groups := map[string][]*mesh.Endpoint{}
-	for _, e := range endpoints {
-		groups[e.Locality] = append(groups[e.Locality], e)
+// loadAssignment lists endpoints by place: as the view arranged them, or, all alike, by locality. A place's weight is the sum of
+// its endpoints', as Istio has it, if it has none of its own.
+func loadAssignment(cluster string, endpoints []*mesh.Endpoint, places []*mesh.Place) *endpointv3.ClusterLoadAssignment {
+	if places == nil {
+		places = byLocality(endpoints)
+	} else {
+		endpoints = nil
+		for _, p := range places {
+			endpoints = append(endpoints, p.Endpoints...)
+		}
 	}
 	shrink := shrinkage(endpoints)
 	out := &endpointv3.ClusterLoadAssignment{ClusterName: cluster}
-	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		l := &endpointv3.LocalityLbEndpoints{Locality: locality(name)}
+	for _, p := range places {
+		l := &endpointv3.LocalityLbEndpoints{Locality: locality(p.Locality), Priority: p.Priority}
 		var weight uint32
-		for _, e := range groups[name] {
+		for _, e := range p.Endpoints {
 			l.LbEndpoints = append(l.LbEndpoints, lbEndpoint(e, shrink))
 			weight += max(e.Weight/shrink, 1)
 		}
+		if p.Weight > 0 {
+			weight = p.Weight
+		}
 		l.LoadBalancingWeight = wrapperspb.UInt32(weight)
 		out.Endpoints = append(out.Endpoints, l)
+	}
+	return out
+}
+
+func byLocality(endpoints []*mesh.Endpoint) []*mesh.Place {
+	groups := map[string]*mesh.Place{}
+	for _, e := range endpoints {
+		if groups[e.Locality] == nil {
+			groups[e.Locality] = &mesh.Place{Locality: e.Locality}
+		}
+		groups[e.Locality].Endpoints = append(groups[e.Locality].Endpoints, e)
+	}
+	var out []*mesh.Place
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		out = append(out, groups[name])
 	}
 	return out
 }
