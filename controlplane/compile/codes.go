@@ -25,5 +25,7 @@ const (
 	codeLimitMatch   = "MZ0505" // a condition that a RateLimit does not look at
 	codeLimitScope   = "MZ0506" // a global limit without a service to ask
 	codeTracer       = "MZ0520" // who makes the spans, where it is not who was asked to
+	codeAuthTCP      = "MZ0531" // a rule about requests where there are only connections
+	codeAuthToken    = "MZ0532" // a rule about tokens where none is read
 	codeEndpointName = "MZ0507" // an endpoint's address is a name where no name is looked up
 )

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 )
 
@@ -68,6 +69,8 @@ func schemas() []schema {
 		of("ServiceEntry", "spec", &networking.ServiceEntry{}),
 		of("WorkloadEntry", "spec", &networking.WorkloadEntry{}),
 		of("Sidecar", "spec", &networking.Sidecar{}),
+		of("AuthorizationPolicy", "spec", &security.AuthorizationPolicy{}),
+		of("RequestAuthentication", "spec", &security.RequestAuthentication{}),
 		of("Telemetry", "spec", &telemetry.Telemetry{}),
 		of("MeshConfig", "data.mesh", &meshconfig.MeshConfig{}),
 	}

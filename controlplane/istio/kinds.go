@@ -54,6 +54,7 @@ func FindKind(word string) (Kind, bool) {
 
 const (
 	networkingGroup = "networking.istio.io"
+	securityGroup   = "security.istio.io"
 	mizzenGroup     = "mizzen.dev"
 )
 
@@ -68,6 +69,8 @@ func allKinds() []Kind {
 		{"WorkloadEntry", networkingGroup, net, "workloadentries", []string{"we"}, true, typed},
 		{"Sidecar", networkingGroup, net, "sidecars", nil, true, typed},
 		{"Telemetry", "telemetry.istio.io", []string{"v1", "v1alpha1"}, "telemetries", []string{"telemetry"}, true, typed},
+		{"AuthorizationPolicy", securityGroup, []string{"v1", "v1beta1"}, "authorizationpolicies", []string{"ap"}, true, typed},
+		{"RequestAuthentication", securityGroup, []string{"v1", "v1beta1"}, "requestauthentications", []string{"ra"}, true, typed},
 		{"RateLimit", mizzenGroup, []string{"v1alpha1"}, "ratelimits", []string{"rl"}, true, typed},
 		{"Service", "", []string{"v1"}, "services", []string{"svc"}, true, typed},
 		{"Pod", "", []string{"v1"}, "pods", []string{"po"}, true, typed},
@@ -106,7 +109,7 @@ func otherKinds() []Kind {
 	add("admissionregistration.k8s.io", "v1", false, kept, "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 	add("storage.k8s.io", "v1", false, kept, "StorageClass")
 	add("scheduling.k8s.io", "v1", false, kept, "PriorityClass")
-	add("security.istio.io", "v1", true, refused, "PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy")
+	add("security.istio.io", "v1", true, refused, "PeerAuthentication")
 	add(networkingGroup, "v1alpha3", true, refused, "EnvoyFilter", "WorkloadGroup", "ProxyConfig")
 	add("extensions.istio.io", "v1alpha1", true, refused, "WasmPlugin", "TrafficExtension")
 	add("gateway.networking.k8s.io", "v1", true, refused, "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant")

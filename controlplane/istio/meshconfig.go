@@ -52,6 +52,7 @@ func (d *decoder) meshConfig(o *object) bool {
 	}
 	o.support("MeshConfig", spec.ProtoReflect().Descriptor(), root, "data.mesh")
 	o.diags = append(o.diags, validateProviders(&o.meta, spec)...)
+	o.diags = append(o.diags, validateAuthorizers(&o.meta, spec)...)
 	if !o.broken() {
 		d.set.Mesh = &Object[*meshconfig.MeshConfig]{Meta: o.meta, Spec: spec}
 	}

@@ -2,6 +2,7 @@ package istio
 
 import (
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -16,6 +17,8 @@ type (
 	we     = *networking.WorkloadEntry
 	sc     = *networking.Sidecar
 	tel    = *telemetry.Telemetry
+	ap     = *security.AuthorizationPolicy
+	ra     = *security.RequestAuthentication
 	svc    = *corev1.Service
 	pod    = *corev1.Pod
 	eps    = *corev1.Endpoints

@@ -8,6 +8,7 @@ import (
 
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -97,6 +98,9 @@ type Set struct {
 	Sidecars         []*Object[*networking.Sidecar]
 	RateLimits       []*Object[*RateLimit]
 	Telemetries      []*Object[*telemetry.Telemetry]
+
+	AuthorizationPolicies  []*Object[*security.AuthorizationPolicy]
+	RequestAuthentications []*Object[*security.RequestAuthentication]
 
 	Services       []*Object[*corev1.Service]
 	Pods           []*Object[*corev1.Pod]

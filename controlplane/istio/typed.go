@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -53,6 +54,10 @@ func (d *decoder) typed(o *object) {
 		decodeProto(o, &networking.Sidecar{}, &s.Sidecars, nil, validateSidecar)
 	case "Telemetry":
 		decodeProto(o, &telemetry.Telemetry{}, &s.Telemetries, nil, validateTelemetry)
+	case "AuthorizationPolicy":
+		decodeProto(o, &security.AuthorizationPolicy{}, &s.AuthorizationPolicies, nil, validateAuthorizationPolicy)
+	case "RequestAuthentication":
+		decodeProto(o, &security.RequestAuthentication{}, &s.RequestAuthentications, nil, validateRequestAuthentication)
 	case "RateLimit":
 		decodeRateLimit(o, &s.RateLimits)
 	case "Service":

@@ -1,6 +1,9 @@
 package mesh
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Authz is what the AuthorizationPolicies and RequestAuthentications of the mesh say.
 type Authz struct {
@@ -12,13 +15,16 @@ type Authz struct {
 	Hosts []string
 }
 
+// GatewayNameLabel is what the pods of a Gateway of the Kubernetes Gateway API carry.
+const GatewayNameLabel = "gateway.networking.k8s.io/gateway-name"
+
 // Bearing says which proxies a policy is for. Services and Gateways, if any, take the place of Selector.
 type Bearing struct {
 	Namespace, Name string
 	Selector        map[string]string // nil: the namespace's workloads, or all if it is the root namespace
 	// Services are host names: the workloads behind them, at the ports that the service leads to.
 	Services []string
-	// Gateways are "namespace/name": the proxies that the Gateway selects.
+	// Gateways are "namespace/name": the proxies that the Gateway selects, or that carry GatewayNameLabel with its name.
 	Gateways []string
 	Origin   Origin
 }
@@ -190,4 +196,28 @@ type CustomAuth struct {
 	Provider *AuthProvider
 	Cluster  string // of the provider
 	Policies []*AuthPolicy
+}
+
+// Terms lists all terms of the rule.
+func (r *AuthRule) Terms() []*AuthTerm {
+	var out []*AuthTerm
+	for _, list := range append(append([][]*AuthTerm(nil), r.From...), r.To...) {
+		out = append(out, list...)
+	}
+	return append(out, r.When...)
+}
+
+// HTTP tells whether some term of the rule looks at what only requests have.
+func (r *AuthRule) HTTP() bool {
+	for _, t := range r.Terms() {
+		if t.HTTP() {
+			return true
+		}
+	}
+	return false
+}
+
+// KeysCluster names the cluster that leads to a server of key sets outside the mesh, or over TLS.
+func KeysCluster(host string, port uint32) string {
+	return "jwks|" + strconv.Itoa(int(port)) + "||" + host
 }

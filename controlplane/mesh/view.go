@@ -89,6 +89,8 @@ type Listener struct {
 	Peer PeerMode
 	// Inbound: one for ListenInbound, any number for ListenVirtualInbound.
 	Inbound []*Inbound
+	// Auth guards the listener's chains, but those of Inbound, which have their own; nil: everything passes.
+	Auth    *Auth
 	Origins []Origin
 	// Tracing is the listener's base filter configuration.
 	Tracing *tracing.Config
@@ -103,6 +105,7 @@ type Inbound struct {
 	Cluster  string // "inbound|9080||"
 	Table    string // RouteTable "inbound|9080||"; "" for TCP
 	Hostname string // service, for stats; "" if none
+	Auth     *Auth  // guards the port; nil: everything passes
 	// Peer is what the port takes: plaintext, mesh TLS or both. "" is plaintext.
 	Peer PeerMode
 }

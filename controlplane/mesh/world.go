@@ -28,6 +28,7 @@ type World struct {
 	Limits    []*LimitPolicy // RateLimits
 	Peers     []*PeerPolicy  // PeerAuthentications, the oldest first
 	Secrets   []*Secret      // those that Gateways name, sorted by namespace, then name
+	Authz     *Authz         // nil: no AuthorizationPolicy, no RequestAuthentication
 	Tracing   *Tracing       // nil: nobody says anything about it
 	// Endpoints by Service: see EndpointKey. Kept apart so that an endpoint change rebuilds nothing else.
 	Endpoints map[EndpointKey][]*Endpoint

@@ -44,6 +44,7 @@ func newScope(c *Cache, n mesh.Node, sc *mesh.Sidecar) *scope {
 	s.importServices()
 	s.importRules()
 	s.reachProviders()
+	s.reachAuthorizers()
 	s.buildClusters()
 	if !n.Gateway {
 		s.buildTables()

@@ -115,6 +115,9 @@ func (t *Tracker) step(w *mesh.World, ch *Change) bool {
 	}
 	t.dependents(ch)
 	t.endpoints(old, w, ch)
+	if w.Authz != nil && slices.ContainsFunc(w.Authz.Hosts, func(host string) bool { return ch.Clusters[host] }) {
+		return false // keys fetched over TLS have a cluster of their own to the same endpoints
+	}
 	ch.Gateways = len(services)+len(rules)+len(policies) > 0
 	if len(differing(old.Workloads, w.Workloads))+len(differing(old.Limits, w.Limits)) > 0 {
 		ch.Own, ch.Gateways = true, true
@@ -182,10 +185,14 @@ func (t *Tracker) underWildcard(host string) bool {
 	return slices.ContainsFunc(t.cache.wild, func(h string) bool { return mesh.HostCovers(h, host) })
 }
 
-// special tells whether a host has a part beside its own virtual hosts: the rate-limit service, a tracing provider.
+// special tells whether a host has a part beside its own virtual hosts: the rate-limit service, a tracing provider, an external authorizer, a
+// server of keys.
 func (t *Tracker) special(host string) bool {
 	w := t.cache.world
 	if l := w.Settings.LimitService; l != nil && l.Hostname == host {
+		return true
+	}
+	if w.Authz != nil && (slices.Contains(w.Authz.Hosts, host) || slices.ContainsFunc(w.Authz.Providers, func(p *mesh.AuthProvider) bool { return p.Hostname == host })) {
 		return true
 	}
 	return w.Tracing != nil && slices.ContainsFunc(w.Tracing.Providers, func(p *mesh.TraceProvider) bool { return p.Hostname == host })

@@ -32,6 +32,7 @@ func (c *Cache) own(s *scope, n mesh.Node) *mesh.View {
 	}
 	c.limitCluster(v)
 	s.trace(v)
+	s.authorize(v, n)
 	return v
 }
 

@@ -134,5 +134,5 @@ func weightedChain(in listenerInput, ch *mesh.Chain) (*listenerv3.FilterChain, e
 	if proxy.AccessLog, err = accessLog(in); err != nil {
 		return nil, err
 	}
-	return filterChain(ch.Name, "envoy.filters.network.tcp_proxy", proxy)
+	return tcpFilters(in, ch.Name, proxy)
 }

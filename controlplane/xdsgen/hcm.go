@@ -80,6 +80,13 @@ func httpFilters(in listenerInput) ([]*hcmv3.HttpFilter, error) {
 	if err != nil {
 		return nil, err
 	}
+	for stage := range stages {
+		guards, err := httpAuth(in.Auth, stage)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, guards...)
+	}
 	native := []struct {
 		name   string
 		config proto.Message

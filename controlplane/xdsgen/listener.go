@@ -30,6 +30,7 @@ type listenerInput struct {
 	DynamicDNS      bool   // the proxy has a ClusterDynamicDNS
 	AccessLogFile   string
 	AccessLogFormat string
+	Auth            *mesh.Auth    // guards the chain at hand; nil: everything passes
 	TCPIdleTimeout  time.Duration // of Listener.Cluster; 0: Envoy's hour
 	// AsksLimits: a rate-limit service counts global limits, and Envoy's own filter is to ask it. Of HostNative only.
 	AsksLimits   bool
@@ -38,6 +39,7 @@ type listenerInput struct {
 
 func buildListener(in listenerInput) (*Resource, error) {
 	l := in.Listener
+	in.Auth = l.Auth
 	out := &listenerv3.Listener{
 		Name: l.Name, Address: socket(l.Address, l.Port),
 		TrafficDirection:              corev3.TrafficDirection_OUTBOUND,
@@ -57,7 +59,7 @@ func buildListener(in listenerInput) (*Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	clusters := append(collectors(l), l.Cluster)
+	clusters := append(append(collectors(l), authClusters(l)...), l.Cluster)
 	for _, i := range l.Inbound {
 		clusters = append(clusters, i.Cluster)
 	}
@@ -145,6 +147,7 @@ func virtualInbound(out *listenerv3.Listener, in listenerInput) ([]string, error
 	if err != nil || in.Listener.Cluster == "" {
 		return tables, err
 	}
+	in.Auth = in.Listener.Auth
 	out.DefaultFilterChain, err = tcpChain(in, "virtualInbound-catchall-tcp", in.Listener.Cluster)
 	return tables, err
 }
@@ -153,6 +156,7 @@ func virtualInbound(out *listenerv3.Listener, in listenerInput) ([]string, error
 func inboundChains(out *listenerv3.Listener, in listenerInput, byPort bool) ([]string, error) {
 	var tables []string
 	for _, i := range in.Listener.Inbound {
+		in.Auth = i.Auth
 		name := fmt.Sprintf("%s_%d", bindName(in.Listener.Address), i.Port)
 		var chain *listenerv3.FilterChain
 		var err error
@@ -187,7 +191,7 @@ func tcpChain(in listenerInput, name, cluster string) (*listenerv3.FilterChain, 
 		return nil, err
 	}
 	proxy.AccessLog = log
-	return filterChain(name, "envoy.filters.network.tcp_proxy", proxy)
+	return tcpFilters(in, name, proxy)
 }
 
 func httpChain(in listenerInput, role httpRole) (*listenerv3.FilterChain, error) {
