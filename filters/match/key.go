@@ -76,33 +76,33 @@ func CompileKey(k Key) (*CompiledKey, error) {
 }
 
 // mask takes the prefixes of a source address.
-func (c *CompiledKey) mask(k *Key) error {
+func (k *CompiledKey) mask(key *Key) error {
 	switch {
-	case k.IPv4Prefix == 0 && k.IPv6Prefix == 0:
+	case key.IPv4Prefix == 0 && key.IPv6Prefix == 0:
 		return nil
-	case !k.SourceAddress:
+	case !key.SourceAddress:
 		return fmt.Errorf("key: ipv4Prefix and ipv6Prefix are for sourceAddress")
-	case k.IPv4Prefix > 32:
-		return fmt.Errorf("key.ipv4Prefix: %d: want at most 32", k.IPv4Prefix)
-	case k.IPv6Prefix > 128:
-		return fmt.Errorf("key.ipv6Prefix: %d: want at most 128", k.IPv6Prefix)
+	case key.IPv4Prefix > 32:
+		return fmt.Errorf("key.ipv4Prefix: %d: want at most 32", key.IPv4Prefix)
+	case key.IPv6Prefix > 128:
+		return fmt.Errorf("key.ipv6Prefix: %d: want at most 128", key.IPv6Prefix)
 	}
-	c.v4, c.v6 = cmp.Or(int(k.IPv4Prefix), 32), cmp.Or(int(k.IPv6Prefix), 128)
+	k.v4, k.v6 = cmp.Or(int(key.IPv4Prefix), 32), cmp.Or(int(key.IPv6Prefix), 128)
 	return nil
 }
 
 // source is the address, or its network; what is no IP address stays as it is.
-func (c *CompiledKey) source(address string) string {
-	if c.v4 == 0 {
+func (k *CompiledKey) source(address string) string {
+	if k.v4 == 0 {
 		return address
 	}
 	a, err := netip.ParseAddr(address)
 	if err != nil {
 		return address
 	}
-	bits := c.v6
+	bits := k.v6
 	if a.Is4() {
-		bits = c.v4
+		bits = k.v4
 	}
 	p, err := a.WithZone("").Prefix(bits)
 	if err != nil {
