@@ -14,6 +14,7 @@ import (
 const (
 	localhost = "127.0.0.1"
 	portXDS   = 15010
+	portTLS   = 15012
 	portHTTP  = 15014
 )
 
@@ -34,7 +35,14 @@ func (m *mesh) startControlPlane(paths []string) error {
 	if err != nil {
 		return err
 	}
-	cp := &controlPlane{ControlPlane: state.ControlPlane{XDS: xds, HTTP: "http://" + pages}}
+	secure, err := address(portTLS)
+	if err != nil {
+		return err
+	}
+	if err := m.ids.connect(secure); err != nil {
+		return err
+	}
+	cp := &controlPlane{ControlPlane: state.ControlPlane{XDS: xds, Secure: secure, HTTP: "http://" + pages}}
 	args := []string{"controlplane", "--xds-addr", xds, "--http-addr", pages}
 	if m.o.Filters != "" {
 		args = append(args, "--filters", string(m.o.Filters))
@@ -43,6 +51,7 @@ func (m *mesh) startControlPlane(paths []string) error {
 		args = append(args, "--config", p)
 	}
 	args = append(args, m.limiter.flags()...)
+	args = append(args, m.ids.flags(secure, m.o)...)
 	cp.process, err = supervisor.Start(supervisor.Command{
 		Name: "control plane", Path: m.o.Executable, Args: args, Env: m.o.Env, Output: m.logFile("controlplane"),
 	}, m.o.Log)

@@ -19,12 +19,18 @@ import (
 
 // proxy is an Envoy that runs.
 type proxy struct {
-	id      string // node id
-	admin   string // address
-	process *supervisor.Process
+	id       string // node id
+	admin    string // address
+	process  *supervisor.Process
+	identity *identity // nil: none
 }
 
-func (p *proxy) stop() { p.process.Stop() }
+func (p *proxy) stop() {
+	p.process.Stop()
+	if p.identity != nil {
+		p.identity.stop()
+	}
+}
 
 // drain waits a while until no request is under way any more. Nobody sends new ones: no proxy has the endpoint by now. It
 // looks thrice, since the workers of other proxies learn of that a moment after they have acknowledged it.
@@ -83,7 +89,12 @@ func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
 	metadata["INTERCEPTION_MODE"] = "NONE"
 	metadata["HTTP_PROXY_PORT"] = fmt.Sprint(portProxy)
 	metadata["MIZZEN_APP_ADDRESS"] = at.Application
-	return m.startProxy(ctx, &w.proxy, bootstrap.Options{
+	id, err := m.ids.start(ctx, m, w.plan.Name, w.plan.Namespace, w.plan.ServiceAccount())
+	if err != nil {
+		return err
+	}
+	w.anonymous = id == nil
+	return m.startProxy(ctx, &w.proxy, id, bootstrap.Options{
 		NodeID:       nodeID("sidecar", at.PodIP, w.plan.Name, w.plan.Namespace),
 		Cluster:      w.plan.Service() + "." + w.plan.Namespace,
 		Metadata:     metadata,
@@ -95,12 +106,17 @@ func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
 func (m *mesh) startGatewayProxy(ctx context.Context, g *gateway) error {
 	metadata := m.metadata(g.plan.PodName(), g.plan.Namespace, g.plan.Labels, nil, g.plan.Name)
 	metadata["MIZZEN_BIND_ADDRESS"] = g.address
+	metadata["SERVICE_ACCOUNT"] = g.plan.Name
 	ports := map[string]uint32{}
 	for server, bound := range g.ports {
 		ports[fmt.Sprint(server)] = bound
 	}
 	metadata["MIZZEN_PORTS"] = ports
-	return m.startProxy(ctx, &g.proxy, bootstrap.Options{
+	id, err := m.ids.start(ctx, m, g.plan.PodName(), g.plan.Namespace, g.plan.Name)
+	if err != nil {
+		return err
+	}
+	return m.startProxy(ctx, &g.proxy, id, bootstrap.Options{
 		NodeID:       nodeID("router", g.address, g.plan.PodName(), g.plan.Namespace),
 		Cluster:      g.plan.Name + "." + g.plan.Namespace,
 		Metadata:     metadata,
@@ -137,7 +153,15 @@ func (m *mesh) metadata(pod, namespace string, labels, annotations map[string]st
 
 // startProxy writes the bootstrap and starts an Envoy with it. into is set as soon as the process exists, so that close
 // stops it whatever happens next.
-func (m *mesh) startProxy(ctx context.Context, into **proxy, o bootstrap.Options) error {
+func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, o bootstrap.Options) (err error) {
+	defer func() {
+		if *into == nil && id != nil {
+			id.stop()
+		}
+	}()
+	if id != nil {
+		o.SDSSocket, o.Metadata["MIZZEN_SDS"] = id.socket, bootstrap.SDSCluster
+	}
 	select {
 	case m.starting <- struct{}{}:
 		defer func() { <-m.starting }()
@@ -166,7 +190,7 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, o bootstrap.Options
 	if err != nil {
 		return err
 	}
-	*into = &proxy{id: o.NodeID, admin: fmt.Sprintf("%s:%d", o.AdminAddress, o.AdminPort), process: process}
+	*into = &proxy{id: o.NodeID, identity: id, admin: fmt.Sprintf("%s:%d", o.AdminAddress, o.AdminPort), process: process}
 	err = awaitReady(ctx, *into, initialising)
 	switch {
 	case ctx.Err() != nil:

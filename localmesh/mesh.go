@@ -36,6 +36,7 @@ type mesh struct {
 	wasm    string // mizzen.wasm; "" if there is none
 	cp      *controlPlane
 	limiter *rateLimiter
+	ids     *identities
 
 	workloads    map[string]*workload // by key
 	gateways     map[string]*gateway
@@ -77,6 +78,9 @@ func (m *mesh) open() error {
 			return fmt.Errorf("read manifests: %w", err)
 		}
 	}
+	if m.ids, err = newIdentities(m.dir.Path); err != nil {
+		return err
+	}
 	m.block, err = loopback.Reserve()
 	return err
 }
@@ -109,6 +113,7 @@ func (m *mesh) close() error {
 			err = fmt.Errorf("remove ready file: %w", e)
 		}
 	}
+	err = errors.Join(err, m.ids.close())
 	if m.dir != nil {
 		err = errors.Join(err, m.dir.Remove())
 	}
@@ -217,6 +222,11 @@ func (m *mesh) update(ctx context.Context, set istio.Set, p plan.Plan, first boo
 	}
 	if err := m.startProxies(ctx, &c); err != nil {
 		return err
+	}
+	if first && slices.ContainsFunc(c.newWorkloads, func(w *workload) bool { return w.anonymous }) {
+		if err := m.writePods(&c, true); err != nil {
+			return err
+		}
 	}
 	m.awaitPrograms(ctx, &c)
 	if err := m.awaitAcknowledged(ctx); err != nil {

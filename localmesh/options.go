@@ -35,6 +35,8 @@ type Options struct {
 	Log        *slog.Logger // what happens to processes
 	// Redis is where the rate-limit service counts, ADDR[,ADDR...]; "": in its memory.
 	Redis string
+	// CertTTL is how long a workload's certificate lives, renewed at half of it (0: an hour), and RootTTL a root (0: 10 years).
+	CertTTL, RootTTL time.Duration
 	// Root of state directories; "" is state.Root.
 	Root string
 	// ReadyTimeout is how long the proxies may take to acknowledge; 0 is a minute.
@@ -56,6 +58,12 @@ func (o *Options) defaults() {
 	}
 	if o.ReadyTimeout == 0 {
 		o.ReadyTimeout = time.Minute
+	}
+	if o.CertTTL == 0 {
+		o.CertTTL = time.Hour
+	}
+	if o.RootTTL == 0 {
+		o.RootTTL = 10 * 365 * 24 * time.Hour
 	}
 	if o.Namespace == "" {
 		o.Namespace = "default"

@@ -33,6 +33,8 @@ type workload struct {
 	pair  loopback.Pair
 	app   interface{ Stop() }
 	proxy *proxy // nil without a sidecar
+	// anonymous: the sidecar has no certificate, so nobody sends it mesh TLS.
+	anonymous bool
 }
 
 // fingerprint is all of a workload that its processes were started with.
@@ -57,7 +59,7 @@ func (w *workload) place() plan.Place {
 	if !w.plan.Sidecar {
 		return plan.Place{PodIP: w.pair.Sidecar, Application: w.pair.Sidecar}
 	}
-	return plan.Place{PodIP: w.pair.Sidecar, Application: w.pair.Application, Proxy: "http://" + w.address(portProxy)}
+	return plan.Place{PodIP: w.pair.Sidecar, Application: w.pair.Application, Proxy: "http://" + w.address(portProxy), Identity: !w.anonymous}
 }
 
 func (w *workload) address(port int) string {

@@ -21,6 +21,7 @@ import (
 func newControlplaneCommand() *cobra.Command {
 	var o run.Options
 	var level, filters string
+	var id run.Identity
 	cmd := &cobra.Command{
 		Use:   "controlplane --config PATH...",
 		Short: "Serve xDS to proxies from Istio YAML, and watch the files",
@@ -31,7 +32,10 @@ Limits with scope: global of RateLimit resources are counted by a rate-limit ser
 it; without it the Service ratelimit of the root namespace, if there is one.
 
 Every flag can be given as an environment variable: MIZZEN_CONFIG (several paths are separated by ":"), MIZZEN_XDS_ADDR,
-MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL, MIZZEN_FILTERS, MIZZEN_WASM.`,
+MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL, MIZZEN_FILTERS, MIZZEN_WASM, MIZZEN_CA_DIR and so on.
+
+With --ca-dir or --ca-files it is the mesh's certificate authority too, by Istio's API, on --secure-addr. There a workload proves who
+it is by its certificate or a service account token, and its proxy gets what a proxy of that namespace and account may have.`,
 		Example: `  mizzen controlplane --config istio/ --config apps.yaml
   curl http://127.0.0.1:15014/debug/syncz`,
 		Args: cobra.NoArgs,
@@ -39,7 +43,7 @@ MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL, MIZZEN_FILTERS, MIZZEN_WASM.`,
 			if err := flagsFromEnv(cmd, os.Getenv, "config", "xds-addr", "http-addr", "log-level", "filters", "wasm"); err != nil {
 				return err
 			}
-			if err := flagsFromEnv(cmd, os.Getenv, "ratelimit", "ratelimit-timeout"); err != nil {
+			if err := flagsFromEnv(cmd, os.Getenv, append(identityFlags(), "ratelimit", "ratelimit-timeout")...); err != nil {
 				return err
 			}
 			if _, _, err := net.SplitHostPort(o.RateLimit); err != nil && o.RateLimit != "" && o.RateLimit != "off" {
@@ -50,6 +54,9 @@ MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL, MIZZEN_FILTERS, MIZZEN_WASM.`,
 			}
 			var err error
 			if o.Filters, err = filterHost(filters); err != nil {
+				return err
+			}
+			if o.Identity, err = identityOf(id); err != nil {
 				return err
 			}
 			var l slog.Level
@@ -71,6 +78,7 @@ MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL, MIZZEN_FILTERS, MIZZEN_WASM.`,
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	cmd.Flags().StringVar(&filters, "filters", "", "what runs the policies in proxies whose node metadata MIZZEN_FILTERS does not say: dynamic-module, wasm or native (the default)")
 	cmd.Flags().StringVar(&o.Wasm, "wasm", mesh.DefaultWasm, "where these proxies find mizzen.wasm, a `FILE` of theirs")
+	addIdentityFlags(cmd, &id)
 	return cmd
 }
 

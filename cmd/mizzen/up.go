@@ -57,6 +57,8 @@ set, and exits with its status.`,
 	f.Uint32Var(&o.GatewayTLSPort, "gateway-tls-port", 8443, "where a gateway's port 443 is reached")
 	f.StringVar(&o.Envoy, "envoy", "", "Envoy `FILE`; default: ENVOY_BIN, .cache/envoy, PATH")
 	f.StringVar(&o.Redis, "ratelimit-redis", "", "count limits of scope global in Redis at `ADDR[,ADDR...]`; default: in memory")
+	f.DurationVar(&o.CertTTL, "cert-ttl", time.Hour, "how long a workload's certificate lives; it is renewed at half of that")
+	f.DurationVar(&o.RootTTL, "root-ttl", 10*365*24*time.Hour, "how long the root that signs them lives; the next is made when a fifth of it is left")
 	f.StringVar(&o.ReadyFile, "ready-file", "", "`FILE` to write, as JSON, when every proxy has acknowledged, and whenever the set changes")
 	f.DurationVar(&o.ReadyTimeout, "ready-timeout", time.Minute, "how long the proxies may take to acknowledge")
 	return cmd

@@ -35,6 +35,8 @@ type Options struct {
 	Locality string
 	// XDSAddress is host:port of the control plane. Required.
 	XDSAddress string
+	// SDSSocket is the Unix socket of the agent that serves the workload's certificate, as cluster SDSCluster; "": there is none.
+	SDSSocket string
 	// StateOfTheWorld asks for whole lists on every change instead of the differences (delta, the default).
 	StateOfTheWorld bool
 	// AdminAddress is an IP address, "" 127.0.0.1. AdminPort 0 lets the system choose (--admin-address-path tells).
@@ -96,9 +98,17 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 	if admin == "" {
 		admin = "127.0.0.1"
 	}
+	clusters := []*clusterv3.Cluster{xds}
+	if o.SDSSocket != "" {
+		agent, err := sdsCluster(o.SDSSocket)
+		if err != nil {
+			return nil, err
+		}
+		clusters = append(clusters, agent)
+	}
 	return &bootstrapv3.Bootstrap{
 		Node:            n,
-		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xds}},
+		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: clusters},
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			AdsConfig: ads(o.StateOfTheWorld), LdsConfig: overADS(), CdsConfig: overADS(),
 		},

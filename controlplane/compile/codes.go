@@ -21,6 +21,7 @@ const (
 	codeAnnotation   = "MZ0501" // one of Mizzen's annotations does not say what it should
 	codeHeader       = "MZ0502" // a header that a proxy must not touch
 	codeSecondPolicy = "MZ0503" // a second traffic policy for one host: the older counts
+	codeSecondPeer   = "MZ0530" // a second PeerAuthentication for the same workloads: the older counts
 	codeSecondSubset = "MZ0504" // a second definition of a subset: the older counts
 	codeLimitMatch   = "MZ0505" // a condition that a RateLimit does not look at
 	codeLimitScope   = "MZ0506" // a global limit without a service to ask

@@ -18,6 +18,8 @@ type Inputs struct {
 	RootNamespace string
 	// DomainSuffix of cluster names; "" is "cluster.local".
 	DomainSuffix string
+	// TrustDomain of the mesh's identities, which is its certificate authority's; "" is MeshConfig's trustDomain, or "cluster.local".
+	TrustDomain string
 	// RateLimit is the "host:port" of the rate-limit service, "off" if there is none; "": service ratelimit of the root
 	// namespace, if it exists.
 	RateLimit string
@@ -39,6 +41,7 @@ func (c *compiler) run(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c.world.Settings = c.settings(in)
 	c.workloads()
 	c.indexWorkloads()
+	c.peers()
 	c.services()
 	c.serviceEntries()
 	c.endpoints()
@@ -73,6 +76,7 @@ type compiler struct {
 	// scanned are the objects of which a diagnostic needed them, see everyService.
 	scanned  map[istio.Ref]bool
 	scanning bool
+	modes    map[*mesh.Workload]mesh.PeerModes
 }
 
 // index makes host lookups quick once all services stand.
@@ -130,6 +134,7 @@ func sorted(s istio.Set) istio.Set {
 	s.Telemetries = byPrecedence(s.Telemetries)
 	s.AuthorizationPolicies = byPrecedence(s.AuthorizationPolicies)
 	s.RequestAuthentications = byPrecedence(s.RequestAuthentications)
+	s.PeerAuthentications = byPrecedence(s.PeerAuthentications)
 	s.WorkloadEntries = byName(s.WorkloadEntries)
 	s.RateLimits = byName(s.RateLimits)
 	s.Services = byName(s.Services)

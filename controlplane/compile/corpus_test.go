@@ -26,7 +26,8 @@ type nodeFile struct {
 	Gateway    bool              `yaml:"gateway"`
 	Intercepts bool              `yaml:"intercepts"`
 	NoModule   bool              `yaml:"noModule"`
-	NoBind     bool              `yaml:"nobind"` // a gateway that no one tells where to bind
+	Identity   bool              `yaml:"identity"` // an agent beside it serves its certificate
+	NoBind     bool              `yaml:"nobind"`   // a gateway that no one tells where to bind
 	Ports      map[uint32]uint32 `yaml:"ports"`
 	AppAddress string            `yaml:"appAddress"`
 	// Show names the parts that view.yaml holds: settings, listeners, tables, clusters, endpoints; and globs of the
@@ -37,7 +38,7 @@ type nodeFile struct {
 func (f nodeFile) node() mesh.Node {
 	n := mesh.Node{
 		Name: f.Name, Namespace: f.Namespace, IP: f.IP, Labels: f.Labels, Gateway: f.Gateway, Intercepts: f.Intercepts,
-		Ports: f.Ports, AppAddress: f.AppAddress, Module: !f.NoModule,
+		Ports: f.Ports, AppAddress: f.AppAddress, Module: !f.NoModule, Identity: f.Identity,
 	}
 	if n.Namespace == "" {
 		n.Namespace = "default"

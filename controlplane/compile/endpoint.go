@@ -71,7 +71,7 @@ func (c *compiler) fromSelector(s *mesh.Service) {
 		}
 		for _, p := range s.Ports {
 			if port := p.On(w); port != 0 {
-				c.addEndpoints(s, p.Number, workloadEndpoint(w, port))
+				c.addEndpoints(s, p.Number, c.workloadEndpoint(w, port))
 			}
 		}
 	}
@@ -94,10 +94,10 @@ func (c *compiler) reportName(s *mesh.Service, w *mesh.Workload) {
 	})
 }
 
-func workloadEndpoint(w *mesh.Workload, port uint32) *mesh.Endpoint {
+func (c *compiler) workloadEndpoint(w *mesh.Workload, port uint32) *mesh.Endpoint {
 	return &mesh.Endpoint{
 		Address: w.Address, Port: port, Labels: w.Labels, Weight: w.Weight, Ready: w.Ready, Draining: w.Draining, Locality: w.Locality,
-		Workload: w.Name + "." + w.Namespace,
+		Workload: w.Name + "." + w.Namespace, TLS: c.mutualTLS(w, port), ServiceAccount: w.ServiceAccount,
 	}
 }
 
@@ -111,7 +111,7 @@ func (c *compiler) fromSlices(s *mesh.Service, slices []*istio.Object[*discovery
 					if port == 0 {
 						continue
 					}
-					e := known(pods, s.Namespace, addr, port)
+					e := c.known(pods, s.Namespace, addr, port)
 					e.Ready = ep.Conditions.Ready == nil || *ep.Conditions.Ready
 					e.Draining = !e.Ready && isTrue(ep.Conditions.Terminating) && (ep.Conditions.Serving == nil || *ep.Conditions.Serving)
 					if ep.NodeName != nil && e.Locality == "" {
@@ -152,12 +152,12 @@ func (c *compiler) fromEndpoints(s *mesh.Service, eps *corev1.Endpoints, pods ma
 				continue
 			}
 			for _, a := range sub.Addresses {
-				e := known(pods, s.Namespace, a.IP, port)
+				e := c.known(pods, s.Namespace, a.IP, port)
 				e.Ready, e.Draining = true, false
 				c.addEndpoints(s, p.Number, e)
 			}
 			for _, a := range sub.NotReadyAddresses {
-				e := known(pods, s.Namespace, a.IP, port)
+				e := c.known(pods, s.Namespace, a.IP, port)
 				e.Ready = false // a pod that ends stands here, and drains
 				c.addEndpoints(s, p.Number, e)
 			}
@@ -166,9 +166,9 @@ func (c *compiler) fromEndpoints(s *mesh.Service, eps *corev1.Endpoints, pods ma
 }
 
 // known takes labels from the workload at the address, if there is one.
-func known(pods map[name]*mesh.Workload, namespace, addr string, port uint32) *mesh.Endpoint {
+func (c *compiler) known(pods map[name]*mesh.Workload, namespace, addr string, port uint32) *mesh.Endpoint {
 	if w := pods[name{namespace, addr}]; w != nil {
-		return workloadEndpoint(w, port)
+		return c.workloadEndpoint(w, port)
 	}
 	return &mesh.Endpoint{Address: addr, Port: port}
 }

@@ -20,17 +20,7 @@ import (
 var places = regexp.MustCompile(`case\.yaml:[0-9:]+|\(line [0-9]+\)|"Line":[0-9]+`)
 
 // unseen are Supported paths that no proxy's view can show, each with the reason.
-var unseen = map[string]string{
-	"ServiceEntry spec.location":                   "it will decide about mutual TLS",
-	"ServiceEntry spec.endpoints[].serviceAccount": "it will be the expected identity",
-	"WorkloadEntry spec.serviceAccount":            "it will be the expected identity",
-
-	// DISABLE is what an empty tls says too.
-	"DestinationRule spec.trafficPolicy.tls.mode":                               "",
-	"DestinationRule spec.trafficPolicy.portLevelSettings[].tls.mode":           "",
-	"DestinationRule spec.subsets[].trafficPolicy.tls.mode":                     "",
-	"DestinationRule spec.subsets[].trafficPolicy.portLevelSettings[].tls.mode": "",
-}
+var unseen = map[string]string{}
 
 // TestFieldsAreInCorpus: every Supported path is set in some case, and clearing it there changes a view or a diagnostic.
 func TestFieldsAreInCorpus(t *testing.T) {

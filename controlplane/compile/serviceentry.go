@@ -40,6 +40,7 @@ func (c *compiler) serviceEntry(o *istio.Object[*networking.ServiceEntry], i int
 		Hostname:   host,
 		Namespace:  o.Namespace,
 		Addresses:  canonical(spec.GetAddresses()),
+		SANs:       spec.GetSubjectAltNames(),
 		External:   spec.GetLocation() == networking.ServiceEntry_MESH_EXTERNAL,
 		Visibility: visibility(spec.GetExportTo(), o.Namespace),
 		Origin:     origin(&o.Meta, fmt.Sprintf("spec.hosts[%d]", i)),
@@ -110,17 +111,18 @@ func (c *compiler) entryEndpoints(s *mesh.Service, o *istio.Object[*networking.S
 	}
 	for _, e := range entries {
 		if dns {
-			s.DNSEndpoints = append(s.DNSEndpoints, entryEndpoint(e, 0))
+			s.DNSEndpoints = append(s.DNSEndpoints, c.entryEndpoint(s, e, 0))
 		}
 		for _, p := range s.Ports {
-			c.addEndpoints(s, p.Number, entryEndpoint(e, cmp.Or(e.GetPorts()[p.Name], p.TargetPort)))
+			c.addEndpoints(s, p.Number, c.entryEndpoint(s, e, cmp.Or(e.GetPorts()[p.Name], p.TargetPort)))
 		}
 	}
 	slices.SortFunc(s.DNSEndpoints, compareEndpoints)
 }
 
-func entryEndpoint(e *networking.WorkloadEntry, port uint32) *mesh.Endpoint {
+func (c *compiler) entryEndpoint(s *mesh.Service, e *networking.WorkloadEntry, port uint32) *mesh.Endpoint {
 	return &mesh.Endpoint{
 		Address: e.GetAddress(), Port: port, Labels: e.GetLabels(), Weight: e.GetWeight(), Ready: true, Locality: e.GetLocality(),
+		TLS: c.entryTLS(s, e, port), ServiceAccount: e.GetServiceAccount(),
 	}
 }

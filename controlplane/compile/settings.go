@@ -14,6 +14,7 @@ func (c *compiler) settings(in Inputs) mesh.Settings {
 	s := mesh.Settings{
 		DomainSuffix:   cmp.Or(in.DomainSuffix, "cluster.local"),
 		OutboundAny:    true,
+		AutoMTLS:       true,
 		ConnectTimeout: 10 * time.Second,
 		Locality:       &mesh.Locality{},
 		DefaultRetries: defaultRetries(),
@@ -24,12 +25,17 @@ func (c *compiler) settings(in Inputs) mesh.Settings {
 		root = cmp.Or(root, m.Spec.GetRootNamespace())
 	}
 	s.RootNamespace = cmp.Or(root, "istio-system")
+	s.TrustDomain = cmp.Or(in.TrustDomain, s.TrustDomain, "cluster.local")
 	return s
 }
 
 func meshSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
 	if p := spec.GetOutboundTrafficPolicy(); p != nil {
 		s.OutboundAny = p.GetMode() == meshconfig.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY
+	}
+	s.TrustDomain = spec.GetTrustDomain()
+	if auto := spec.GetEnableAutoMtls(); auto != nil {
+		s.AutoMTLS = auto.GetValue()
 	}
 	s.AccessLogFile, s.AccessLogFormat = spec.GetAccessLogFile(), spec.GetAccessLogFormat()
 	if d := duration(spec.GetConnectTimeout()); d > 0 {

@@ -166,13 +166,6 @@ func outlier(in *networking.OutlierDetection) *mesh.Outlier {
 	}
 }
 
-func clientTLS(in *networking.ClientTLSSettings) *mesh.ClientTLS {
-	if in == nil {
-		return nil
-	}
-	return &mesh.ClientTLS{Mode: in.GetMode().String()}
-}
-
 func positive(v int32) uint32 { return uint32(max(v, 0)) }
 
 func number(v *wrapperspb.UInt32Value) *uint32 {

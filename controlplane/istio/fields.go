@@ -71,6 +71,7 @@ func schemas() []schema {
 		of("Sidecar", "spec", &networking.Sidecar{}),
 		of("AuthorizationPolicy", "spec", &security.AuthorizationPolicy{}),
 		of("RequestAuthentication", "spec", &security.RequestAuthentication{}),
+		of("PeerAuthentication", "spec", &security.PeerAuthentication{}),
 		of("Telemetry", "spec", &telemetry.Telemetry{}),
 		of("MeshConfig", "data.mesh", &meshconfig.MeshConfig{}),
 	}

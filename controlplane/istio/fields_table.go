@@ -21,7 +21,7 @@ const (
 // supportRules is THE support table. A field of the API that it does not name fails a test, and so does a name that the API
 // does not have. To support a field, change its line here; architecture.md says what else.
 func supportRules() []supportRule {
-	return slices.Concat(virtualServiceRules(), destinationRuleRules(), clientTLSRules(), gatewayRules(), edgeRules(), serviceEntryRules(), sidecarRules(), meshConfigRules(), telemetryRules(), authzRules())
+	return slices.Concat(virtualServiceRules(), destinationRuleRules(), gatewayRules(), edgeRules(), serviceEntryRules(), sidecarRules(), meshConfigRules(), telemetryRules(), authzRules(), identityRules())
 }
 
 func yes(message, fields string) supportRule { return supportRule{message: message, fields: fields} }
@@ -79,14 +79,6 @@ func virtualServiceRules() []supportRule {
 	}
 }
 
-func clientTLSRules() []supportRule {
-	return []supportRule{
-		yes("ClientTLSSettings", "mode"),
-		refuse("ClientTLSSettings", "mode", "SIMPLE MUTUAL ISTIO_MUTUAL", needsTLS),
-		idle("ClientTLSSettings", "clientCertificate privateKey caCertificates credentialName subjectAltNames sni insecureSkipVerify caCrl", "there is no TLS with mode DISABLE"),
-	}
-}
-
 func gatewayRules() []supportRule {
 	return []supportRule{
 		yes("Gateway", "servers selector"),
@@ -102,7 +94,6 @@ func serviceEntryRules() []supportRule {
 	return []supportRule{
 		yes("ServiceEntry", "hosts addresses ports location resolution endpoints workloadSelector exportTo"),
 		refuse("ServiceEntry", "resolution", "DYNAMIC_DNS", notYet+"write DNS and name the hosts"),
-		idle("ServiceEntry", "subjectAltNames", "certificates are not checked: "+needsTLS),
 		yes("ServicePort", "number protocol name targetPort"),
 		yes("WorkloadSelector", "labels"),
 		yes("WorkloadEntry", "address ports labels locality weight serviceAccount"),

@@ -105,6 +105,7 @@ func (s *Set) lists() []list {
 		listOf[*corev1.Node]{&s.Nodes},
 		listOf[vs]{&s.VirtualServices}, listOf[dr]{&s.DestinationRules}, listOf[gw]{&s.Gateways}, listOf[se]{&s.ServiceEntries},
 		listOf[we]{&s.WorkloadEntries}, listOf[sc]{&s.Sidecars}, listOf[*RateLimit]{&s.RateLimits}, listOf[tel]{&s.Telemetries},
+		listOf[pa]{&s.PeerAuthentications},
 		listOf[ap]{&s.AuthorizationPolicies}, listOf[ra]{&s.RequestAuthentications},
 		listOf[svc]{&s.Services}, listOf[pod]{&s.Pods}, listOf[eps]{&s.Endpoints}, listOf[slice]{&s.EndpointSlices},
 		listOf[ns]{&s.Namespaces}, listOf[secret]{&s.Secrets}, listOf[*WorkloadTemplate]{&s.Workloads},

@@ -53,6 +53,9 @@ func (d *decoder) meshConfig(o *object) bool {
 	o.support("MeshConfig", spec.ProtoReflect().Descriptor(), root, "data.mesh")
 	o.diags = append(o.diags, validateProviders(&o.meta, spec)...)
 	o.diags = append(o.diags, validateAuthorizers(&o.meta, spec)...)
+	if d.set.Mesh != nil {
+		o.add(CodeDuplicate, Error, o.meta.Position, "", "stands a second time; the first one counts", "keep one")
+	}
 	if !o.broken() {
 		d.set.Mesh = &Object[*meshconfig.MeshConfig]{Meta: o.meta, Spec: spec}
 	}

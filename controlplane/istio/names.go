@@ -17,6 +17,7 @@ type (
 	we     = *networking.WorkloadEntry
 	sc     = *networking.Sidecar
 	tel    = *telemetry.Telemetry
+	pa     = *security.PeerAuthentication
 	ap     = *security.AuthorizationPolicy
 	ra     = *security.RequestAuthentication
 	svc    = *corev1.Service

@@ -99,6 +99,8 @@ type Set struct {
 	RateLimits       []*Object[*RateLimit]
 	Telemetries      []*Object[*telemetry.Telemetry]
 
+	PeerAuthentications []*Object[*security.PeerAuthentication]
+
 	AuthorizationPolicies  []*Object[*security.AuthorizationPolicy]
 	RequestAuthentications []*Object[*security.RequestAuthentication]
 

@@ -52,6 +52,8 @@ func (d *decoder) typed(o *object) {
 		decodeProto(o, &networking.WorkloadEntry{}, &s.WorkloadEntries, nil, validateWorkloadEntry)
 	case "Sidecar":
 		decodeProto(o, &networking.Sidecar{}, &s.Sidecars, nil, validateSidecar)
+	case "PeerAuthentication":
+		decodeProto(o, &security.PeerAuthentication{}, &s.PeerAuthentications, nil, validatePeerAuthentication)
 	case "Telemetry":
 		decodeProto(o, &telemetry.Telemetry{}, &s.Telemetries, nil, validateTelemetry)
 	case "AuthorizationPolicy":

@@ -46,6 +46,7 @@ func (v *validator) traffic(p *networking.TrafficPolicy, path string) {
 	v.loadBalancer(p.LoadBalancer, path+".loadBalancer")
 	v.connectionPool(p.ConnectionPool, path+".connectionPool")
 	v.outlier(p.OutlierDetection, path+".outlierDetection")
+	v.clientTLS(p.Tls, path+".tls")
 	seen := map[uint32]bool{}
 	for i, l := range p.PortLevelSettings {
 		lp := index(path+".portLevelSettings", i)
@@ -61,6 +62,7 @@ func (v *validator) traffic(p *networking.TrafficPolicy, path string) {
 		v.loadBalancer(l.LoadBalancer, lp+".loadBalancer")
 		v.connectionPool(l.ConnectionPool, lp+".connectionPool")
 		v.outlier(l.OutlierDetection, lp+".outlierDetection")
+		v.clientTLS(l.Tls, lp+".tls")
 	}
 }
 

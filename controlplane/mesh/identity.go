@@ -17,6 +17,8 @@ const (
 	PeerDisable    PeerMode = "DISABLE"    // plaintext
 	PeerPermissive PeerMode = "PERMISSIVE" // both, the default
 	PeerStrict     PeerMode = "STRICT"     // mesh TLS with a client certificate only
+	// PeerRefuse takes nothing: STRICT before a workload that has no certificate. Of views only.
+	PeerRefuse PeerMode = "REFUSE"
 )
 
 // PeerPolicy is one PeerAuthentication.

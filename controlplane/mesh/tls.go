@@ -28,6 +28,10 @@ type CertSource struct {
 	Certificate, Key, CA, CRL string
 }
 
+// SystemRoots are the roots that the proxy's machine trusts, where Debian and its like keep them: what verifies a server of the
+// outside if nobody names roots. Istio's path.
+const SystemRoots = "/etc/ssl/certs/ca-certificates.crt"
+
 // IsZero tells whether s names nothing.
 func (s CertSource) IsZero() bool { return s == CertSource{} }
 

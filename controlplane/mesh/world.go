@@ -39,6 +39,7 @@ type Settings struct {
 	DomainSuffix    string // "cluster.local"
 	RootNamespace   string // "istio-system"
 	TrustDomain     string // of the identities in certificates: "cluster.local"
+	AutoMTLS        bool   // enableAutoMtls, the default: mesh TLS to endpoints that take it, without being asked
 	OutboundAny     bool   // outboundTrafficPolicy ALLOW_ANY (the default) rather than REGISTRY_ONLY
 	AccessLogFile   string // "" off; "/dev/stdout"
 	AccessLogFormat string // "" Istio's default text format

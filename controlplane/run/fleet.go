@@ -30,6 +30,7 @@ type share struct {
 	once                               sync.Once
 	err                                error
 	clusters, endpoints, routes, hosts xdsgen.List
+	secrets                            xdsgen.List
 }
 
 // own is what one proxy has beside that.
@@ -86,7 +87,7 @@ func (f *Fleet) Delta(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
 		Listeners:    xdsgen.Set{Own: o.listeners},
 		Routes:       xdsgen.Set{Shared: s.routes, Own: o.rds},
 		VirtualHosts: xdsgen.Set{Shared: s.hosts},
-		Secrets:      xdsgen.Set{Own: o.secrets},
+		Secrets:      xdsgen.Set{Shared: s.secrets, Own: o.secrets},
 	}, nil
 }
 
@@ -128,13 +129,18 @@ func (f *Fleet) mend(g *view.Group, s *share, ch view.Change) bool {
 		return false
 	}
 	parts := f.of(g)
-	var clusters, endpoints, hosts []*xdsgen.Resource
+	var clusters, endpoints, hosts, secrets []*xdsgen.Resource
 	for _, c := range p.Clusters {
 		r, err := parts.Cluster(c)
 		if err != nil {
 			return false
 		}
 		clusters = append(clusters, r)
+		files, err := parts.Secrets(c)
+		if err != nil {
+			return false
+		}
+		secrets = append(secrets, files...)
 	}
 	for _, e := range p.Endpoints {
 		r, err := parts.Endpoints(e)
@@ -153,6 +159,7 @@ func (f *Fleet) mend(g *view.Group, s *share, ch view.Change) bool {
 		hosts = append(hosts, r)
 	}
 	s.clusters = s.clusters.With(clusters, left(p.ClustersBefore, clusters))
+	s.secrets = s.secrets.With(secrets, nil) // one that nobody names any more is a path, and does no harm
 	s.endpoints = s.endpoints.With(endpoints, left(p.ClustersBefore, endpoints))
 	s.hosts = s.hosts.With(hosts, left(p.HostsBefore, hosts))
 	return true
@@ -192,6 +199,7 @@ func (f *Fleet) shareOf(g *view.Group) *share {
 			return
 		}
 		s.clusters, s.endpoints = xdsgen.NewList(r.Clusters), xdsgen.NewList(r.Endpoints)
+		s.secrets = xdsgen.NewList(r.Secrets)
 		s.routes, s.hosts = xdsgen.NewList(r.Routes), xdsgen.NewList(r.VirtualHosts)
 	})
 	return s

@@ -34,8 +34,12 @@ type Options struct {
 	// RateLimit and RateLimitTimeout are compile.Inputs'.
 	RateLimit        string
 	RateLimitTimeout time.Duration
+	// Identity, if not nil, is the certificate authority and its listener.
+	Identity *Identity
 	// Listening, if not nil, is told the addresses that were bound.
 	Listening func(xds, http net.Addr)
+	// Secured, if not nil, is told the address of Identity's listener.
+	Secured func(net.Addr)
 }
 
 // Run serves until ctx is done, then drains.
@@ -49,9 +53,18 @@ func Run(ctx context.Context, o Options) error {
 		_ = xds.Close()
 		return fmt.Errorf("listen for monitoring: %w", err)
 	}
+	var id *identity
+	var admit func(context.Context, mesh.Node) error
+	if o.Identity != nil {
+		if id, err = openIdentity(*o.Identity, o.Log); err != nil {
+			_, _ = xds.Close(), pages.Close()
+			return err
+		}
+		admit = id.admit
+	}
 	p := &publisher{log: o.Log, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}}
 	fleet := NewFleet()
-	s := server.New(server.Options{Build: p.watching(fleet.Build), Delta: p.watchingDelta(fleet.Delta), Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm})
+	s := server.New(server.Options{Build: p.watching(fleet.Build), Delta: p.watchingDelta(fleet.Delta), Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm, Admit: admit})
 	p.server = s
 	if o.Listening != nil {
 		o.Listening(xds.Addr(), pages.Addr())
@@ -59,6 +72,13 @@ func Run(ctx context.Context, o Options) error {
 	o.Log.Info("control plane is up", "xds", xds.Addr().String(), "http", pages.Addr().String())
 	p.inputs = compile.Inputs{RateLimit: o.RateLimit, RateLimitTimeout: o.RateLimitTimeout}
 	g, ctx := errgroup.WithContext(ctx)
+	if id != nil {
+		p.inputs.TrustDomain = id.authority.TrustDomain()
+		if o.Secured != nil {
+			o.Secured(id.listener.Addr())
+		}
+		id.start(ctx, g, s)
+	}
 	g.Go(func() error { return dir.Watch(ctx, o.Paths, o.Log, p.publish) })
 	g.Go(func() error { return serveXDS(ctx, s, xds) })
 	g.Go(func() error { return serving.HTTP(ctx, s.Handler(), pages) })

@@ -80,7 +80,7 @@ func (s *Server) serve(ctx context.Context, w wire, delta bool) error {
 		case q := <-requests:
 			if c == nil {
 				var err error
-				if c, err = s.connect(q.node, delta); err != nil {
+				if c, err = s.connect(ctx, q.node, delta); err != nil {
 					return err
 				}
 				defer s.disconnect(c)
@@ -122,7 +122,7 @@ func receive(ctx context.Context, w wire) (<-chan inbound, <-chan error) {
 }
 
 // connect makes the stream known. The first request of a stream names the node.
-func (s *Server) connect(n *corev3.Node, delta bool) (*conn, error) {
+func (s *Server) connect(ctx context.Context, n *corev3.Node, delta bool) (*conn, error) {
 	if n.GetId() == "" {
 		return nil, status.Error(codes.InvalidArgument, "the first request of a stream must carry a node with an id")
 	}
@@ -134,6 +134,12 @@ func (s *Server) connect(n *corev3.Node, delta bool) (*conn, error) {
 		c.node = c.node.RunsOn(s.opt.Filters, s.opt.Wasm)
 	}
 	c.said = c.node
+	if s.opt.Admit != nil {
+		if err := s.opt.Admit(ctx, c.node); err != nil {
+			s.opt.Log.Warn("proxy refused", "proxy", c.id, "error", err)
+			return nil, status.Error(codes.PermissionDenied, err.Error())
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serial++

@@ -52,6 +52,8 @@ func ParseNode(n *corev3.Node) mesh.Node {
 	}
 	out.Intercepts = text(md["INTERCEPTION_MODE"]) != "NONE"
 	out.HTTPProxyPort = port(md["HTTP_PROXY_PORT"])
+	out.ServiceAccount = text(md["SERVICE_ACCOUNT"])
+	out.Identity = text(md["MIZZEN_SDS"]) != ""
 	out.AppAddress = text(md["MIZZEN_APP_ADDRESS"])
 	out.BindAddress = text(md["MIZZEN_BIND_ADDRESS"])
 	out.Ports = ports(md["MIZZEN_PORTS"])

@@ -41,6 +41,8 @@ type clusterKey struct {
 	policy          *mesh.Policy
 	subset          string
 	kind            mesh.ClusterKind
+	identity        bool   // the proxy has one
+	gateway         bool   // it may have Secrets
 	near            string // see scope.near
 }
 
@@ -148,7 +150,7 @@ func (c *Cache) scope(n mesh.Node) *scope {
 
 // scopeID is all of a proxy that its scope depends on.
 func (c *Cache) scopeID(n mesh.Node, sc *mesh.Sidecar) string {
-	id := fmt.Sprintf("%t %q %t %t %t", n.Gateway, n.Namespace, n.Intercepts, n.HTTPProxyPort != 0, n.Host().Mizzen())
+	id := fmt.Sprintf("%t %q %t %t %t %t", n.Gateway, n.Namespace, n.Intercepts, n.HTTPProxyPort != 0, n.Host().Mizzen(), n.Identity)
 	if sc != nil {
 		id += fmt.Sprintf(" %q %q", sc.Namespace, sc.Name)
 	}

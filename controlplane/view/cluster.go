@@ -48,7 +48,9 @@ func (s *scope) callerChooses() mesh.ClusterKind {
 }
 
 func (s *scope) addCluster(svc *mesh.Service, port *mesh.Port, p *mesh.Policy, sub *mesh.Subset) {
-	k := clusterKey{host: svc.Hostname, namespace: svc.Namespace, port: port.Number, policy: p}
+	k := clusterKey{
+		host: svc.Hostname, namespace: svc.Namespace, port: port.Number, policy: p, identity: s.node.Identity, gateway: s.node.Gateway,
+	}
 	var traffic *mesh.Traffic
 	if p != nil {
 		traffic = p.Traffic.ForPort(port.Number)
@@ -123,6 +125,7 @@ func (c *Cache) cluster(k clusterKey, svc *mesh.Service, port *mesh.Port, sub *m
 		Hostname: k.host, Namespace: k.namespace, Subset: k.subset, Port: k.port,
 		Origins: []mesh.Origin{svc.Origin},
 	}
+	cl.TLS = c.upstreamTLS(k, svc, cl)
 	switch {
 	case sub != nil:
 		cl.Origins = append(cl.Origins, sub.Origin)

@@ -123,6 +123,10 @@ func tracer(v *mesh.View) *tracing.Config {
 // inbound adds what stands before the workload itself.
 func (c *Cache) inbound(v *mesh.View, n mesh.Node) {
 	ports := c.ports(n)
+	modes := c.peerModes(n)
+	for _, in := range ports {
+		in.Peer = modes.On(in.Port)
+	}
 	tr := tracer(v)
 	for _, in := range ports {
 		v.Clusters = append(v.Clusters, c.inboundCluster(n, in))
@@ -143,7 +147,7 @@ func (c *Cache) inbound(v *mesh.View, n mesh.Node) {
 		})
 		v.Listeners = append(v.Listeners, &mesh.Listener{
 			Name: "virtualInbound", Kind: mesh.ListenVirtualInbound, Address: "0.0.0.0", Port: inboundPort,
-			Cluster: mesh.InboundPassthroughCluster, Inbound: ports, Tracing: tr,
+			Cluster: mesh.InboundPassthroughCluster, Inbound: ports, Peer: modes.Mode, Tracing: tr,
 		})
 	}
 }

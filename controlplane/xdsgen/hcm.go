@@ -22,6 +22,8 @@ type httpRole struct {
 	Table string
 	Stat  string // ends in ";", as Istio's do
 	Name  string // of the filter chain; "" for the only one
+	// Inbound says before the workload who calls it, by header x-forwarded-client-cert: see setPeerHeader.
+	Inbound bool
 }
 
 // connectionManager translates one HTTP listener. Istio's settings: stream idle timeout off, paths normalised, every
@@ -40,6 +42,9 @@ func connectionManager(in listenerInput, role httpRole) (*hcmv3.HttpConnectionMa
 		StreamIdleTimeout:             seconds(0),
 		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		EarlyHeaderMutationExtensions: stripInternal(),
+	}
+	if role.Inbound {
+		setPeerHeader(out)
 	}
 	if in.Listener.Kind == mesh.ListenHTTPProxy {
 		out.UpgradeConfigs = append(out.UpgradeConfigs, &hcmv3.HttpConnectionManager_UpgradeConfig{UpgradeType: "CONNECT"})

@@ -7,7 +7,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/proto"
@@ -128,53 +127,6 @@ func virtualOutbound(out *listenerv3.Listener, in listenerInput) error {
 	out.FilterChains = []*listenerv3.FilterChain{trap}
 	out.DefaultFilterChain = rest
 	return nil
-}
-
-// virtualInbound takes every intercepted inbound connection, a chain for each port, the rest to l.Cluster if there is one.
-func virtualInbound(out *listenerv3.Listener, in listenerInput) ([]string, error) {
-	out.TrafficDirection = corev3.TrafficDirection_INBOUND
-	out.ListenerFilters = []*listenerv3.ListenerFilter{{
-		Name:       "envoy.filters.listener.original_dst",
-		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: mustAny(&originaldstv3.OriginalDst{})},
-	}}
-	trap, err := tcpChain(in, "virtualInbound-blackhole", blackHole)
-	if err != nil {
-		return nil, err
-	}
-	trap.FilterChainMatch = &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(in.Listener.Port)}
-	out.FilterChains = []*listenerv3.FilterChain{trap}
-	tables, err := inboundChains(out, in, true)
-	if err != nil || in.Listener.Cluster == "" {
-		return tables, err
-	}
-	in.Auth = in.Listener.Auth
-	out.DefaultFilterChain, err = tcpChain(in, "virtualInbound-catchall-tcp", in.Listener.Cluster)
-	return tables, err
-}
-
-// inboundChains adds a chain per inbound port; byPort selects among them by the destination's port.
-func inboundChains(out *listenerv3.Listener, in listenerInput, byPort bool) ([]string, error) {
-	var tables []string
-	for _, i := range in.Listener.Inbound {
-		in.Auth = i.Auth
-		name := fmt.Sprintf("%s_%d", bindName(in.Listener.Address), i.Port)
-		var chain *listenerv3.FilterChain
-		var err error
-		if i.Table == "" {
-			chain, err = tcpChain(in, name, i.Cluster)
-		} else {
-			chain, err = httpChain(in, httpRole{Table: i.Table, Stat: "inbound_" + name + ";", Name: name})
-			tables = append(tables, i.Table)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if byPort {
-			chain.FilterChainMatch = &listenerv3.FilterChainMatch{DestinationPort: wrapperspb.UInt32(i.Port)}
-		}
-		out.FilterChains = append(out.FilterChains, chain)
-	}
-	return tables, nil
 }
 
 func tcpChain(in listenerInput, name, cluster string) (*listenerv3.FilterChain, error) {

@@ -15,6 +15,9 @@ type Parts struct {
 // Cluster makes a cluster.
 func (p Parts) Cluster(c *mesh.Cluster) (*Resource, error) { return p.cluster(c, p.Node, p.Settings) }
 
+// Secrets makes those that stand for the files of a cluster's TLS.
+func (p Parts) Secrets(c *mesh.Cluster) ([]*Resource, error) { return clusterSecrets(c) }
+
 // Endpoints makes a group of endpoints; nil if its cluster does not use them.
 func (p Parts) Endpoints(g *mesh.EndpointGroup) (*Resource, error) {
 	if c := p.Have(g.Cluster); c == nil || !usesEDS(c) {

@@ -17,6 +17,18 @@ func (s *session) secrets() error {
 		s.out.Secrets = append(s.out.Secrets, r)
 	}
 	seen := map[string]bool{}
+	for _, c := range s.view.Clusters {
+		list, err := clusterSecrets(c)
+		if err != nil {
+			return err
+		}
+		for _, r := range list {
+			if !seen[r.Name] {
+				seen[r.Name] = true
+				s.out.Secrets = append(s.out.Secrets, r)
+			}
+		}
+	}
 	for _, l := range s.view.Listeners {
 		for _, ch := range l.Chains {
 			if ch.TLS == nil {

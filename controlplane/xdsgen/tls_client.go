@@ -86,16 +86,45 @@ func setServerCheck(common *tlsv3.CommonTlsContext, t *mesh.UpstreamTLS) {
 		return
 	}
 	check := &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: subjectNames(t.SANs)}
-	if t.Roots.IsZero() {
-		check.SystemRootCerts = &tlsv3.CertificateValidationContext_SystemRootCerts{}
-		common.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: check}
-		return
-	}
 	common.ValidationContextType = &tlsv3.CommonTlsContext_CombinedValidationContext{
 		CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
-			DefaultValidationContext: check, ValidationContextSdsSecretConfig: secretOf(rootsName(t.Roots)),
+			DefaultValidationContext: check, ValidationContextSdsSecretConfig: secretOf(rootsName(verifier(t))),
 		},
 	}
+}
+
+// verifier is what verifies a server's certificate. Envoy has no notion of the system's roots: it takes a file.
+func verifier(t *mesh.UpstreamTLS) mesh.CertSource {
+	if t.Roots.IsZero() {
+		return mesh.CertSource{CA: mesh.SystemRoots}
+	}
+	return t.Roots
+}
+
+// clientFiles are the secrets of files that a cluster's TLS names.
+func clientFiles(t *mesh.UpstreamTLS) []*tlsv3.Secret {
+	if t == nil {
+		return nil
+	}
+	files := &mesh.ServerTLS{Certificates: []mesh.CertSource{t.Certificate}}
+	if !t.Insecure {
+		files.Roots = verifier(t)
+	}
+	return fileSecrets(files)
+}
+
+// clusterSecrets are the same as resources.
+func clusterSecrets(c *mesh.Cluster) ([]*Resource, error) {
+	var out []*Resource
+	for _, x := range clientFiles(c.TLS) {
+		r, err := resource(x.Name, x)
+		if err != nil {
+			return nil, err
+		}
+		r.Origins = c.Origins
+		out = append(out, r)
+	}
+	return out, nil
 }
 
 // setHostNames takes SNI and the name to verify from each request, where the user gave none.

@@ -15,6 +15,7 @@ type Place struct {
 	PodIP       string // the sidecar's address
 	Application string // the application's
 	Proxy       string // URL of the sidecar as HTTP proxy; "" without a sidecar
+	Identity    bool   // the sidecar has a certificate
 }
 
 // Env is the environment of a workload's own program: base, then Kubernetes' service variables, then what the manifest

@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
 // Pod is the object that tells the control plane of a running workload. ready is its Ready condition: only then does it
@@ -16,6 +18,13 @@ func (w *Workload) Pod(at Place, ready bool) *corev1.Pod {
 	p := newPod(w.Name, w.Namespace, w.Labels, at.PodIP, ready)
 	p.Annotations = maps.Clone(w.Annotations)
 	p.Spec.ServiceAccountName = w.ServiceAccount()
+	if _, said := p.Labels[mesh.LabelTLSMode]; at.Identity && !said { // as Istio's injector does
+		p.Labels = maps.Clone(p.Labels)
+		if p.Labels == nil {
+			p.Labels = map[string]string{}
+		}
+		p.Labels[mesh.LabelTLSMode] = mesh.TLSModeIstio
+	}
 	if w.OwnerKind != "" {
 		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: w.OwnerKind, Name: w.Owner, UID: "local"}}
 	}

@@ -66,8 +66,9 @@ type RateLimit struct {
 
 // ControlPlane says where it listens.
 type ControlPlane struct {
-	XDS  string `json:"xds"`  // address
-	HTTP string `json:"http"` // URL
+	XDS    string `json:"xds"`    // address
+	Secure string `json:"secure"` // address of certificates and xDS with TLS
+	HTTP   string `json:"http"`   // URL
 }
 
 // AppliedDir holds the objects of `mizzen apply`: read after the user's files, so that it wins.
