@@ -35,7 +35,8 @@ type Ready struct {
 		Labels                                 map[string]string
 		Ports                                  []int
 	}
-	ControlPlane struct{ XDS, HTTP string }
+	ControlPlane struct{ XDS, Secure, HTTP string }
+	State        string // the state directory
 	RateLimit    struct{ GRPC, HTTP string }
 }
 
