@@ -106,6 +106,9 @@ func TestStatsTags(t *testing.T) {
 		"cluster.outbound|9080|v1|reviews.default.svc.cluster.local;.upstream_rq_total": {"cluster_name", "outbound|9080|v1|reviews.default.svc.cluster.local"},
 		"cluster.xds-grpc;.upstream_cx_total":                                           {"cluster_name", "xds-grpc"},
 		"http.outbound_0.0.0.0_9080;.downstream_rq_total":                               {"http_conn_manager_prefix", "outbound_0.0.0.0_9080"},
+		"http.inbound_127.1.0.1_9080;.rbac.denied":                                      {"authz_enforce_result", "denied"},
+		"http.inbound_127.1.0.1_9080;.rbac.istio_dry_run_deny_.shadow_denied":           {"authz_dry_run_action", "deny"},
+		"http.inbound_127.1.0.1_9080;.rbac.istio_dry_run_allow_.shadow_allowed":         {"authz_dry_run_result", "allowed"},
 		"tcp.outbound|6379||redis.default.svc.cluster.local.downstream_cx_total":        {"tcp_prefix", "outbound|6379||redis.default.svc.cluster.local"},
 	} {
 		var got string

@@ -14,6 +14,10 @@ var defaultTags = []StatsTag{
 	{"cluster_name", `^cluster\.(([^;]*);\.)`},
 	{"http_conn_manager_prefix", `^http\.(([^;]*);\.)`},
 	{"tcp_prefix", `^tcp\.((.*?);?\.)\w+?$`},
+	// What AuthorizationPolicies decided, under the labels of Istio's dashboards.
+	{"authz_enforce_result", `^http\.[^;]*;\.rbac(\.(allowed|denied))$`},
+	{"authz_dry_run_action", `^http\.[^;]*;\.rbac(\.istio_dry_run_(allow|deny)_)\.`},
+	{"authz_dry_run_result", `^http\.[^;]*;\.rbac\.istio_dry_run_\w+(\.shadow_(allowed|denied))$`},
 	{"envoy.response_code", ""},
 	{"envoy.response_code_class", ""},
 	{"envoy.listener_address", ""},
