@@ -88,6 +88,9 @@ func (c *compiler) limit(m *istio.Meta, path string, i int, r istio.RateLimitRul
 		Algorithm: r.Algorithm, Concurrency: r.Concurrency, Status: int(r.Status), OnError: r.FailureMode,
 		Enabled: percentage(r.Enabled), Enforced: percentage(r.Enforced), MaxKeys: int(r.MaxKeys), Headers: r.Headers,
 	}
+	if h := r.HitsAddend; h != nil {
+		out.HitsAddend = &ratelimit.HitsAddend{Number: h.Number, Header: strings.ToLower(h.Header), Max: h.Max}
+	}
 	if r.Scope == "shared" { // its share says it
 		out.Scope = ""
 	}

@@ -155,6 +155,8 @@ type RateLimitRule struct {
 	Requests uint32                         `json:"requests,omitempty"`
 	Per      string                         `json:"per,omitempty"` // Go duration, or second, minute, hour, day
 	Burst    uint32                         `json:"burst,omitempty"`
+	// HitsAddend is what a request costs; nil: 1.
+	HitsAddend *RateLimitHits `json:"hitsAddend,omitempty"`
 	// Algorithm is gcra (default), tokenBucket or slidingWindow.
 	Algorithm string `json:"algorithm,omitempty"`
 	// Concurrency limits requests in progress, instead of Requests and Per.
@@ -171,6 +173,13 @@ type RateLimitRule struct {
 	Enforced *float64 `json:"enforced,omitempty"`
 	MaxKeys  uint32   `json:"maxKeys,omitempty"` // remembered by a proxy; default 65536
 	Headers  string   `json:"headers,omitempty"` // draft03 (default), off
+}
+
+// RateLimitHits is what a request costs: Number, or what Header says, at most Max; 1 where it says nothing.
+type RateLimitHits struct {
+	Number uint32 `json:"number,omitempty"`
+	Header string `json:"header,omitempty"`
+	Max    uint32 `json:"max,omitempty"`
 }
 
 // RateLimitOverride gives some keys their own numbers; "*" is any value of a part.

@@ -83,6 +83,7 @@ func (v *validator) limit(l *RateLimitRule, path string) {
 			v.fail(at+".key", fmt.Sprintf("%d parts for a key of %d", len(o.Key), len(l.Key)), `write one value, or "*", for each item of the limit's key`)
 		}
 	}
+	v.hits(l, path+".hitsAddend")
 	v.oneOf(path+".algorithm", l.Algorithm, "gcra", "tokenBucket", "slidingWindow")
 	v.oneOf(path+".scope", l.Scope, "local", "shared", "global")
 	v.oneOf(path+".action", l.Action, "enforce", "shadow")
@@ -122,6 +123,27 @@ func (v *validator) concurrency(l *RateLimitRule, path string) {
 		v.fail(path+".scope", "requests in progress are counted by each proxy", "write scope: shared, which divides them among the proxies")
 	}
 }
+
+// hits checks what a request costs.
+func (v *validator) hits(l *RateLimitRule, path string) {
+	h := l.HitsAddend
+	switch {
+	case h == nil:
+	case l.Concurrency > 0:
+		v.fail(path, "a request in progress takes one place", "leave it out")
+	case (h.Number == 0) == (h.Header == ""):
+		v.fail(path, "needs exactly one of number, at least 1, and header", "write number: 5, or header: x-cost")
+	case h.Header != "" && !headerName(h.Header):
+		v.fail(path+".header", fmt.Sprintf("%q is not a header's name", h.Header), "")
+	case h.Header == "" && h.Max > 0:
+		v.fail(path+".max", "max is for a header", "leave it out")
+	case h.Number > ratelimitMaxHits || h.Max > ratelimitMaxHits:
+		v.fail(path, fmt.Sprintf("want at most %d", ratelimitMaxHits), "")
+	}
+}
+
+// ratelimitMaxHits is Envoy's most for what one request costs.
+const ratelimitMaxHits = 1_000_000_000
 
 // percentage checks an optional number of percent.
 func (v *validator) percentage(path string, p *float64) {

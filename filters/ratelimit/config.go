@@ -29,6 +29,8 @@ type Limit struct {
 	Per      filter.Duration `json:"per"`
 	// Burst is how many requests may come at once; default Requests. A slidingWindow has none.
 	Burst uint32 `json:"burst,omitempty"`
+	// HitsAddend is for how many requests one request counts; nil: 1.
+	HitsAddend *HitsAddend `json:"hitsAddend,omitempty"`
 	// Algorithm: gcra (default), tokenBucket, slidingWindow.
 	Algorithm string `json:"algorithm,omitempty"`
 	// Concurrency limits requests in progress instead of a rate; Requests and Per are then absent.
@@ -55,6 +57,15 @@ type Limit struct {
 	MaxKeys int `json:"maxKeys,omitempty"`
 	// Headers: "off" never tells this limit's numbers to clients. Default draft03.
 	Headers string `json:"headers,omitempty"`
+}
+
+// HitsAddend is what a request costs, as envoy.config.route.v3.RateLimit.hits_addend: Number, or what its header says.
+type HitsAddend struct {
+	Number uint32 `json:"number,omitempty"` // 1 to MaxHits
+	// Header holds a decimal number of at least 1. A request without it, or with anything else in it, costs 1.
+	Header string `json:"header,omitempty"`
+	// Max is the most that Header can say; what is more counts as Max. Default MaxHits.
+	Max uint32 `json:"max,omitempty"`
 }
 
 // Override is a limit of its own for some keys.

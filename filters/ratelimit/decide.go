@@ -28,7 +28,8 @@ type hit struct {
 	from    int // the key is keys[from:to], so that hits hold no pointer to the buffer and it stays off the heap
 	to      int
 	num     *numbers
-	shadow  bool // would not be refused
+	cost    int64 // for how many requests it counts
+	shadow  bool  // would not be refused
 	shard   *shard
 	entry   *entry // nil: the key is not known
 	now     int64
@@ -149,7 +150,7 @@ func gather(x *filter.Exchange, limits []*limit, seed uint64, hits []hit, keys [
 		}
 		from := len(keys)
 		keys = l.appendKey(keys, x)
-		h := hit{limit: l, num: l.num, from: from, to: len(keys)}
+		h := hit{limit: l, num: l.num, cost: l.cost.of(x), from: from, to: len(keys)}
 		if l.exact != nil || l.wild != nil {
 			h.num = l.numbersFor(x, keys[from:])
 		}
@@ -181,7 +182,7 @@ func decide(hits []hit, keys []byte, t time.Time, take bool) (refusal *hit) {
 		if h.entry != nil && h.entry.num != h.num {
 			h.num.adopt(h.entry, h.now)
 		}
-		h.out = h.num.check(h.entry, h.now)
+		h.out = h.num.check(h.entry, h.now, h.cost)
 		if h.out.ok || h.shadow {
 			continue
 		}
@@ -198,7 +199,7 @@ func decide(hits []hit, keys []byte, t time.Time, take bool) (refusal *hit) {
 			if h.entry == nil {
 				h.entry, h.delta, h.evicted = h.shard.add(keys[h.from:h.to], h.num, h.now)
 			}
-			h.num.take(h.entry, h.now)
+			h.num.take(h.entry, h.now, h.cost)
 		}
 	}
 	return nil

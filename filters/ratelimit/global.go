@@ -63,6 +63,7 @@ type rlService struct {
 type asked struct {
 	limits []*limit
 	nums   []*numbers
+	costs  []int64
 	shadow []bool
 	keys   [][]byte // as refusals knows them
 	seed   uint64
@@ -166,6 +167,7 @@ func (g *global) match(x *filter.Exchange, seed uint64) (a *asked, refusal *hit)
 		}
 		shadow := num.shadow || !enforced
 		a.limits, a.nums, a.keys, a.shadow = append(a.limits, l), append(a.nums, num), append(a.keys, key), append(a.shadow, shadow)
+		a.costs = append(a.costs, l.cost.of(x))
 		if shadow {
 			continue
 		}
@@ -180,7 +182,7 @@ func (g *global) match(x *filter.Exchange, seed uint64) (a *asked, refusal *hit)
 func (g *global) body(x *filter.Exchange, a *asked) []byte {
 	ds := make([]rlsDescriptor, len(a.limits))
 	for i, l := range a.limits {
-		ds[i].limit = l.name
+		ds[i].limit, ds[i].hits = l.name, uint64(a.costs[i])
 		for _, k := range l.key {
 			v, _ := k.Value(x)
 			ds[i].parts = append(ds[i].parts, wireValue(v))
@@ -244,7 +246,7 @@ func (g *global) hits(x *filter.Exchange, a *asked, answer *rlsAnswer) (hits []h
 		if h.out.ok || h.shadow {
 			continue
 		}
-		if wait := st.reset(); wait > 0 {
+		if wait := st.reset(); wait > 0 && (l.cost.same() || a.costs[i] == 1) { // a dearer request's refusal says nothing of a cheaper one
 			g.service.refused.add(a.keys[i], x.Now.UnixNano(), wait, g.maxKeys)
 		}
 		if refusal == nil || h.out.reset > refusal.out.reset {

@@ -19,6 +19,7 @@ type fakeRLS struct {
 	t      *testing.T
 	seen   map[string]int
 	asked  []string // descriptors of every call, in one line
+	hits   []uint64 // what descriptors cost that said so
 	broken *filter.Answer
 }
 
@@ -39,6 +40,9 @@ func (f *fakeRLS) answer(c *filter.Call) filter.Answer {
 		}
 		if l := d.GetLimit(); l != nil {
 			parts = append(parts, fmt.Sprintf("%d/%s", l.GetRequestsPerUnit(), l.GetUnit()))
+		}
+		if n := d.GetHitsAddend(); n != nil {
+			f.hits = append(f.hits, n.GetValue())
 		}
 		key := strings.Join(parts, ",")
 		line = append(line, key)

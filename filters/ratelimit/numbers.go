@@ -77,37 +77,43 @@ func (n *numbers) limitHeader() string {
 	return s
 }
 
-// check says whether one more request may pass, without counting it. e is nil for a key that is not known.
-func (n *numbers) check(e *entry, now int64) outcome {
+// check says whether a request that counts for cost may pass, without counting it. e is nil for a key that is not known.
+// One that costs more than burst never may; to its outcome it costs burst+1, so that no product overflows.
+func (n *numbers) check(e *entry, now, cost int64) outcome {
+	cost = min(cost, n.burst+1)
 	if e == nil {
-		return n.checkFresh(now)
+		return n.checkFresh(now, cost)
 	}
 	switch n.kind {
 	case kindGCRA:
-		return n.checkGCRA(e.a, now)
+		return n.checkGCRA(e.a, now, cost)
 	case kindTokenBucket:
 		n.fill(e, now)
-		return n.checkBucket(e, now)
+		return n.checkBucket(e, now, cost)
 	case kindSlidingWindow:
-		return n.checkWindow(e, now)
+		return n.checkWindow(e, now, cost)
 	default:
 		return outcome{ok: e.a < n.burst, remaining: n.burst - e.a - 1}
 	}
 }
 
-func (n *numbers) checkFresh(now int64) outcome {
-	switch n.kind {
-	case kindGCRA:
-		return n.checkGCRA(now, now)
-	case kindConcurrency:
+func (n *numbers) checkFresh(now, cost int64) outcome {
+	switch {
+	case n.kind == kindGCRA:
+		return n.checkGCRA(now, now, cost)
+	case n.kind == kindConcurrency:
 		return outcome{ok: true, remaining: n.burst - 1}
+	case cost > n.burst:
+		return outcome{reset: n.per}
+	case n.kind == kindTokenBucket:
+		return outcome{ok: true, remaining: n.burst - cost, reset: ceilDiv(cost, n.requests) * n.per}
 	default:
-		return outcome{ok: true, remaining: n.burst - 1, reset: n.per}
+		return outcome{ok: true, remaining: n.burst - cost, reset: n.per}
 	}
 }
 
-func (n *numbers) checkGCRA(tat, now int64) outcome {
-	debt := max(tat, now) + n.step - now
+func (n *numbers) checkGCRA(tat, now, cost int64) outcome {
+	debt := max(tat, now) + n.step*cost - now
 	if room := n.step*n.burst - debt; room >= 0 {
 		return outcome{ok: true, remaining: room / n.step, reset: debt}
 	}
@@ -128,31 +134,33 @@ func (n *numbers) fill(e *entry, now int64) {
 	e.a = max(0, e.a-periods*n.requests)
 }
 
-func (n *numbers) checkBucket(e *entry, now int64) outcome {
+func (n *numbers) checkBucket(e *entry, now, cost int64) outcome {
 	next := e.b + n.per - now // until the next fill
-	left := n.burst - e.a - 1
+	left := n.burst - e.a - cost
 	if left < 0 {
-		return outcome{reset: next}
+		return outcome{reset: next + (ceilDiv(-left, n.requests)-1)*n.per}
 	}
-	return outcome{ok: true, remaining: left, reset: next + (ceilDiv(e.a+1, n.requests)-1)*n.per}
+	return outcome{ok: true, remaining: left, reset: next + (ceilDiv(e.a+cost, n.requests)-1)*n.per}
 }
 
-func (n *numbers) checkWindow(e *entry, now int64) outcome {
+func (n *numbers) checkWindow(e *entry, now, cost int64) outcome {
 	cur := now / n.step
 	n.slide(e, cur)
 	var used int64
-	oldest := cur // the oldest slot that holds requests: what it holds is forgotten first
-	for i := cur - slots; i <= cur; i++ {
-		c := int64(e.win[i%(slots+1)])
-		if c > 0 && used == 0 {
-			oldest = i
+	for _, c := range e.win {
+		used += int64(c)
+	}
+	over := used + cost - n.requests
+	if over <= 0 {
+		return outcome{ok: true, remaining: -over, reset: (cur+slots+1)*n.step - now}
+	}
+	last := cur - slots // the slot with which enough is forgotten, the oldest first
+	for ; last < cur; last++ {
+		if over -= int64(e.win[last%(slots+1)]); over <= 0 {
+			break
 		}
-		used += c
 	}
-	if used >= n.requests {
-		return outcome{reset: (oldest+slots+1)*n.step - now}
-	}
-	return outcome{ok: true, remaining: n.requests - used - 1, reset: (cur+slots+1)*n.step - now}
+	return outcome{reset: (last+slots+1)*n.step - now}
 }
 
 // slide forgets the slots that have left the window that ends with slot cur.
@@ -167,15 +175,15 @@ func (n *numbers) slide(e *entry, cur int64) {
 	e.a = max(e.a, cur)
 }
 
-// take counts a request that check let pass at the same now.
-func (n *numbers) take(e *entry, now int64) {
+// take counts a request that check let pass at the same now and cost.
+func (n *numbers) take(e *entry, now, cost int64) {
 	switch n.kind {
 	case kindGCRA:
-		e.a = max(e.a, now) + n.step
+		e.a = max(e.a, now) + n.step*cost
 	case kindSlidingWindow:
-		e.win[(now/n.step)%(slots+1)]++
+		e.win[(now/n.step)%(slots+1)] += uint32(cost)
 	default:
-		e.a++
+		e.a += cost
 	}
 }
 

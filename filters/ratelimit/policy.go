@@ -51,6 +51,7 @@ type limit struct {
 	any   *match.Any
 	key   []*match.CompiledKey
 	num   *numbers
+	cost  cost
 	exact map[string]*numbers // overrides without "*", by encoded key
 	wild  []override
 	// enabled and enforced are filter.Whole if nothing is left to chance.
@@ -170,6 +171,7 @@ func (p *Policy) add(c *Config, i, maxKeys int, env *filter.Env) error {
 // compile makes a limit; scope is told in metrics.
 func compile(c *Limit, scope string) (*limit, error) {
 	l := &limit{name: c.Name, status: c.Status, quiet: c.Headers == HeadersOff, enabled: part(c.Enabled), enforced: part(c.Enforced),
+		cost: costOf(c.HitsAddend),
 		body: "rate limit " + c.Name + " reached\n"}
 	l.ok = []string{c.Name, "ok", scope}
 	l.limited = []string{c.Name, "limited", scope}

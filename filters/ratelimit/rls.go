@@ -41,6 +41,7 @@ type rlsDescriptor struct {
 	// requests and unit override the service's own numbers; 0: no override.
 	requests uint32
 	unit     uint32
+	hits     uint64 // what the request costs; 0 or 1: one, which is not said
 }
 
 // rlsUnit is Envoy's RateLimitUnit of a period; 0: it has none.
@@ -94,6 +95,9 @@ func (d *rlsDescriptor) size() int {
 	if d.requests > 0 {
 		n += sizeNested(d.sizeOverride())
 	}
+	if d.hits > 1 {
+		n += sizeNested(1 + sizeVarint(d.hits))
+	}
 	return n
 }
 
@@ -110,6 +114,10 @@ func (d *rlsDescriptor) append(b []byte) []byte {
 		b = appendLength(b, 2, d.sizeOverride())
 		b = binary.AppendUvarint(append(b, 1<<3|wireVarint), uint64(d.requests))
 		b = binary.AppendUvarint(append(b, 2<<3|wireVarint), uint64(d.unit))
+	}
+	if d.hits > 1 { // a UInt64Value
+		b = appendLength(b, 3, 1+sizeVarint(d.hits))
+		b = binary.AppendUvarint(append(b, 1<<3|wireVarint), d.hits)
 	}
 	return b
 }

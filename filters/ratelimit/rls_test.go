@@ -12,6 +12,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // frame is b as gRPC sends it.
@@ -38,6 +39,7 @@ func FuzzRLSRequest(f *testing.F) {
 		ds := []rlsDescriptor{{limit: name, parts: []string{wireValue(one), wireValue(two)}}, {limit: name}}
 		if requests > 0 {
 			ds[0].requests, ds[0].unit = requests, 2
+			ds[1].hits = uint64(requests)
 		}
 		got := rlsRequest(domain, ds)
 		want := &rlsv3.RateLimitRequest{Domain: domain}
@@ -48,6 +50,9 @@ func FuzzRLSRequest(f *testing.F) {
 			}
 			if d.requests > 0 {
 				out.Limit = &commonv3.RateLimitDescriptor_RateLimitOverride{RequestsPerUnit: d.requests, Unit: typev3.RateLimitUnit_MINUTE}
+			}
+			if d.hits > 1 {
+				out.HitsAddend = wrapperspb.UInt64(d.hits)
 			}
 			want.Descriptors = append(want.Descriptors, out)
 		}

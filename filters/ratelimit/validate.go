@@ -103,6 +103,9 @@ func (l *Limit) validate() error {
 	if err := l.validateWhere(); err != nil {
 		return err
 	}
+	if err := l.validateCost(); err != nil {
+		return err
+	}
 	if l.Concurrency > 0 {
 		return l.validateConcurrency()
 	}

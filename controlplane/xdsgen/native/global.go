@@ -58,7 +58,7 @@ func Global(c *ratelimit.Config, deny bool) (*filterv3.RateLimitPerRoute, []Refu
 		case why != nil:
 			refused = append(refused, Refused{i, true, why})
 		}
-		out.RateLimits = append(out.RateLimits, r)
+		out.RateLimits = append(out.RateLimits, r...)
 	}
 	if len(out.RateLimits) == 0 {
 		return nil, refused
@@ -89,7 +89,7 @@ func globalDiffers(c *ratelimit.Config, l *ratelimit.Limit) error {
 	return nil
 }
 
-func globalLimit(c *ratelimit.Config, l *ratelimit.Limit) (*routev3.RateLimit, error) {
+func globalLimit(c *ratelimit.Config, l *ratelimit.Limit) ([]*routev3.RateLimit, error) {
 	out := &routev3.RateLimit{XRatelimitOption: tellsClients(c, l)}
 	if len(l.Match) > 1 {
 		return nil, errTwice
@@ -110,7 +110,7 @@ func globalLimit(c *ratelimit.Config, l *ratelimit.Limit) (*routev3.RateLimit, e
 		}
 		out.Actions = append(out.Actions, a)
 	}
-	return out, nil
+	return costs(out, l.HitsAddend)
 }
 
 // tellsClients says whether the limit's numbers stand in x-ratelimit headers.

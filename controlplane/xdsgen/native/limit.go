@@ -130,7 +130,11 @@ func (t *limits) add(l *ratelimit.Limit) (why error, kept bool) {
 	}
 	t.fill = fill
 	limit := &routev3.RateLimit{Actions: actions, XRatelimitOption: tellsClients(t.config, l)}
-	t.out.RateLimits = append(t.out.RateLimits, limit)
+	priced, err := costs(limit, l.HitsAddend)
+	if err != nil {
+		return err, false
+	}
+	t.out.RateLimits = append(t.out.RateLimits, priced...)
 	// A request that lacks parts of the key shares a bucket with all that lack the same.
 	for missing := range 1 << len(parts) {
 		d := &ratelimitv3.LocalRateLimitDescriptor{

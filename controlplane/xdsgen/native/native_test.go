@@ -32,6 +32,7 @@ func TestLimits(t *testing.T) {
 		"odd period":     {ratelimit.Limit{Name: "a", Requests: 1, Per: filter.Duration(1001 * time.Millisecond)}, "in step", false},
 		"cookie key":     {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Key: []match.Key{{Cookie: "c"}}}, "no such key", false},
 		"cookie match":   {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: []match.Request{{Cookies: []match.Named{{Name: "c", String: is("v")}}}}}, "cookies", false},
+		"cost":           {ratelimit.Limit{Name: "a", Requests: 9, Per: second, HitsAddend: &ratelimit.HitsAddend{Number: 2}}, "", false},
 		"two matches":    {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Match: make([]match.Request, 2)}, "twice", false},
 		"override":       {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Overrides: make([]ratelimit.Override, 1)}, "override", false},
 		"global":         {ratelimit.Limit{Name: "a", Requests: 1, Per: second, Scope: ratelimit.ScopeGlobal}, "each replica has", true},
