@@ -22,7 +22,8 @@ type Options struct {
 	TrustDomain string
 	// TTL of a workload's certificate if the request names none (0: 24 h), and MaxTTL the longest there is (0: 90 days).
 	TTL, MaxTTL time.Duration
-	// RootTTL of self-made roots (0: 10 years). They are renewed when a fifth of it is left.
+	// RootTTL of self-made roots (0: 10 years). At least three times MaxTTL. They are renewed
+	// when a fifth of it is left, or twice MaxTTL if that is more.
 	RootTTL time.Duration
 	// Now is the clock; nil is the system's.
 	Now func() time.Time

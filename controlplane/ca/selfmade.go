@@ -29,6 +29,9 @@ import (
 // directory.
 func SelfMade(dir string, o Options) (*Authority, error) {
 	a := &Authority{opt: o.withDefaults()}
+	if a.opt.RootTTL < 3*a.opt.MaxTTL {
+		return nil, fmt.Errorf("open certificate authority: roots that live %s are too short for certificates of up to %s: three times as long is the least", a.opt.RootTTL, a.opt.MaxTTL)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open certificate authority: %w", err)
 	}
@@ -53,7 +56,8 @@ func (a *Authority) Keep(dir string) error {
 	if err != nil {
 		return err
 	}
-	if n := len(roots); n == 0 || roots[n-1].cert.NotAfter.Sub(now) < a.opt.RootTTL/5 {
+	// The next root has to have become old enough to sign before this one's end is in sight of any certificate.
+	if n := len(roots); n == 0 || roots[n-1].cert.NotAfter.Sub(now) < max(a.opt.RootTTL/5, 2*a.opt.MaxTTL) {
 		made, err := a.makeRoot(dir, now)
 		if err != nil {
 			return err

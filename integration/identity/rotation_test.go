@@ -26,13 +26,13 @@ func duration(t *testing.T) time.Duration {
 	return d
 }
 
-// TestRotationUnderLoad: certificates of 12 s and roots of 30 s change while requests run, on kept connections and on new ones,
+// TestRotationUnderLoad: certificates of 12 s and roots of 40 s change while requests run, on kept connections and on new ones,
 // between workloads that take nothing but mesh TLS. None fails.
 func TestRotationUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: takes 40 s")
 	}
-	m := meshtest.Start(t, "testdata/mesh", meshtest.Options{Args: []string{"--cert-ttl", "12s", "--root-ttl", "30s"}})
+	m := meshtest.Start(t, "testdata/mesh", meshtest.Options{Args: []string{"--cert-ttl", "12s", "--root-ttl", "40s"}})
 	m.Apply(t, policy("STRICT")+"---\n"+oneRequestEach)
 	c := m.From(t, client)
 	c.Await(t, "the mesh is strict and works", func(a meshtest.Answer) bool { return a.Code == 200 }, reviews)
