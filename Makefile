@@ -18,10 +18,10 @@ SOAK ?= 10m
 # How long each target of make fuzz runs.
 FUZZ ?= 20s
 
-.PHONY: help build wasm golang golanghost up test conformance check generate bench soak fuzz collector clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test conformance check generate bench bench-controlplane soak fuzz collector clean envoy FORCE
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: bin/mizzen $(MODULE) ## bin/mizzen and the dynamic module build/libmizzen.so
 
@@ -86,6 +86,9 @@ generate: ## docs and schemas made from code
 
 bench: build wasm golang golanghost ## one sidecar hop: no filter, Envoy's native filters, our chain in every host, as ratios; time to start 20 workloads
 	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" sh -c '$(GO) run ./integration/bench && $(GO) run ./integration/bench/up'
+
+bench-controlplane: bin/mizzen ## 100, 1,000 and 10,000 services with 1, 100 and 1,000 proxies: first configuration, and what one change costs
+	@$(GO) run ./integration/bench/controlplane
 
 soak: build wasm golang golanghost ## every host under load for SOAK (10m), its configuration changed every second; memory as ratios
 	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" $(GO) run ./integration/soak -duration $(SOAK)

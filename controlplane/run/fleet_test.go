@@ -244,7 +244,7 @@ func values[T any](m map[string]T) []T {
 
 func testNodes() []mesh.Node {
 	var out []mesh.Node
-	for i, ns := range namespaces {
+	for i, ns := range append(slices.Clone(namespaces), "c", "d") { // of the last two nothing is ever said
 		n := mesh.Node{Name: fmt.Sprintf("p%d", i), Namespace: ns, IP: fmt.Sprintf("10.3.0.%d", i), Labels: map[string]string{"app": fmt.Sprintf("s%d", i)}, Intercepts: true}
 		out = append(out, n.RunsOn(mesh.HostModule, ""))
 		n.Name, n.IP, n.Intercepts, n.HTTPProxyPort = n.Name+"x", n.IP+"0", false, 15001

@@ -16,6 +16,8 @@ type Cache struct {
 	world    *mesh.World
 	services map[string][]*mesh.Service // by Hostname
 	policies map[policyKey][]*mesh.Policy
+	// special are the namespaces that something sets apart, see findSpecial.
+	special map[string]bool
 	// labels are the keys that any rule compares with a client's labels.
 	labels []string
 	local  bool // a rule looks at where clients are
@@ -54,6 +56,7 @@ func NewCache(w *mesh.World) *Cache {
 		exact: map[string][]*mesh.HostRules{}, keys: map[string][]clusterKey{},
 	}
 	c.index(func(string) bool { return true })
+	c.findSpecial()
 	keys := map[string]bool{}
 	c.local = w.Settings.Locality != nil && (len(w.Settings.Locality.Distribute) > 0 || w.Settings.Locality.Zones)
 	for _, l := range clientKeys(w.Settings.Locality) {
@@ -150,7 +153,7 @@ func (c *Cache) scope(n mesh.Node) *scope {
 
 // scopeID is all of a proxy that its scope depends on.
 func (c *Cache) scopeID(n mesh.Node, sc *mesh.Sidecar) string {
-	id := fmt.Sprintf("%t %q %t %t %t %t", n.Gateway, n.Namespace, n.Intercepts, n.HTTPProxyPort != 0, n.Host().Mizzen(), n.Identity)
+	id := fmt.Sprintf("%t %q %t %t %t %t", n.Gateway, c.namespaceID(n), n.Intercepts, n.HTTPProxyPort != 0, n.Host().Mizzen(), n.Identity)
 	if sc != nil {
 		id += fmt.Sprintf(" %q %q", sc.Namespace, sc.Name)
 	}

@@ -111,6 +111,11 @@ func (t *Tracker) Patch(g *Group, ch Change) (p Patch, ok bool) {
 			return p, false
 		}
 	}
+	for _, h := range touched { // now that all have left: where a host of rules alone stood depended on the count
+		if ch.Hosts[h] && ch.Clusters[h] {
+			g.count80(s.reach[h], -1)
+		}
+	}
 	for _, h := range touched {
 		g.enter(h, ch)
 	}
@@ -154,9 +159,6 @@ func (g *Group) leave(host string, ch Change, p *Patch) bool {
 	for _, at := range g.places(host) {
 		p.HostsBefore = append(p.HostsBefore, at.table+"/"+at.name)
 		g.counts[at.table]--
-	}
-	if ch.Clusters[host] {
-		g.count80(s.reach[host], -1)
 	}
 	return true
 }

@@ -91,6 +91,9 @@ func (t *Tracker) step(w *mesh.World, ch *Change) bool {
 	if len(services)+len(rules)+len(policies) > len(w.Services)/4+16 {
 		return false
 	}
+	if t.cache.setsApart(services, rules, policies, differing(old.Limits, w.Limits)) {
+		return false
+	}
 	for _, s := range services {
 		if mesh.IsWildcard(s.Hostname) || !strings.Contains(s.Hostname, ".") || t.underWildcard(s.Hostname) || t.special(s.Hostname) {
 			return false
