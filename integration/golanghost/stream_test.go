@@ -63,7 +63,7 @@ func TestPanics(t *testing.T) {
 	for _, e := range r.order {
 		got = append(got, e.answer[":status"])
 	}
-	r.want("answers", strings.Join(got, " "), "200 500 200 500 200 200 200 200 200")
+	r.want("answers", strings.Join(got, " "), "200 500 200 500 200 500 200 200 200")
 	r.want("panics", r.metrics["mizzen.panics_total.policy.probe"], 8)
 	r.want("why", r.order[0].metadata["mizzen:panic"], "probe: asked to panic")
 	r.want("details", r.order[1].details, "mizzen_panic")
