@@ -55,6 +55,7 @@ func (c *compiler) run(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c.rateLimits()
 	c.telemetries()
 	c.authz()
+	c.envoyFilters()
 	c.analyze()
 	c.diags.Sort()
 	return c.world, slices.CompactFunc(c.diags, func(a, b istio.Diagnostic) bool { return a == b })

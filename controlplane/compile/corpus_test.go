@@ -30,7 +30,8 @@ type nodeFile struct {
 	NoBind     bool              `yaml:"nobind"`   // a gateway that no one tells where to bind
 	Ports      map[uint32]uint32 `yaml:"ports"`
 	AppAddress string            `yaml:"appAddress"`
-	// Show names the parts that view.yaml holds: settings, listeners, tables, clusters, endpoints; and globs of the
+	Metadata   map[string]string `yaml:"metadata"`
+	// Show names the parts that view.yaml holds: settings, patches, listeners, tables, clusters, endpoints; and globs of the
 	// names of tables' virtual hosts, clusters and endpoint groups as table:GLOB, host:GLOB, cluster:GLOB. Without any: all.
 	Show []string `yaml:"show"`
 }
@@ -38,7 +39,7 @@ type nodeFile struct {
 func (f nodeFile) node() mesh.Node {
 	n := mesh.Node{
 		Name: f.Name, Namespace: f.Namespace, IP: f.IP, Labels: f.Labels, Gateway: f.Gateway, Intercepts: f.Intercepts,
-		Ports: f.Ports, AppAddress: f.AppAddress, Module: !f.NoModule, Identity: f.Identity,
+		Ports: f.Ports, AppAddress: f.AppAddress, Module: !f.NoModule, Identity: f.Identity, Metadata: f.Metadata,
 	}
 	if n.Namespace == "" {
 		n.Namespace = "default"
@@ -144,6 +145,9 @@ func shown(v *mesh.View, show []string) *mesh.View {
 	}
 	if len(show) == 0 {
 		show = []string{"listeners", "tables", "clusters", "endpoints"}
+	}
+	if !slices.Contains(show, "patches") {
+		out.Patches = nil
 	}
 	if !slices.Contains(show, "listeners") {
 		out.Listeners = nil

@@ -72,6 +72,7 @@ func schemas() []schema {
 		of("AuthorizationPolicy", "spec", &security.AuthorizationPolicy{}),
 		of("RequestAuthentication", "spec", &security.RequestAuthentication{}),
 		of("PeerAuthentication", "spec", &security.PeerAuthentication{}),
+		of("EnvoyFilter", "spec", &networking.EnvoyFilter{}),
 		of("Telemetry", "spec", &telemetry.Telemetry{}),
 		of("MeshConfig", "data.mesh", &meshconfig.MeshConfig{}),
 	}

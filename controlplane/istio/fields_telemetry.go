@@ -7,7 +7,7 @@ const (
 
 // telemetryRules is the support table of Telemetry and of MeshConfig's extension providers.
 func telemetryRules() []supportRule {
-	return []supportRule{
+	return append(envoyFilterRules(), []supportRule{
 		yes("telemetry.Telemetry", "selector tracing"),
 		no("telemetry.Telemetry", "targetRef targetRefs", notYet+"it applies by namespace and selector"),
 		idle("telemetry.Telemetry", "metrics accessLogging", issueFive),
@@ -36,5 +36,5 @@ func telemetryRules() []supportRule {
 		idle("MeshConfig.ExtensionProvider.HttpHeader", "envName", notYet+"write value"),
 		yes("MeshConfig.DefaultProviders", "tracing"),
 		idle("MeshConfig.DefaultProviders", "metrics accessLogging", issueFive),
-	}
+	}...)
 }

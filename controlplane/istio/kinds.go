@@ -69,6 +69,7 @@ func allKinds() []Kind {
 		{"WorkloadEntry", networkingGroup, net, "workloadentries", []string{"we"}, true, typed},
 		{"Sidecar", networkingGroup, net, "sidecars", nil, true, typed},
 		{"PeerAuthentication", securityGroup, []string{"v1", "v1beta1"}, "peerauthentications", []string{"pa"}, true, typed},
+		{"EnvoyFilter", networkingGroup, []string{"v1alpha3"}, "envoyfilters", nil, true, typed},
 		{"Telemetry", "telemetry.istio.io", []string{"v1", "v1alpha1"}, "telemetries", []string{"telemetry"}, true, typed},
 		{"AuthorizationPolicy", securityGroup, []string{"v1", "v1beta1"}, "authorizationpolicies", []string{"ap"}, true, typed},
 		{"RequestAuthentication", securityGroup, []string{"v1", "v1beta1"}, "requestauthentications", []string{"ra"}, true, typed},
@@ -110,7 +111,7 @@ func otherKinds() []Kind {
 	add("admissionregistration.k8s.io", "v1", false, kept, "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 	add("storage.k8s.io", "v1", false, kept, "StorageClass")
 	add("scheduling.k8s.io", "v1", false, kept, "PriorityClass")
-	add(networkingGroup, "v1alpha3", true, refused, "EnvoyFilter", "WorkloadGroup", "ProxyConfig")
+	add(networkingGroup, "v1alpha3", true, refused, "WorkloadGroup", "ProxyConfig")
 	add("extensions.istio.io", "v1alpha1", true, refused, "WasmPlugin", "TrafficExtension")
 	add("gateway.networking.k8s.io", "v1", true, refused, "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant")
 	add("config.istio.io", "v1alpha2", true, obsolete, "RouteRule", "DestinationPolicy", "EgressRule", "rule", "handler", "instance",

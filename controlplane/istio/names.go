@@ -16,6 +16,7 @@ type (
 	se     = *networking.ServiceEntry
 	we     = *networking.WorkloadEntry
 	sc     = *networking.Sidecar
+	ef     = *networking.EnvoyFilter
 	tel    = *telemetry.Telemetry
 	pa     = *security.PeerAuthentication
 	ap     = *security.AuthorizationPolicy

@@ -98,6 +98,7 @@ type Set struct {
 	Sidecars         []*Object[*networking.Sidecar]
 	RateLimits       []*Object[*RateLimit]
 	Telemetries      []*Object[*telemetry.Telemetry]
+	EnvoyFilters     []*Object[*networking.EnvoyFilter]
 
 	PeerAuthentications []*Object[*security.PeerAuthentication]
 

@@ -54,6 +54,8 @@ func (d *decoder) typed(o *object) {
 		decodeProto(o, &networking.Sidecar{}, &s.Sidecars, nil, validateSidecar)
 	case "PeerAuthentication":
 		decodeProto(o, &security.PeerAuthentication{}, &s.PeerAuthentications, nil, validatePeerAuthentication)
+	case "EnvoyFilter":
+		decodeProto(o, &networking.EnvoyFilter{}, &s.EnvoyFilters, nil, validateEnvoyFilter)
 	case "Telemetry":
 		decodeProto(o, &telemetry.Telemetry{}, &s.Telemetries, nil, validateTelemetry)
 	case "AuthorizationPolicy":

@@ -16,6 +16,8 @@ type Node struct {
 	Namespace string
 	Domain    string // ns.svc.cluster.local
 	Labels    map[string]string
+	// Metadata is what of the node's metadata is text: EnvoyFilters may ask for it.
+	Metadata map[string]string
 	// Intercepts is false with metadata INTERCEPTION_MODE NONE: the proxy binds real ports and, if HTTPProxyPort is
 	// set (metadata HTTP_PROXY_PORT), serves outbound HTTP as a proxy on it. True is Istio's REDIRECT.
 	Intercepts    bool
@@ -49,6 +51,8 @@ type View struct {
 	Clusters  []*Cluster       // sorted by Name
 	Endpoints []*EndpointGroup // sorted by Cluster; one per EDS cluster
 	Secrets   []*ServedSecret  // sorted by Name; of a gateway, never of another namespace
+	// Patches are applied, in their order, to what all of the above becomes. Mostly nil.
+	Patches []*Patch
 }
 
 // ListenerKind says what a listener is for.

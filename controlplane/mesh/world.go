@@ -30,6 +30,8 @@ type World struct {
 	Secrets   []*Secret      // those that Gateways name, sorted by namespace, then name
 	Authz     *Authz         // nil: no AuthorizationPolicy, no RequestAuthentication
 	Tracing   *Tracing       // nil: nobody says anything about it
+	// Filters are the EnvoyFilters, in the order in which they are applied: those of the root namespace first.
+	Filters []*EnvoyFilter
 	// Endpoints by Service: see EndpointKey. Kept apart so that an endpoint change rebuilds nothing else.
 	Endpoints map[EndpointKey][]*Endpoint
 }

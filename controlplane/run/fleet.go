@@ -62,14 +62,14 @@ func (f *Fleet) Build(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources
 
 // Delta makes what one proxy is to have over the incremental protocol: the Delta of server.Options.
 func (f *Fleet) Delta(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
-	if n.Gateway {
+	f.follow(w)
+	if n.Gateway || f.patched(n) {
 		r, err := f.Build(w, n, true)
 		if err != nil {
 			return nil, err
 		}
 		return r.Sets(true), nil
 	}
-	f.follow(w)
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	g, _ := f.tracker.Group(n)
@@ -89,6 +89,13 @@ func (f *Fleet) Delta(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
 		VirtualHosts: xdsgen.Set{Shared: s.hosts},
 		Secrets:      xdsgen.Set{Shared: s.secrets, Own: o.secrets},
 	}, nil
+}
+
+// patched tells whether EnvoyFilters change what a proxy is given: it shares nothing then.
+func (f *Fleet) patched(n mesh.Node) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.tracker.Patched(n)
 }
 
 // follow takes up a World, if it is another than before.

@@ -50,6 +50,7 @@ func ParseNode(n *corev3.Node) mesh.Node {
 	if l := n.GetLocality(); l != nil {
 		out.Locality = strings.TrimRight(l.GetRegion()+"/"+l.GetZone()+"/"+l.GetSubZone(), "/")
 	}
+	out.Metadata = texts(md)
 	out.Intercepts = text(md["INTERCEPTION_MODE"]) != "NONE"
 	out.HTTPProxyPort = port(md["HTTP_PROXY_PORT"])
 	out.ServiceAccount = text(md["SERVICE_ACCOUNT"])
@@ -93,6 +94,20 @@ func labels(v *structpb.Value) map[string]string {
 	out := map[string]string{}
 	for k, x := range object(v) {
 		out[k] = text(x)
+	}
+	return out
+}
+
+// texts are the entries that are strings; nil if there are none.
+func texts(md map[string]*structpb.Value) map[string]string {
+	var out map[string]string
+	for k, v := range md {
+		if s, ok := v.GetKind().(*structpb.Value_StringValue); ok {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[k] = s.StringValue
+		}
 	}
 	return out
 }

@@ -49,7 +49,14 @@ func TestParseNode(t *testing.T) {
 			if x.md != nil {
 				n.Metadata = metadata(t, x.md)
 			}
-			if d := cmp.Diff(x.want, ParseNode(n)); d != "" {
+			got := ParseNode(n)
+			for k, v := range got.Metadata {
+				if x.md[k] != v {
+					t.Errorf("metadata %s is %q, want %v", k, v, x.md[k])
+				}
+			}
+			got.Metadata = nil
+			if d := cmp.Diff(x.want, got); d != "" {
 				t.Error(d)
 			}
 		})

@@ -33,6 +33,7 @@ func (c *Cache) own(s *scope, n mesh.Node) *mesh.View {
 	c.limitCluster(v)
 	s.trace(v)
 	s.authorize(v, n)
+	v.Patches = c.patches(n)
 	return v
 }
 

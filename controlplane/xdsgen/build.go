@@ -61,6 +61,11 @@ func (b *Builder) buildWith(v *mesh.View, inline bool, have func(name string) *m
 		}
 	}
 	out := &s.out
+	if len(v.Patches) > 0 {
+		if err := applyPatches(v, out); err != nil {
+			return nil, fmt.Errorf("patch resources of %s: %w", v.Node.ID, err)
+		}
+	}
 	for _, list := range [][]*Resource{out.Clusters, out.Endpoints, out.Listeners, out.Routes, out.VirtualHosts, out.InlineRoutes, out.Secrets} {
 		sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	}
