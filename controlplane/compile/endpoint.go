@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func (c *compiler) endpoints() {
 			c.fromSlices(s, slices[k], pods)
 		case s.ShortName != "" && s.Resolution == mesh.ResolutionRegistry && eps[k] != nil:
 			c.fromEndpoints(s, eps[k], pods)
-		case s.Selector != nil && s.Resolution != mesh.ResolutionNone:
+		case s.Selector != nil && s.Resolution != mesh.ResolutionNone && s.Resolution != mesh.ResolutionDynamicDNS:
 			c.fromSelector(s)
 		}
 	}
@@ -174,11 +175,21 @@ func (c *compiler) known(pods map[name]*mesh.Workload, namespace, addr string, p
 }
 
 func compareEndpoints(a, b *mesh.Endpoint) int {
-	return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Workload, b.Workload))
+	return cmp.Or(cmp.Compare(a.Address, b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Workload, b.Workload), compareLabels(a.Labels, b.Labels))
 }
 
-// uniqueEndpoints sorts and drops repeated addresses: two slices may both list an endpoint while it moves.
+func compareLabels(a, b map[string]string) int {
+	if maps.Equal(a, b) {
+		return 0
+	}
+	return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) // maps are printed in the order of their keys
+}
+
+// uniqueEndpoints sorts and drops repeated addresses: two slices may both list an endpoint while it moves. With other labels an
+// address is another endpoint: it may stand in several subsets.
 func uniqueEndpoints(list []*mesh.Endpoint) []*mesh.Endpoint {
 	slices.SortStableFunc(list, compareEndpoints)
-	return slices.CompactFunc(list, func(a, b *mesh.Endpoint) bool { return a.Address == b.Address && a.Port == b.Port })
+	return slices.CompactFunc(list, func(a, b *mesh.Endpoint) bool {
+		return a.Address == b.Address && a.Port == b.Port && maps.Equal(a.Labels, b.Labels)
+	})
 }

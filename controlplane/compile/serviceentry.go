@@ -55,6 +55,8 @@ func (c *compiler) serviceEntry(o *istio.Object[*networking.ServiceEntry], i int
 		s.Resolution = mesh.ResolutionDNS
 	case networking.ServiceEntry_DNS_ROUND_ROBIN:
 		s.Resolution = mesh.ResolutionDNSRoundRobin
+	case networking.ServiceEntry_DYNAMIC_DNS:
+		s.Resolution = mesh.ResolutionDynamicDNS
 	default:
 		s.Resolution = mesh.ResolutionNone
 	}
@@ -82,8 +84,12 @@ func canonical(addresses []string) []string {
 	return out
 }
 
-// joinEntry adds the ports that only the younger entry names.
+// joinEntry adds what only the younger entry has: ports, addresses, a selector.
 func (c *compiler) joinEntry(first, s *mesh.Service, o *istio.Object[*networking.ServiceEntry], i int) {
+	first.Addresses = canonical(append(slices.Clone(first.Addresses), s.Addresses...))
+	if first.Selector == nil {
+		first.Selector = s.Selector
+	}
 	for _, p := range s.Ports {
 		have := first.PortByNumber(p.Number)
 		switch {
@@ -102,7 +108,7 @@ func (c *compiler) joinEntry(first, s *mesh.Service, o *istio.Object[*networking
 func (c *compiler) entryEndpoints(s *mesh.Service, o *istio.Object[*networking.ServiceEntry]) {
 	spec := o.Spec
 	dns := s.Resolution == mesh.ResolutionDNS || s.Resolution == mesh.ResolutionDNSRoundRobin
-	if s.Resolution == mesh.ResolutionNone {
+	if s.Resolution == mesh.ResolutionNone || s.Resolution == mesh.ResolutionDynamicDNS {
 		return
 	}
 	entries := spec.GetEndpoints()
@@ -113,8 +119,8 @@ func (c *compiler) entryEndpoints(s *mesh.Service, o *istio.Object[*networking.S
 		if dns {
 			s.DNSEndpoints = append(s.DNSEndpoints, c.entryEndpoint(s, e, 0))
 		}
-		for _, p := range s.Ports {
-			c.addEndpoints(s, p.Number, c.entryEndpoint(s, e, cmp.Or(e.GetPorts()[p.Name], p.TargetPort)))
+		for _, p := range spec.GetPorts() { // an entry's endpoints are behind its own ports, not those of another of the same host
+			c.addEndpoints(s, p.GetNumber(), c.entryEndpoint(s, e, cmp.Or(e.GetPorts()[p.GetName()], p.GetTargetPort(), p.GetNumber())))
 		}
 	}
 	slices.SortFunc(s.DNSEndpoints, compareEndpoints)

@@ -22,6 +22,17 @@ func (c *compiler) sidecars() {
 		if p := o.Spec.GetOutboundTrafficPolicy(); p != nil {
 			v := p.GetMode() == networking.OutboundTrafficPolicy_ALLOW_ANY
 			s.OutboundAny = &v
+			if d := p.GetEgressProxy(); d != nil {
+				s.EgressProxy = &mesh.Destination{Hostname: c.fqdn(d.GetHost(), o.Namespace), Subset: d.GetSubset(), Port: d.GetPort().GetNumber()}
+			}
+		}
+		s.InboundPool = connectionPool(o.Spec.GetInboundConnectionPool())
+		for i, in := range o.Spec.GetIngress() {
+			s.Ingress = append(s.Ingress, &mesh.Ingress{
+				Port: in.GetPort().GetNumber(), Name: in.GetPort().GetName(), Protocol: specProtocol(in.GetPort().GetProtocol()),
+				Bind: in.GetBind(), Own: in.GetCaptureMode() == networking.CaptureMode_NONE, Target: in.GetDefaultEndpoint(),
+				Pool: connectionPool(in.GetConnectionPool()), Origin: origin(&o.Meta, index("spec.ingress", i)),
+			})
 		}
 		c.world.Sidecars = append(c.world.Sidecars, s)
 	}

@@ -31,8 +31,9 @@ func (c *compiler) workloads() {
 		}
 		c.world.Workloads = append(c.world.Workloads, w)
 	}
+	groups := c.groups()
 	for _, o := range c.set.WorkloadEntries {
-		e := o.Spec
+		e := c.ofGroup(groups, o)
 		c.world.Workloads = append(c.world.Workloads, &mesh.Workload{
 			Name: o.Name, Namespace: o.Namespace, Address: e.GetAddress(), Labels: e.GetLabels(), Ports: e.GetPorts(),
 			ServiceAccount: e.GetServiceAccount(), Ready: true, Entry: true, Locality: e.GetLocality(), Weight: e.GetWeight(),

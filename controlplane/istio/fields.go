@@ -68,6 +68,7 @@ func schemas() []schema {
 		of("Gateway", "spec", &networking.Gateway{}),
 		of("ServiceEntry", "spec", &networking.ServiceEntry{}),
 		of("WorkloadEntry", "spec", &networking.WorkloadEntry{}),
+		of("WorkloadGroup", "spec", &networking.WorkloadGroup{}),
 		of("Sidecar", "spec", &networking.Sidecar{}),
 		of("AuthorizationPolicy", "spec", &security.AuthorizationPolicy{}),
 		of("RequestAuthentication", "spec", &security.RequestAuthentication{}),

@@ -90,32 +90,6 @@ func gatewayRules() []supportRule {
 	}
 }
 
-func serviceEntryRules() []supportRule {
-	return []supportRule{
-		yes("ServiceEntry", "hosts addresses ports location resolution endpoints workloadSelector exportTo"),
-		refuse("ServiceEntry", "resolution", "DYNAMIC_DNS", notYet+"write DNS and name the hosts"),
-		yes("ServicePort", "number protocol name targetPort"),
-		yes("WorkloadSelector", "labels"),
-		yes("WorkloadEntry", "address ports labels locality weight serviceAccount"),
-		idle("WorkloadEntry", "network", noNetwork),
-	}
-}
-
-func sidecarRules() []supportRule {
-	return []supportRule{
-		yes("Sidecar", "workloadSelector egress outboundTrafficPolicy"),
-		no("Sidecar", "ingress", notYet+"a workload's ports come from its Services"),
-		no("Sidecar", "inboundConnectionPool", notYet+"inbound connections have no limits"),
-		yes("IstioEgressListener", "port hosts"),
-		no("IstioEgressListener", "bind captureMode", notYet+"listeners are as the services' ports ask for"),
-		yes("SidecarPort", "number"),
-		word("SidecarPort", "protocol name"),
-		no("SidecarPort", "targetPort", "it never had an effect"),
-		yes("OutboundTrafficPolicy", "mode"),
-		no("OutboundTrafficPolicy", "egressProxy", notYet+"route to the egress gateway with a VirtualService"),
-	}
-}
-
 func meshConfigRules() []supportRule {
 	return []supportRule{
 		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing localityLbSetting"),

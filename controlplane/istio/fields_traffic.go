@@ -34,3 +34,32 @@ func destinationRuleRules() []supportRule {
 		old("OutlierDetection", "consecutiveErrors", "consecutive5xxErrors"),
 	}
 }
+
+func serviceEntryRules() []supportRule {
+	return []supportRule{
+		yes("ServiceEntry", "hosts addresses ports location resolution endpoints workloadSelector exportTo"),
+		yes("ServicePort", "number protocol name targetPort"),
+		yes("WorkloadSelector", "labels"),
+		yes("WorkloadEntry", "address ports labels locality weight serviceAccount"),
+		idle("WorkloadEntry", "network", noNetwork),
+		yes("WorkloadGroup", "metadata template"),
+		yes("WorkloadGroup.ObjectMeta", "labels"),
+		word("WorkloadGroup.ObjectMeta", "annotations"),
+		idle("WorkloadGroup", "probe", "probing is for an agent beside the workload, and there is none: a WorkloadEntry is ready as long as it exists"),
+	}
+}
+
+func sidecarRules() []supportRule {
+	return []supportRule{
+		yes("Sidecar", "workloadSelector egress ingress inboundConnectionPool outboundTrafficPolicy"),
+		yes("IstioIngressListener", "port bind captureMode defaultEndpoint connectionPool"),
+		no("IstioIngressListener", "tls", "a workload's certificate is the mesh's: let outsiders in through a Gateway"),
+		yes("IstioEgressListener", "port hosts"),
+		no("IstioEgressListener", "bind captureMode", notYet+"listeners are as the services' ports ask for"),
+		yes("SidecarPort", "number"),
+		word("SidecarPort", "name"),
+		yes("SidecarPort", "protocol"),
+		no("SidecarPort", "targetPort", "it never had an effect"),
+		yes("OutboundTrafficPolicy", "mode egressProxy"),
+	}
+}

@@ -100,6 +100,7 @@ func otherKinds() []Kind {
 	add("", "v1", true, kept, "PersistentVolumeClaim", "ReplicationController", "ResourceQuota", "LimitRange", "Event")
 	add("", "v1", false, kept, "PersistentVolume")
 	add("", "v1", false, typed, "Node")
+	kinds = append(kinds, Kind{"WorkloadGroup", networkingGroup, []string{"v1", "v1beta1", "v1alpha3"}, "workloadgroups", []string{"wg"}, true, typed})
 	add("batch", "v1", true, kept, "Job", "CronJob")
 	add("autoscaling", "v2", true, kept, "HorizontalPodAutoscaler")
 	add("policy", "v1", true, kept, "PodDisruptionBudget")
@@ -111,7 +112,7 @@ func otherKinds() []Kind {
 	add("admissionregistration.k8s.io", "v1", false, kept, "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 	add("storage.k8s.io", "v1", false, kept, "StorageClass")
 	add("scheduling.k8s.io", "v1", false, kept, "PriorityClass")
-	add(networkingGroup, "v1alpha3", true, refused, "WorkloadGroup", "ProxyConfig")
+	add(networkingGroup, "v1alpha3", true, refused, "ProxyConfig")
 	add("extensions.istio.io", "v1alpha1", true, refused, "WasmPlugin", "TrafficExtension")
 	add("gateway.networking.k8s.io", "v1", true, refused, "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant")
 	add("config.istio.io", "v1alpha2", true, obsolete, "RouteRule", "DestinationPolicy", "EgressRule", "rule", "handler", "instance",

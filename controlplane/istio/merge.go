@@ -3,6 +3,7 @@ package istio
 import (
 	"cmp"
 	"fmt"
+	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 	"slices"
 )
@@ -102,7 +103,7 @@ func (r Ref) Compare(o Ref) int {
 
 func (s *Set) lists() []list {
 	return []list{
-		listOf[*corev1.Node]{&s.Nodes},
+		listOf[*corev1.Node]{&s.Nodes}, listOf[*networking.WorkloadGroup]{&s.WorkloadGroups},
 		listOf[vs]{&s.VirtualServices}, listOf[dr]{&s.DestinationRules}, listOf[gw]{&s.Gateways}, listOf[se]{&s.ServiceEntries},
 		listOf[we]{&s.WorkloadEntries}, listOf[sc]{&s.Sidecars}, listOf[*RateLimit]{&s.RateLimits}, listOf[tel]{&s.Telemetries},
 		listOf[pa]{&s.PeerAuthentications},

@@ -107,6 +107,7 @@ type Set struct {
 
 	Services       []*Object[*corev1.Service]
 	Pods           []*Object[*corev1.Pod]
+	WorkloadGroups []*Object[*networking.WorkloadGroup]
 	Nodes          []*Object[*corev1.Node] // only their labels count
 	Endpoints      []*Object[*corev1.Endpoints]
 	EndpointSlices []*Object[*discoveryv1.EndpointSlice]

@@ -74,6 +74,8 @@ func (d *decoder) typed(o *object) {
 		decodeGo[corev1.Endpoints](o, &s.Endpoints, validateEndpoints)
 	case "EndpointSlice":
 		decodeGo[discoveryv1.EndpointSlice](o, &s.EndpointSlices, validateEndpointSlice)
+	case "WorkloadGroup":
+		decodeProto(o, &networking.WorkloadGroup{}, &s.WorkloadGroups, nil, validateWorkloadGroup)
 	case "Node":
 		decodeGo[corev1.Node](o, &s.Nodes, nil)
 	case "Namespace":

@@ -98,6 +98,8 @@ func (v *validator) resolution(s *networking.ServiceEntry) {
 		if len(s.Endpoints) > 0 {
 			v.fail("spec.endpoints", "resolution NONE goes to the address that the caller asked for: endpoints have no meaning", "write resolution: STATIC, or DNS for names")
 		}
+	case networking.ServiceEntry_DYNAMIC_DNS:
+		v.dynamicDNS(s)
 	case networking.ServiceEntry_STATIC:
 		if len(s.Endpoints) == 0 && s.WorkloadSelector == nil {
 			v.trap("spec.resolution", "STATIC without endpoints and workloadSelector: every request gets a 503", "add endpoints, or write resolution: DNS")
@@ -110,6 +112,51 @@ func (v *validator) resolution(s *networking.ServiceEntry) {
 			v.fail("spec.endpoints", "DNS_ROUND_ROBIN takes one endpoint at most", "write resolution: DNS")
 		}
 	}
+}
+
+// dynamicDNS is for the names that a wildcard stands for, each looked up when it is asked for.
+func (v *validator) dynamicDNS(s *networking.ServiceEntry) {
+	for i, h := range s.Hosts {
+		if !strings.HasPrefix(h, "*.") {
+			v.fail(index("spec.hosts", i), "resolution DYNAMIC_DNS is for hosts with '*'", "write resolution: DNS")
+		}
+	}
+	if len(s.Endpoints) > 0 {
+		v.fail("spec.endpoints", "resolution DYNAMIC_DNS looks up the request's own host: endpoints have no meaning", "take them away")
+	}
+	if s.WorkloadSelector != nil {
+		v.fail("spec.workloadSelector", "resolution DYNAMIC_DNS looks up the request's own host: workloads have no meaning", "take it away")
+	}
+	for i, p := range s.Ports {
+		switch strings.ToUpper(p.Protocol) {
+		case "HTTP", "HTTP2", "GRPC", "GRPC-WEB":
+		default:
+			v.fail(index("spec.ports", i)+".protocol", fmt.Sprintf("resolution DYNAMIC_DNS needs requests with a host: %s has none that is looked at here", p.Protocol), "write resolution: NONE for this port")
+		}
+	}
+}
+
+func validateWorkloadGroup(o *Object[*networking.WorkloadGroup]) Diagnostics {
+	v := &validator{meta: &o.Meta}
+	v.labels("spec.metadata.labels", o.Spec.GetMetadata().GetLabels())
+	t := o.Spec.GetTemplate()
+	if t == nil {
+		v.fail("spec.template", "template is required", "write template: {} for an empty one")
+		return v.diags
+	}
+	if t.Address != "" {
+		v.fail("spec.template.address", "a group has no address", "write it into each WorkloadEntry")
+	}
+	if len(t.Labels) > 0 {
+		v.fail("spec.template.labels", "a group's labels stand under spec.metadata.labels", "move them there")
+	}
+	for _, name := range sortedKeys(t.Ports) {
+		v.port(join("spec.template.ports", name), t.Ports[name])
+	}
+	if strings.Count(t.Locality, "/") > 2 {
+		v.fail("spec.template.locality", fmt.Sprintf("%q is not REGION/ZONE/SUBZONE", t.Locality), "")
+	}
+	return v.diags
 }
 
 func validateWorkloadEntry(o *Object[we]) Diagnostics {

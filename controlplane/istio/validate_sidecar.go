@@ -2,7 +2,11 @@ package istio
 
 import (
 	"fmt"
+	"net"
+	"strconv"
 	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
 )
 
 func validateSidecar(o *Object[sc]) Diagnostics {
@@ -11,6 +15,17 @@ func validateSidecar(o *Object[sc]) Diagnostics {
 		v.labels("spec.workloadSelector.labels", s.Labels)
 		if len(s.Labels) == 0 {
 			v.trap("spec.workloadSelector", "an empty selector selects the whole namespace", "take it away if that is meant")
+		}
+	}
+	v.ingress(o.Spec)
+	v.connectionPool(o.Spec.InboundConnectionPool, "spec.inboundConnectionPool")
+	if p := o.Spec.OutboundTrafficPolicy; p.GetEgressProxy() != nil {
+		v.required("spec.outboundTrafficPolicy.egressProxy.host", p.EgressProxy.Host)
+		if p.Mode != networking.OutboundTrafficPolicy_ALLOW_ANY {
+			v.fail("spec.outboundTrafficPolicy.egressProxy", "egressProxy goes with mode ALLOW_ANY only", "write mode: ALLOW_ANY")
+		}
+		if p.EgressProxy.GetPort().GetNumber() == 0 {
+			v.fail("spec.outboundTrafficPolicy.egressProxy", "port is required", "add port: {number: N}")
 		}
 	}
 	rest := 0
@@ -30,6 +45,44 @@ func validateSidecar(o *Object[sc]) Diagnostics {
 		}
 	}
 	return v.diags
+}
+
+// ingress checks the ports that a workload is said to have.
+func (v *validator) ingress(s *networking.Sidecar) {
+	seen := map[uint32]bool{}
+	for i, in := range s.Ingress {
+		path := index("spec.ingress", i)
+		if in.Port == nil {
+			v.fail(path+".port", "port is required", "add port: {number: N, protocol: HTTP, name: http}")
+			continue
+		}
+		v.port(path+".port.number", in.Port.Number)
+		if seen[in.Port.Number] {
+			v.fail(path+".port.number", fmt.Sprintf("port %d stands twice", in.Port.Number), "keep one")
+		}
+		seen[in.Port.Number] = true
+		v.portProtocol(path+".port.protocol", in.Port.Protocol)
+		if in.Bind != "" && !isIP(in.Bind) {
+			v.fail(path+".bind", fmt.Sprintf("%q is not an IP address", in.Bind), "leave it out for the workload's own")
+		}
+		v.defaultEndpoint(in.DefaultEndpoint, path+".defaultEndpoint")
+		v.connectionPool(in.ConnectionPool, path+".connectionPool")
+	}
+}
+
+// defaultEndpoint checks where the application listens.
+func (v *validator) defaultEndpoint(e, path string) {
+	if e == "" || strings.HasPrefix(e, "unix:///") || strings.HasPrefix(e, "unix://@") {
+		return
+	}
+	host, port, err := net.SplitHostPort(e)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	switch {
+	case err != nil || bad != nil || n == 0:
+		v.fail(path, fmt.Sprintf("%q is not an address and a port", e), "write 127.0.0.1:PORT, 0.0.0.0:PORT or unix:///PATH")
+	case host != "127.0.0.1" && host != "0.0.0.0" && host != "::1" && host != "::":
+		v.fail(path, fmt.Sprintf("%q is not this workload", host), "write 127.0.0.1:PORT, 0.0.0.0:PORT or unix:///PATH")
+	}
 }
 
 // egressHost checks NAMESPACE/HOST, where the namespace may be ".", "*", "~" (nothing) or "~NAMESPACE" (all but).

@@ -96,6 +96,8 @@ type Listener struct {
 	// Auth guards the listener's chains, but those of Inbound, which have their own; nil: everything passes.
 	Auth    *Auth
 	Origins []Origin
+	// DynamicDNS: some requests go to the host that they name, whatever it is.
+	DynamicDNS bool
 	// Tracing is the listener's base filter configuration.
 	Tracing *tracing.Config
 	// Tracer is Envoy's own, which makes the spans in place of Tracing.Export; nil: off.

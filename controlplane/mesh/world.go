@@ -89,6 +89,7 @@ const (
 	ResolutionDNS                             // ServiceEntry DNS: STRICT_DNS
 	ResolutionDNSRoundRobin                   // ServiceEntry DNS_ROUND_ROBIN: LOGICAL_DNS
 	ResolutionNone                            // ServiceEntry NONE: ORIGINAL_DST
+	ResolutionDynamicDNS                      // ServiceEntry DYNAMIC_DNS: the request's own host, looked up by Envoy
 )
 
 // Service is one host name with its ports: a Kubernetes Service or one host of a ServiceEntry.
@@ -206,14 +207,36 @@ type Sidecar struct {
 	Namespace, Name string
 	Selector        map[string]string // nil: the whole namespace
 	Egress          []EgressHost      // nil: everything visible
-	OutboundAny     *bool             // nil: the mesh's
-	Origin          Origin
+	// Ingress are the workload's ports in place of those that services lead to; nil: the services'.
+	Ingress []*Ingress
+	// InboundPool limits connections to the workload, in place of its DestinationRule; nil: that.
+	InboundPool *ConnectionPool
+	// EgressProxy gets what no service takes; nil: it goes where the caller meant it to go.
+	EgressProxy *Destination
+	OutboundAny *bool // nil: the mesh's
+	Origin      Origin
 }
 
 // EgressHost is "namespace/host" of a Sidecar's egress; both may be "*", Namespace may be "~" (none).
 type EgressHost struct {
 	Namespace, Host string
 	Port            uint32 // 0: all
+}
+
+// Ingress is one port of a workload as its Sidecar describes it.
+type Ingress struct {
+	Port     uint32
+	Name     string
+	Protocol Protocol
+	// Bind is the address that is bound, and Own says that the port is bound where connections are intercepted too (captureMode
+	// NONE); "": the workload's.
+	Bind string
+	Own  bool
+	// Target is where the application listens: "127.0.0.1:8080", "0.0.0.0:8080" (the workload's address), "unix:///path"; "": on the
+	// same port.
+	Target string
+	Pool   *ConnectionPool // nil: the Sidecar's
+	Origin Origin
 }
 
 // LimitPolicy is one RateLimit resource and the proxies that enforce it.

@@ -113,6 +113,9 @@ func (s *scope) clusterKind(svc *mesh.Service, t *mesh.Traffic) mesh.ClusterKind
 		return mesh.ClusterStrictDNS
 	case mesh.ResolutionDNSRoundRobin:
 		return mesh.ClusterLogicalDNS
+	case mesh.ResolutionDynamicDNS:
+		s.dynamic = true
+		return mesh.ClusterDynamicDNS
 	case mesh.ResolutionNone:
 		return s.callerChooses()
 	}
@@ -147,5 +150,6 @@ func (c *Cache) endpoints(k clusterKey, sub *mesh.Subset) []*mesh.Endpoint {
 		}
 		out = append(out, e)
 	}
-	return out
+	// One address with several sets of labels is one host to Envoy.
+	return slices.CompactFunc(out, func(a, b *mesh.Endpoint) bool { return a.Address == b.Address && a.Port == b.Port })
 }

@@ -11,6 +11,9 @@ import (
 // ports lists the workload ports that services lead to, found by the node's labels: a proxy that no manifest names has
 // them too. Sorted; of several services on one port the first by host name gives protocol and name.
 func (c *Cache) ports(n mesh.Node) []*mesh.Inbound {
+	if s := c.sidecarOf(n); s != nil && len(s.Ingress) > 0 {
+		return c.ingressPorts(s, n)
+	}
 	w := c.workload(n)
 	byPort := map[uint32]*mesh.Inbound{}
 	for _, svc := range c.serving[n.Namespace] {
@@ -65,13 +68,21 @@ func (c *Cache) inboundCluster(n mesh.Node, in *mesh.Inbound) *mesh.Cluster {
 	if n.Intercepts && n.AppAddress == "" {
 		cl.Kind, cl.Hosts = mesh.ClusterOriginalDst, nil
 	}
+	sidecar := c.sidecarOf(n)
+	if i := ingressOf(sidecar, in.Port); i != nil {
+		setTarget(cl, i, n)
+	}
+	pool := inboundPool(sidecar, in.Port)
+	if pool != nil {
+		cl.Traffic = &mesh.Traffic{Pool: pool}
+	}
 	svc, port := c.behind(n, in)
 	if svc == nil {
 		return cl
 	}
-	cl.Origins = []mesh.Origin{svc.Origin}
+	cl.Origins = append(cl.Origins, svc.Origin)
 	s := &scope{cache: c, node: n}
-	if p := s.findPolicy(svc); p != nil {
+	if p := s.findPolicy(svc); p != nil && pool == nil {
 		if t := p.Traffic.ForPort(port); t != nil && t.Pool != nil {
 			cl.Traffic = &mesh.Traffic{Pool: t.Pool}
 			cl.Origins = append(cl.Origins, p.Origin)

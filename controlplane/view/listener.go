@@ -51,7 +51,7 @@ func (s *scope) virtualOutbound() *mesh.Listener {
 		Cluster: mesh.BlackHoleCluster,
 	}
 	if s.outboundAny() {
-		l.Cluster = mesh.PassthroughCluster
+		l.Cluster = cmp.Or(s.egressProxy(), mesh.PassthroughCluster)
 	}
 	return l
 }
@@ -128,16 +128,20 @@ func (c *Cache) inbound(v *mesh.View, n mesh.Node) {
 		in.Peer = modes.On(in.Port)
 	}
 	tr := tracer(v)
+	sidecar := c.sidecarOf(n)
+	var captured []*mesh.Inbound
 	for _, in := range ports {
 		v.Clusters = append(v.Clusters, c.inboundCluster(n, in))
 		if in.Table != "" {
 			v.Tables = append(v.Tables, c.inboundTable(n, in))
 		}
-		if n.Intercepts {
+		address, own := ownListener(sidecar, n, in.Port)
+		if !own {
+			captured = append(captured, in)
 			continue
 		}
 		v.Listeners = append(v.Listeners, &mesh.Listener{
-			Name: bindAddress(n) + "_" + portString(in.Port), Kind: mesh.ListenInbound, Address: bindAddress(n), Port: in.Port,
+			Name: address + "_" + portString(in.Port), Kind: mesh.ListenInbound, Address: address, Port: in.Port,
 			Table: in.Table, Inbound: []*mesh.Inbound{in}, Tracing: tr,
 		})
 	}
@@ -147,7 +151,7 @@ func (c *Cache) inbound(v *mesh.View, n mesh.Node) {
 		})
 		v.Listeners = append(v.Listeners, &mesh.Listener{
 			Name: "virtualInbound", Kind: mesh.ListenVirtualInbound, Address: "0.0.0.0", Port: inboundPort,
-			Cluster: mesh.InboundPassthroughCluster, Inbound: ports, Peer: modes.Mode, Tracing: tr,
+			Cluster: mesh.InboundPassthroughCluster, Inbound: captured, Peer: modes.Mode, Tracing: tr,
 		})
 	}
 }

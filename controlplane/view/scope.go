@@ -13,6 +13,7 @@ type scope struct {
 	cache   *Cache
 	node    mesh.Node // one of the proxies of the scope: only what the scope's key names may be read
 	sidecar *mesh.Sidecar
+	dynamic bool   // a service's requests go to the host that they name
 	home    string // where the proxies are, "region/zone/subzone"
 
 	services []*mesh.Service          // imported, one for each host name, sorted

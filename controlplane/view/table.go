@@ -170,7 +170,7 @@ func (s *scope) catchAll(proxy bool) *mesh.VirtualHost {
 	pass := mesh.BoundRoute{
 		Name:     "allow_any",
 		Route:    &mesh.Route{Name: "allow_any", Retries: &mesh.Retries{}},
-		Clusters: []*mesh.WeightedCluster{{Cluster: mesh.PassthroughCluster}},
+		Clusters: []*mesh.WeightedCluster{{Cluster: cmp.Or(s.egressProxy(), mesh.PassthroughCluster)}},
 	}
 	vh := &mesh.VirtualHost{Name: "allow_any", Domains: []string{"*"}, Routes: []*mesh.BoundRoute{&pass}}
 	if proxy {

@@ -195,6 +195,9 @@ func (t *Tracker) special(host string) bool {
 	if l := w.Settings.LimitService; l != nil && l.Hostname == host {
 		return true
 	}
+	if slices.ContainsFunc(w.Sidecars, func(s *mesh.Sidecar) bool { return s.EgressProxy != nil && s.EgressProxy.Hostname == host }) {
+		return true
+	}
 	if w.Authz != nil && (slices.Contains(w.Authz.Hosts, host) || slices.ContainsFunc(w.Authz.Providers, func(p *mesh.AuthProvider) bool { return p.Hostname == host })) {
 		return true
 	}

@@ -34,6 +34,9 @@ func (c *Cache) own(s *scope, n mesh.Node) *mesh.View {
 	s.trace(v)
 	s.authorize(v, n)
 	v.Patches = c.patches(n)
+	for _, l := range v.Listeners {
+		l.DynamicDNS = s.dynamic && (l.Kind == mesh.ListenHTTPProxy || l.Kind == mesh.ListenOutboundHTTP || l.Kind == mesh.ListenGateway)
+	}
 	return v
 }
 
