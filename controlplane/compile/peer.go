@@ -92,6 +92,27 @@ func (c *compiler) entryTLS(s *mesh.Service, e *networking.WorkloadEntry, port u
 	}, port)
 }
 
+// credentials are the Secrets that a DestinationRule names.
+func credentials(in *networking.DestinationRule) []string {
+	var out []string
+	policy := func(p *networking.TrafficPolicy) {
+		tls := []*networking.ClientTLSSettings{p.GetTls()}
+		for _, port := range p.GetPortLevelSettings() {
+			tls = append(tls, port.GetTls())
+		}
+		for _, t := range tls {
+			if n := t.GetCredentialName(); n != "" {
+				out = append(out, n)
+			}
+		}
+	}
+	policy(in.GetTrafficPolicy())
+	for _, s := range in.GetSubsets() {
+		policy(s.GetTrafficPolicy())
+	}
+	return out
+}
+
 // clientTLS lowers a DestinationRule's tls; nil for nil. A secret is one of the proxy's own namespace, served by the control
 // plane to gateways.
 func clientTLS(in *networking.ClientTLSSettings) *mesh.ClientTLS {

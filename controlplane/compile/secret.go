@@ -23,6 +23,11 @@ func (c *compiler) secrets() {
 			}
 		}
 	}
+	for _, o := range c.set.DestinationRules {
+		for _, n := range credentials(o.Spec) {
+			named[n], named[n+mesh.RootsSuffix] = true, true
+		}
+	}
 	for _, o := range c.set.Secrets {
 		if !named[o.Name] {
 			continue

@@ -76,22 +76,29 @@ func serverNames(srv *mesh.Server) []string {
 	return out
 }
 
-// gatewaySecrets adds the Secrets that the gateway's chains name, from its own namespace and no other.
+// gatewaySecrets adds the Secrets that the gateway's chains and clusters name, from its own namespace and no other.
 func (s *scope) gatewaySecrets(v *mesh.View, n mesh.Node) {
 	seen := map[string]bool{}
-	for _, l := range v.Listeners {
-		for _, ch := range l.Chains {
-			if ch.TLS == nil {
-				continue
-			}
-			for _, c := range append([]mesh.CertSource{ch.TLS.Roots}, ch.TLS.Certificates...) {
-				if name, ok := strings.CutPrefix(c.Secret, mesh.KubernetesSecret); ok && !seen[name] {
-					seen[name] = true
-					if served := s.cache.served(name, n.Namespace); served != nil {
-						v.Secrets = append(v.Secrets, served)
-					}
+	add := func(sources ...mesh.CertSource) {
+		for _, c := range sources {
+			if name, ok := strings.CutPrefix(c.Secret, mesh.KubernetesSecret); ok && !seen[name] {
+				seen[name] = true
+				if served := s.cache.served(name, n.Namespace); served != nil {
+					v.Secrets = append(v.Secrets, served)
 				}
 			}
+		}
+	}
+	for _, l := range v.Listeners {
+		for _, ch := range l.Chains {
+			if ch.TLS != nil {
+				add(append([]mesh.CertSource{ch.TLS.Roots}, ch.TLS.Certificates...)...)
+			}
+		}
+	}
+	for _, c := range s.clusters {
+		if c.TLS != nil {
+			add(c.TLS.Roots, c.TLS.Certificate)
 		}
 	}
 	slices.SortFunc(v.Secrets, func(a, b *mesh.ServedSecret) int { return cmp.Compare(a.Name, b.Name) })
