@@ -13,8 +13,10 @@ import (
 func (c *compiler) analyze() {
 	for _, r := range c.rules {
 		c.analyzeDestinations(r)
+		c.analyzeL4(r)
 		c.analyzeGateways(r)
 	}
+	c.analyzePorts()
 	c.analyzeMeshHosts()
 	c.analyzeDestinationRules()
 	c.analyzeSelectors()
@@ -29,13 +31,14 @@ func (c *compiler) analyzeDestinations(r *rule) {
 		if len(route.Mirrors) == 0 {
 			continue
 		}
-		spec := r.object.Spec.GetHttp()[httpIndex(r.at[i])]
+		source := r.source(route)
+		spec := source.Spec.GetHttp()[httpIndex(r.at[i])]
 		for j, m := range spec.GetMirrors() {
-			d := c.destination(&r.object.Meta, "", m.GetDestination())
+			d := c.destination(&source.Meta, "", m.GetDestination())
 			c.analyzeDestination(r, route, &d, index(r.at[i]+".mirrors", j)+".destination", "nothing is mirrored")
 		}
 		if m := spec.GetMirror(); m != nil {
-			d := c.destination(&r.object.Meta, "", m)
+			d := c.destination(&source.Meta, "", m)
 			c.analyzeDestination(r, route, &d, r.at[i]+".mirror", "nothing is mirrored")
 		}
 	}
@@ -48,7 +51,7 @@ func httpIndex(at string) (i int) {
 
 // analyzeDestination checks one; so says what becomes of traffic to a destination that is not there.
 func (c *compiler) analyzeDestination(r *rule, route *mesh.Route, d *mesh.Destination, path, so string) {
-	m := &r.object.Meta
+	m := &r.source(route).Meta
 	svc := c.lookup(d.Hostname, r.Namespace)
 	if svc == nil {
 		c.report(m, path+".host", istio.Error, codeNotFound,

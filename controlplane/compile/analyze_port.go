@@ -19,7 +19,7 @@ func (c *compiler) analyzePort(r *rule, route *mesh.Route, svc *mesh.Service, pa
 		if len(svc.Ports) == 1 {
 			fix = fmt.Sprintf("write port: {number: %d}", svc.Ports[0].Number)
 		}
-		c.report(&r.object.Meta, path, istio.Error, codePortRequired,
+		c.report(&r.source(route).Meta, path, istio.Error, codePortRequired,
 			fmt.Sprintf("the destination names no port, so it takes the request's, %d; %s has only %s: by port %d %s",
 				port, svc.Hostname, portList(svc), port, so), fix)
 		return

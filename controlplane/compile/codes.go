@@ -13,6 +13,7 @@ const (
 	codeEmptySubset     = "IST0173" // DestinationRuleSubsetNotSelectPods
 	codeUnknownTarget   = "IST0174" // UnknownDestinationRuleHost
 	codePortName        = "IST0118" // PortNameIsNotUnderNamingConvention
+	codeGatewayConflict = "IST0145" // ConflictingGateways
 	codeCredential      = "IST0161" // InvalidGatewayCredential
 	codeTelemetryLabels = "IST0159" // ConflictingTelemetryWorkloadSelectors
 	codeTelemetries     = "IST0160" // MultipleTelemetriesWithoutWorkloadSelectors
@@ -25,6 +26,7 @@ const (
 	codeSecondSubset = "MZ0504" // a second definition of a subset: the older counts
 	codeLimitMatch   = "MZ0505" // a condition that a RateLimit does not look at
 	codeLimitScope   = "MZ0506" // a global limit without a service to ask
+	codeDelegate     = "MZ0510" // a delegate that is not there, or does not fit its root
 	codeTracer       = "MZ0520" // who makes the spans, where it is not who was asked to
 	codeAuthTCP      = "MZ0531" // a rule about requests where there are only connections
 	codeAuthToken    = "MZ0532" // a rule about tokens where none is read

@@ -14,18 +14,28 @@ import (
 type rule struct {
 	*mesh.HostRules
 	object *istio.Object[*networking.VirtualService]
-	// at is the path of each of HostRules.Routes.
-	at []string
+	// at is the path of each of HostRules.Routes, in its object or in that of from: the delegate that it came from.
+	at   []string
+	from map[*mesh.Route]*istio.Object[*networking.VirtualService]
 }
 
-// virtualServices lowers the http part of each VirtualService, in order of precedence. One without http routes says
-// nothing about HTTP: its hosts keep their defaults.
+// source is the object that a route stands in.
+func (r *rule) source(route *mesh.Route) *istio.Object[*networking.VirtualService] {
+	if o := r.from[route]; o != nil {
+		return o
+	}
+	return r.object
+}
+
+// virtualServices lowers each VirtualService, in order of precedence. One without http routes says nothing about HTTP: its hosts
+// keep their defaults. One without hosts is for others to delegate to.
 func (c *compiler) virtualServices() {
 	for _, o := range c.set.VirtualServices {
-		if len(o.Spec.GetHttp()) == 0 || len(o.Spec.GetHosts()) == 0 {
+		if len(o.Spec.GetHosts()) == 0 {
+			c.analyzeDelegate(o)
 			continue
 		}
-		r := &rule{object: o, HostRules: &mesh.HostRules{
+		r := &rule{object: o, from: map[*mesh.Route]*istio.Object[*networking.VirtualService]{}, HostRules: &mesh.HostRules{
 			Namespace: o.Namespace, Name: o.Name,
 			Gateways:   c.ruleGateways(o.Spec.GetGateways(), o.Namespace),
 			Visibility: visibility(c.exportTo(o.Spec.GetExportTo()), o.Namespace),
@@ -40,11 +50,19 @@ func (c *compiler) virtualServices() {
 		c.lane(r)
 		for i, h := range o.Spec.GetHttp() {
 			path := fmt.Sprintf("spec.http[%d]", i)
+			if h.GetDelegate() != nil {
+				c.delegate(r, path, h, sticky)
+				continue
+			}
 			if route := c.route(&o.Meta, path, h, sticky); route != nil {
 				r.Routes, r.at = append(r.Routes, route), append(r.at, path)
 			}
 		}
 		c.steps(r)
+		c.l4(r)
+		if len(r.Routes)+len(r.TCP)+len(r.TLS) == 0 && len(o.Spec.GetHttp()) == 0 {
+			continue
+		}
 		c.rules = append(c.rules, r)
 		c.world.Rules = append(c.world.Rules, r.HostRules)
 	}

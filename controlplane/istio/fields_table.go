@@ -49,9 +49,7 @@ func refuse(message, field, values, reason string) supportRule {
 func virtualServiceRules() []supportRule {
 	return []supportRule{
 		yes("VirtualService", "hosts gateways http exportTo"),
-		no("VirtualService", "tls tcp", needsL4),
 		yes("HTTPRoute", "name match route redirect directResponse rewrite timeout retries fault mirror mirrors mirrorPercentage corsPolicy headers"),
-		no("HTTPRoute", "delegate", notYet+"write the delegate's routes here"),
 		old("HTTPRoute", "mirrorPercent", "mirrorPercentage"),
 		yes("HTTPMatchRequest", "name uri scheme method authority headers port sourceLabels gateways queryParams ignoreUriCase withoutHeaders sourceNamespace statPrefix"),
 		yes("StringMatch", "exact prefix regex"),

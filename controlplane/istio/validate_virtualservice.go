@@ -20,6 +20,7 @@ func validateVirtualService(o *Object[vs]) Diagnostics {
 	if len(o.Spec.Http) == 0 && len(o.Spec.Tls) == 0 && len(o.Spec.Tcp) == 0 {
 		v.fail("spec", "no routes", "add http")
 	}
+	v.l4()
 	for i, r := range o.Spec.Http {
 		v.route(r, index("spec.http", i))
 	}
@@ -39,7 +40,7 @@ func (v *routeValidator) mesh() bool {
 
 func (v *routeValidator) hosts() {
 	if len(v.spec.Hosts) == 0 {
-		v.fail("spec.hosts", "hosts is required", "name the hosts whose requests these routes are for")
+		v.delegate()
 	}
 	seen := map[string]bool{}
 	for i, h := range v.spec.Hosts {

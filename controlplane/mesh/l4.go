@@ -52,3 +52,21 @@ const (
 	KubernetesSecret = "kubernetes://"
 	RootsSuffix      = "-cacert"
 )
+
+// L4Route is one TCPRoute or TLSRoute of a VirtualService.
+type L4Route struct {
+	Matches      []*L4Match // empty: everything
+	Destinations []*Destination
+	Origin       Origin
+}
+
+// L4Match is one L4MatchAttributes or TLSMatchAttributes.
+type L4Match struct {
+	SNI     []string // of a TLSRoute: exact or "*.suffix"
+	Subnets []string // CIDR ranges of the connection's original destination; nil: any
+	// Static selectors, evaluated by the view. Gateways nil: the VirtualService's own.
+	Port            uint32 // 0: any
+	Gateways        []string
+	SourceLabels    map[string]string
+	SourceNamespace string
+}

@@ -171,6 +171,7 @@ type HostRules struct {
 	Gateways        []string // "mesh" or "namespace/name", never empty
 	Visibility      Visibility
 	Routes          []*Route
+	TCP, TLS        []*L4Route // a rule without Routes says nothing about HTTP
 	// Canary is set if Mizzen's canary decides among the routes: see Choice in Route. Nil: Envoy's own matching does.
 	// The view fills in the rules from Routes; this holds stickiness, response header and lane.
 	Canary *canary.Config

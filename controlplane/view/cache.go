@@ -72,7 +72,14 @@ func NewCache(w *mesh.World) *Cache {
 		}
 	}
 	for _, r := range w.Rules {
-		if slices.Contains(r.Gateways, mesh.MeshGateway) {
+		for _, l := range slices.Concat(r.TCP, r.TLS) {
+			for _, m := range l.Matches {
+				for k := range m.SourceLabels {
+					keys[k] = true
+				}
+			}
+		}
+		if slices.Contains(r.Gateways, mesh.MeshGateway) && len(r.Routes) > 0 {
 			for _, h := range r.Hosts {
 				if mesh.IsWildcard(h) && h != "*" {
 					c.wild = append(c.wild, h)
@@ -109,7 +116,7 @@ func (c *Cache) index(wanted func(host string) bool) {
 		}
 	}
 	for _, r := range c.world.Rules {
-		if !slices.Contains(r.Gateways, mesh.MeshGateway) {
+		if !slices.Contains(r.Gateways, mesh.MeshGateway) || len(r.Routes) == 0 {
 			continue
 		}
 		for _, h := range r.Hosts {

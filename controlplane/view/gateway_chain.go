@@ -45,7 +45,9 @@ func (c *chainSet) add(ch *mesh.Chain) {
 func (s *scope) gatewayChains(v *mesh.View, n mesh.Node, l *mesh.Listener, port uint32, binds []bind) {
 	var set chainSet
 	for _, b := range binds {
-		if b.server.TLS != nil && b.server.Protocol == mesh.HTTPS {
+		if b.server.TLS == nil || b.server.Protocol != mesh.HTTPS {
+			s.gatewayBytes(&set, n, b)
+		} else {
 			t := s.gatewayTable(n, secureTable(b), port, []bind{b})
 			v.Tables = append(v.Tables, t)
 			set.add(&mesh.Chain{
@@ -55,6 +57,49 @@ func (s *scope) gatewayChains(v *mesh.View, n mesh.Node, l *mesh.Listener, port 
 		}
 	}
 	l.Chains = set.chains
+}
+
+// gatewayBytes adds what rules say of a server whose content the gateway does not read: TLS that goes on as it came by the tls
+// routes, all else by the tcp routes.
+func (s *scope) gatewayBytes(set *chainSet, n mesh.Node, b bind) {
+	at := place{gateways: []string{b.name()}, port: b.server.Port}
+	for _, r := range s.rules {
+		hosts := b.hosts(r)
+		if len(hosts) == 0 || !slices.Contains(r.Gateways, b.name()) {
+			continue
+		}
+		if b.server.Passthrough {
+			s.tlsChains(set, r, hosts, n, at)
+			continue
+		}
+		var own chainSet
+		done := s.tcpChains(&own, r, n, at)
+		for _, ch := range own.chains {
+			if ch.TLS = b.server.TLS; ch.TLS != nil {
+				ch.SNI, ch.TransportTLS = serverNames(b.server), true
+			}
+			set.add(ch)
+		}
+		if done {
+			return
+		}
+	}
+}
+
+// hosts are those that a server and a rule both name.
+func (b bind) hosts(r *mesh.HostRules) []string {
+	var out []string
+	for _, rh := range r.Hosts {
+		for _, sh := range b.server.Hosts {
+			if sh.Namespace != "" && sh.Namespace != "*" && sh.Namespace != r.Namespace {
+				continue
+			}
+			if h, ok := mesh.HostIntersection(sh.Host, rh); ok && !slices.Contains(out, h) {
+				out = append(out, h)
+			}
+		}
+	}
+	return out
 }
 
 // secureTable is Istio's name: each HTTPS server has a table of its own.

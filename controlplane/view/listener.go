@@ -2,6 +2,7 @@ package view
 
 import (
 	"cmp"
+	"maps"
 	"net"
 	"slices"
 
@@ -56,14 +57,15 @@ func (s *scope) virtualOutbound() *mesh.Listener {
 	return l
 }
 
-// tcpListeners gives each port that is not HTTP a listener of its own: on its virtual addresses, or on any address if
-// it has none and no other took the port; but TLS without an address goes on as it came, because one port serves many
-// names there. Without interception it is bound on the proxy's own address, for plain TCP.
+// tcpListeners gives each port that is not HTTP a listener of its own: on its virtual addresses, or on any address if it has none
+// and no other took the port. TLS without an address shares one with what else is on that port, by server names. Without
+// interception plain TCP is bound on the proxy's own address.
 func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
 	var own []*mesh.Inbound
 	if !n.Intercepts && len(s.tcp) > 0 {
 		own = s.cache.ports(n)
 	}
+	byName := map[uint32]*chainSet{}
 	for _, t := range s.tcp {
 		if n.Intercepts {
 			addresses := single(t.service.Addresses)
@@ -71,23 +73,53 @@ func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
 				addresses = []string{"0.0.0.0"}
 			}
 			for _, a := range addresses {
-				addTCP(v, t, a, taken)
+				s.addTCP(v, t, a, n, taken)
+			}
+			if len(addresses) == 0 {
+				if byName[t.port.Number] == nil {
+					byName[t.port.Number] = &chainSet{}
+				}
+				s.serverNameChains(byName[t.port.Number], t, n)
 			}
 		} else if t.port.Protocol == mesh.TCP && !spokenFor(n, own, t.port.Number) {
-			addTCP(v, t, n.IP, taken)
+			s.addTCP(v, t, n.IP, n, taken)
 		}
+	}
+	for _, port := range slices.Sorted(maps.Keys(byName)) {
+		s.addServerNames(v, port, byName[port].chains)
 	}
 }
 
-func addTCP(v *mesh.View, t tcpPort, address string, taken map[string]bool) {
+func (s *scope) addTCP(v *mesh.View, t tcpPort, address string, n mesh.Node, taken map[string]bool) {
 	l := &mesh.Listener{
 		Name: address + "_" + portString(t.port.Number), Kind: mesh.ListenOutboundTCP, Address: address, Port: t.port.Number,
 		Cluster: mesh.OutboundCluster(t.port.Number, "", t.service.Hostname), Origins: []mesh.Origin{t.service.Origin},
 	}
 	if !taken[l.Name] {
 		taken[l.Name] = true
+		s.routeBytes(l, t, n)
 		v.Listeners = append(v.Listeners, l)
 	}
+}
+
+// addServerNames puts chains by server name before what stands on a port of any address, HTTP or the bytes of one service;
+// without one, what no chain takes goes on as it came.
+func (s *scope) addServerNames(v *mesh.View, port uint32, chains []*mesh.Chain) {
+	name := "0.0.0.0_" + portString(port)
+	if port == outboundPort || port == inboundPort || len(chains) == 0 {
+		return
+	}
+	for _, l := range v.Listeners {
+		if l.Name == name {
+			l.Chains = append(l.Chains, chains...)
+			return
+		}
+	}
+	l := &mesh.Listener{Name: name, Kind: mesh.ListenOutboundTCP, Address: "0.0.0.0", Port: port, Chains: chains, Cluster: s.virtualOutbound().Cluster}
+	for _, ch := range chains {
+		l.Origins = append(l.Origins, ch.Origins...)
+	}
+	v.Listeners = append(v.Listeners, l)
 }
 
 // spokenFor tells whether a port on the proxy's address is spoken for: by the workload, or by the proxy itself.

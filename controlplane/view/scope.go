@@ -154,7 +154,12 @@ func (s *scope) importRules() {
 				s.reachFor(m.Destination.Hostname)
 			}
 		}
-		if s.node.Gateway || !slices.Contains(r.Gateways, mesh.MeshGateway) {
+		for _, l := range slices.Concat(r.TCP, r.TLS) {
+			for _, d := range l.Destinations {
+				s.reachFor(d.Hostname)
+			}
+		}
+		if s.node.Gateway || !slices.Contains(r.Gateways, mesh.MeshGateway) || len(r.Routes) == 0 {
 			continue
 		}
 		for _, h := range r.Hosts {

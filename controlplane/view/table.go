@@ -150,7 +150,7 @@ func (s *scope) anyService(host string) bool {
 
 // connectHost lets an explicit proxy's clients tunnel to a port that is not HTTP.
 func (s *scope) connectHost(t tcpPort) *mesh.VirtualHost {
-	r := s.defaultRoute(t.service.Hostname, t.port.Number)
+	r := s.connectRoute(t)
 	r.Connect = true
 	return &mesh.VirtualHost{
 		Name:    t.service.Hostname + ":" + portString(t.port.Number),

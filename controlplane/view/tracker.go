@@ -170,7 +170,7 @@ func differing[T comparable](a, b []T) []T {
 
 // plainRule tells whether a rule is for exact hosts and for all clients alike, so that no more than its hosts depend on it.
 func plainRule(r *mesh.HostRules) bool {
-	if slices.ContainsFunc(r.Hosts, mesh.IsWildcard) {
+	if slices.ContainsFunc(r.Hosts, mesh.IsWildcard) || len(r.TCP)+len(r.TLS) > 0 {
 		return false
 	}
 	for _, route := range r.Routes {
@@ -188,6 +188,13 @@ func (t *Tracker) underWildcard(host string) bool {
 	return slices.ContainsFunc(t.cache.wild, func(h string) bool { return mesh.HostCovers(h, host) })
 }
 
+// leadsBytes tells whether a rule's TCP or TLS routes lead to a host: listeners hold its clusters' names.
+func leadsBytes(r *mesh.HostRules, host string) bool {
+	return slices.ContainsFunc(slices.Concat(r.TCP, r.TLS), func(l *mesh.L4Route) bool {
+		return slices.ContainsFunc(l.Destinations, func(d *mesh.Destination) bool { return d.Hostname == host })
+	})
+}
+
 // special tells whether a host has a part beside its own virtual hosts: the rate-limit service, a tracing provider, an external authorizer, a
 // server of keys.
 func (t *Tracker) special(host string) bool {
@@ -199,6 +206,9 @@ func (t *Tracker) special(host string) bool {
 		return true
 	}
 	if w.Authz != nil && (slices.Contains(w.Authz.Hosts, host) || slices.ContainsFunc(w.Authz.Providers, func(p *mesh.AuthProvider) bool { return p.Hostname == host })) {
+		return true
+	}
+	if slices.ContainsFunc(w.Rules, func(r *mesh.HostRules) bool { return len(r.TCP)+len(r.TLS) > 0 && leadsBytes(r, host) }) {
 		return true
 	}
 	return w.Tracing != nil && slices.ContainsFunc(w.Tracing.Providers, func(p *mesh.TraceProvider) bool { return p.Hostname == host })

@@ -1,0 +1,74 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+)
+
+// portUse is what the first server on a port of some gateway made of it.
+type portUse struct {
+	kind  string
+	from  mesh.Origin
+	names map[string]mesh.Origin // server names, of TLS
+}
+
+// analyzePorts tells of servers that cannot share a port with an older one on the same pods: what they say there is left out.
+func (c *compiler) analyzePorts() {
+	ports := map[string]*portUse{}
+	for i, g := range c.world.Gateways {
+		for j, s := range g.Servers {
+			key := fmt.Sprint(s.Port)
+			for _, l := range slices.Sorted(maps.Keys(g.Selector)) {
+				key += " " + l + "=" + g.Selector[l]
+			}
+			p := ports[key]
+			if p == nil {
+				p = &portUse{kind: serverKind(s), from: s.Origin, names: map[string]mesh.Origin{}}
+				ports[key] = p
+			}
+			m, path := &c.set.Gateways[i].Meta, index("spec.servers", j)
+			if kind := serverKind(s); kind != p.kind {
+				c.report(m, path+".port", istio.Error, codeGatewayConflict,
+					fmt.Sprintf("port %d is %s here and %s at %s, on the same pods: this server is left out", s.Port, kind, p.kind, originAt(p.from)),
+					"give one of them another port")
+				continue
+			}
+			if p.kind == kindTLS && s.TLS != nil {
+				c.analyzeServerNames(m, path, s, p)
+			}
+		}
+	}
+}
+
+func (c *compiler) analyzeServerNames(m *istio.Meta, path string, s *mesh.Server, p *portUse) {
+	for k, h := range s.Hosts {
+		if first, taken := p.names[h.Host]; taken {
+			c.report(m, index(path+".hosts", k), istio.Error, codeGatewayConflict,
+				fmt.Sprintf("port %d has a server for %s already, at %s, on the same pods: that one's certificate holds", s.Port, h.Host, originAt(first)),
+				"name each host on one server")
+			continue
+		}
+		p.names[h.Host] = s.Origin
+	}
+}
+
+// Kinds of servers that can share a port.
+const (
+	kindTLS  = "TLS"
+	kindHTTP = "plain HTTP"
+)
+
+func serverKind(s *mesh.Server) string {
+	switch {
+	case s.TLS != nil || s.Passthrough:
+		return kindTLS
+	case s.Protocol.IsHTTP():
+		return kindHTTP
+	}
+	return strings.ToUpper(string(s.Protocol))
+}
