@@ -3,9 +3,10 @@ package istio
 import (
 	"cmp"
 	"fmt"
+	"slices"
+
 	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
-	"slices"
 )
 
 // Merge overlays sets: on the same object (kind, namespace, name) the later set wins, and an object annotated
