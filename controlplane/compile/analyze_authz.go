@@ -24,6 +24,41 @@ func (c *compiler) analyzeAuthz(all *mesh.Authz) {
 	}
 }
 
+// claimRoutes: only a gateway can choose a route by claims, and only where tokens are read.
+func (c *compiler) claimRoutes() {
+	var tokens []*mesh.TokenPolicy
+	if c.world.Authz != nil {
+		tokens = c.world.Authz.Tokens
+	}
+	for _, r := range c.rules {
+		meta := &r.object.Meta
+		for i, route := range r.HostRules.Routes {
+			if !slices.ContainsFunc(route.Matches, func(m *mesh.Match) bool { return len(m.Claims) > 0 }) {
+				continue
+			}
+			if slices.Contains(r.Gateways, mesh.MeshGateway) {
+				c.report(meta, r.at[i]+".match", istio.Error, istio.CodeSchema, "inside the mesh no route is chosen by claims: there the match never holds",
+					"write gateways: [...] without mesh")
+			}
+			if !c.readsTokens(r.Gateways, tokens) {
+				c.report(meta, r.at[i]+".match", istio.Error, codeClaimRouting, "no RequestAuthentication bears on the gateway: the match never holds",
+					"add a RequestAuthentication for the gateway's workloads")
+			}
+		}
+	}
+}
+
+// readsTokens tells whether a RequestAuthentication may bear on one of the gateways.
+func (c *compiler) readsTokens(gateways []string, tokens []*mesh.TokenPolicy) bool {
+	return slices.ContainsFunc(tokens, func(t *mesh.TokenPolicy) bool {
+		return slices.ContainsFunc(c.world.Gateways, func(g *mesh.Gateway) bool {
+			name := g.Namespace + "/" + g.Name
+			return slices.Contains(gateways, name) && (slices.Contains(t.Gateways, name) ||
+				len(t.Gateways)+len(t.Services) == 0 && (mesh.Selects(t.Selector, g.Selector) || mesh.Selects(g.Selector, t.Selector)))
+		})
+	})
+}
+
 // httpOnTCP: on a port of plain TCP there is no request to look at.
 func (c *compiler) httpOnTCP(m *istio.Meta, p *mesh.AuthPolicy) {
 	i := slices.IndexFunc(p.Rules, func(r *mesh.AuthRule) bool { return r.HTTP() && !namesPorts(r) })

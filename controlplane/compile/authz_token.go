@@ -1,12 +1,14 @@
 package compile
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
 )
 
@@ -81,4 +83,32 @@ func (c *compiler) keyHosts(in []*mesh.TokenPolicy) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// claimTerms lowers the claims among the headers of a match.
+func claimTerms(in *networking.HTTPMatchRequest) []*mesh.AuthTerm {
+	var out []*mesh.AuthTerm
+	for _, k := range slices.Sorted(maps.Keys(in.GetHeaders())) {
+		if istio.IsClaim(k) {
+			out = append(out, &mesh.AuthTerm{Attribute: mesh.AuthClaim, Path: istio.ClaimPath(k), Values: claimValue(in.GetHeaders()[k])})
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(in.GetWithoutHeaders())) {
+		if istio.IsClaim(k) {
+			out = append(out, &mesh.AuthTerm{Attribute: mesh.AuthClaim, Path: istio.ClaimPath(k), Not: claimValue(in.GetWithoutHeaders()[k])})
+		}
+	}
+	return out
+}
+
+func claimValue(in *networking.StringMatch) []mesh.AuthValue {
+	switch s := named("", in).String; {
+	case s.Exact != nil:
+		return exact(*s.Exact)
+	case s.Prefix != nil && *s.Prefix != "":
+		return []mesh.AuthValue{{Kind: mesh.ValuePrefix, Text: *s.Prefix}}
+	case s.Regex != nil:
+		return []mesh.AuthValue{{Kind: mesh.ValueRegex, Text: *s.Regex}}
+	}
+	return []mesh.AuthValue{{Kind: mesh.ValuePresent}}
 }

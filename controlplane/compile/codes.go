@@ -11,6 +11,7 @@ const (
 	codeNoWorkload      = "IST0127" // NoMatchingWorkloadsFound
 	codeNotInGateway    = "IST0132" // VirtualServiceHostNotFoundInGateway
 	codeEmptySubset     = "IST0173" // DestinationRuleSubsetNotSelectPods
+	codeClaimRouting    = "IST0149" // JwtClaimBasedRoutingWithoutRequestAuthN
 	codeUnknownTarget   = "IST0174" // UnknownDestinationRuleHost
 	codePortName        = "IST0118" // PortNameIsNotUnderNamingConvention
 	codeGatewayConflict = "IST0145" // ConflictingGateways

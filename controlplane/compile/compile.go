@@ -56,6 +56,7 @@ func (c *compiler) run(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c.telemetries()
 	c.authz()
 	c.envoyFilters()
+	c.claimRoutes()
 	c.analyze()
 	c.diags.Sort()
 	return c.world, slices.CompactFunc(c.diags, func(a, b istio.Diagnostic) bool { return a == b })

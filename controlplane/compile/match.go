@@ -21,6 +21,7 @@ func (c *compiler) matchRule(m *istio.Meta, path string, in *networking.HTTPMatc
 		SourceLabels:    in.GetSourceLabels(),
 		SourceNamespace: in.GetSourceNamespace(),
 		StatPrefix:      in.GetStatPrefix(),
+		Claims:          claimTerms(in),
 		Origin:          origin(m, path),
 	}
 	for _, g := range in.GetGateways() {
@@ -50,11 +51,14 @@ func matchRequest(in *networking.HTTPMatchRequest) match.Request {
 		out.Path = nil // an empty prefix matches everything
 	}
 	for _, k := range slices.Sorted(maps.Keys(in.GetHeaders())) {
-		if !pseudoName(k) {
+		if !pseudoName(k) && !istio.IsClaim(k) {
 			out.Headers = append(out.Headers, named(strings.ToLower(k), in.GetHeaders()[k]))
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(in.GetWithoutHeaders())) {
+		if istio.IsClaim(k) {
+			continue
+		}
 		n := named(strings.ToLower(k), in.GetWithoutHeaders()[k])
 		if n.Present {
 			n.Present, n.Absent = false, true

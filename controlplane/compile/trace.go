@@ -20,7 +20,7 @@ var traced = map[string]bool{
 
 // apart are the lists of whole kinds that the lowering and the analysis of traced kinds do not look at.
 var apart = map[string]bool{
-	"Sidecars": true, "RateLimits": true, "Telemetries": true, "Secrets": true, "AuthorizationPolicies": true, "RequestAuthentications": true,
+	"Sidecars": true, "RateLimits": true, "Telemetries": true, "Secrets": true, "AuthorizationPolicies": true,
 }
 
 // wholeLists is the Set of what others may look at, without the traced kinds.

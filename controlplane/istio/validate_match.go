@@ -97,7 +97,7 @@ func (v *validator) nonEmptyRegex(path, r string) {
 func (v *validator) header(name string, m *networking.StringMatch, path string) {
 	switch {
 	case strings.HasPrefix(name, "@request.auth."):
-		v.add(CodeUnsupported, Error, path, notYet+"claims of a JWT are not known", "")
+		v.claim(name, m, path)
 		return
 	case name == "uri" || name == "scheme" || name == "method" || name == "authority":
 		v.trap(path, fmt.Sprintf("%q is not looked at among headers", name), "move it up, beside headers")

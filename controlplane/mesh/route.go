@@ -44,7 +44,9 @@ type Match struct {
 	SourceLabels    map[string]string
 	SourceNamespace string
 	StatPrefix      string
-	Origin          Origin
+	// Claims of a verified token (AuthClaim), which only a gateway knows when it chooses a route, and only Envoy's own matching.
+	Claims []*AuthTerm
+	Origin Origin
 }
 
 // Destination is one weighted side of a route.

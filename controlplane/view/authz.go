@@ -25,9 +25,30 @@ func (s *scope) authorize(v *mesh.View, n mesh.Node) {
 			}
 		case mesh.ListenGateway:
 			l.Auth = s.auth(n, 0)
+			if l.Auth != nil && len(l.Auth.Tokens) > 0 && slices.ContainsFunc(v.Tables, chosenByClaims) {
+				l.Auth.Tokens = choosingAgain(l.Auth.Tokens)
+			}
 		}
 	}
 	s.keyClusters(v)
+}
+
+// chosenByClaims tells whether a route of the table looks at claims.
+func chosenByClaims(t *mesh.RouteTable) bool {
+	return slices.ContainsFunc(t.VirtualHosts, func(h *mesh.VirtualHost) bool {
+		return slices.ContainsFunc(h.Routes, func(r *mesh.BoundRoute) bool { return r.Match != nil && len(r.Match.Claims) > 0 })
+	})
+}
+
+// choosingAgain has the route chosen once more when the token is read.
+func choosingAgain(in []*mesh.TokenRule) []*mesh.TokenRule {
+	var out []*mesh.TokenRule
+	for _, t := range in {
+		again := *t
+		again.ClearRoutes = true
+		out = append(out, &again)
+	}
+	return out
 }
 
 // auth collects what bears on a port of the proxy, 0 for those that no service names; nil if nothing does.

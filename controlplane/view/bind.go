@@ -48,7 +48,7 @@ func (s *scope) entries(r *mesh.HostRules, at place) []entry {
 
 // holds evaluates the static selectors. As in Istio, the source is not looked at if gateways are named.
 func (s *scope) holds(m *mesh.Match, at place) bool {
-	if m.Port != 0 && m.Port != at.port {
+	if m.Port != 0 && m.Port != at.port || len(m.Claims) > 0 && !s.node.Gateway {
 		return false
 	}
 	if len(m.Gateways) > 0 {
@@ -60,7 +60,7 @@ func (s *scope) holds(m *mesh.Match, at place) bool {
 // catchAll tells whether every request matches.
 func catchAll(m *mesh.Match) bool {
 	r := m.Request
-	if r.Method != nil || r.Scheme != nil || r.Authority != nil || len(r.Headers)+len(r.Cookies)+len(r.Query) > 0 {
+	if len(m.Claims) > 0 || r.Method != nil || r.Scheme != nil || r.Authority != nil || len(r.Headers)+len(r.Cookies)+len(r.Query) > 0 {
 		return false
 	}
 	p := r.Path
@@ -74,7 +74,8 @@ func (e entry) catchAll() bool {
 // fill gives a virtual host its routes: if Mizzen's canary decides, first the routes that it chooses from; then, for
 // requests on which Go did not act, Envoy's own matching.
 func (s *scope) fill(vh *mesh.VirtualHost, entries []entry, at place) {
-	decides := s.node.Host().Mizzen() && slices.ContainsFunc(entries, entry.needsCanary)
+	// Claims are known to Envoy's matching only, and only once the token is read.
+	decides := s.node.Host().Mizzen() && slices.ContainsFunc(entries, entry.needsCanary) && !slices.ContainsFunc(entries, entry.asksClaims)
 	if decides {
 		s.choices(vh, entries, at)
 	}
@@ -84,6 +85,11 @@ func (s *scope) fill(vh *mesh.VirtualHost, entries []entry, at place) {
 			vh.Origins = append(vh.Origins, e.rule.Origin)
 		}
 	}
+}
+
+// asksClaims tells whether some match looks at a token's claims.
+func (e entry) asksClaims() bool {
+	return slices.ContainsFunc(e.matches, func(m *mesh.Match) bool { return len(m.Claims) > 0 })
 }
 
 // native makes the Envoy routes of an entry, one for each match.

@@ -94,11 +94,7 @@ func jwtProvider(r *mesh.TokenRule) *jwtv3.JwtProvider {
 
 // claimPrincipal compares a claim, which may be a text or a list of texts.
 func claimPrincipal(path []string, v mesh.AuthValue) *rbacv3.Principal {
-	text := &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: stringMatcher(v, false)}}
-	either := &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_OrMatch{OrMatch: &matcherv3.OrMatcher{
-		ValueMatchers: []*matcherv3.ValueMatcher{memberOf(text), text},
-	}}}
-	m := metadataMatcher(jwtFilter, append([]string{jwtPayload}, path...), either)
+	m := claimMatcher(path, v)
 	return &rbacv3.Principal{Identifier: &rbacv3.Principal_SourcedMetadata{SourcedMetadata: &rbacv3.SourcedMetadata{MetadataMatcher: m}}}
 }
 
@@ -151,4 +147,28 @@ func emptyPart(v mesh.AuthValue) mesh.AuthValue {
 		return mesh.AuthValue{}
 	}
 	return mesh.AuthValue{Kind: mesh.ValuePresent}
+}
+
+func claimMatcher(path []string, v mesh.AuthValue) *matcherv3.MetadataMatcher {
+	text := &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_StringMatch{StringMatch: stringMatcher(v, false)}}
+	either := &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_OrMatch{OrMatch: &matcherv3.OrMatcher{
+		ValueMatchers: []*matcherv3.ValueMatcher{memberOf(text), text},
+	}}}
+	return metadataMatcher(jwtFilter, append([]string{jwtPayload}, path...), either)
+}
+
+// claimMatchers are a route's conditions on claims.
+func claimMatchers(in []*mesh.AuthTerm) []*matcherv3.MetadataMatcher {
+	var out []*matcherv3.MetadataMatcher
+	for _, t := range in {
+		for _, v := range t.Values {
+			out = append(out, claimMatcher(t.Path, v))
+		}
+		for _, v := range t.Not {
+			m := claimMatcher(t.Path, v)
+			m.Invert = true
+			out = append(out, m)
+		}
+	}
+	return out
 }

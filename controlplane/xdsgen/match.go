@@ -24,6 +24,9 @@ func routeMatch(r *mesh.BoundRoute) (*routev3.RouteMatch, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.Match != nil {
+		out.DynamicMetadata = claimMatchers(r.Match.Claims)
+	}
 	if r.Connect {
 		out.PathSpecifier = &routev3.RouteMatch_ConnectMatcher_{ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}
 	}

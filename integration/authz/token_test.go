@@ -205,3 +205,38 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 	t.Cleanup(func() { _ = s.Close() })
 	return "http://" + l.Addr().String()
 }
+
+// At a gateway a route may be chosen by a claim.
+func TestClaimRoutes(t *testing.T) {
+	m := shared.Mesh(t)
+	who := newIssuer(t, "routes.example")
+	m.Apply(t, strings.Replace(tokens("routes", fmt.Sprintf("  - {issuer: %s, jwks: %q}", who.name, who.keys(t))),
+		"  selector: {matchLabels: {app: api}}\n", "  targetRef: {kind: Gateway, group: networking.istio.io, name: front}\n", 1)+`---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: claims}
+spec:
+  hosts: [claims.example]
+  gateways: [front]
+  http:
+  - match: [{headers: {"@request.auth.claims.group": {exact: tester}}}]
+    route: [{destination: {host: robot}}]
+  - route: [{destination: {host: api, port: {number: 9080}}}]
+`)
+	c := m.ViaGateway()
+	body := func(service string) func(meshtest.Answer) bool {
+		return func(a meshtest.Answer) bool { return a.Code == 200 && strings.HasPrefix(a.Body, service+" ") }
+	}
+	bearer := func(group any) string {
+		return "authorization: Bearer " + who.token(t, jwt.MapClaims{"sub": "a", "group": group})
+	}
+	c.Await(t, "the tester's route", body("robot"), "/", "Host: claims.example", bearer([]string{"x", "tester"}))
+	for what, headers := range map[string][]string{"another group": {bearer("guest")}, "no token": nil} {
+		if a := c.Must(t, "/", append(headers, "Host: claims.example")...); !body("api")(a) {
+			t.Errorf("%s: %d %q", what, a.Code, a.Body)
+		}
+	}
+	if a := c.Must(t, "/", "Host: claims.example", "authorization: Bearer "+newIssuer(t, who.name).token(t, jwt.MapClaims{"group": "tester"})); a.Code != 401 {
+		t.Errorf("a bad token: %d", a.Code)
+	}
+}
