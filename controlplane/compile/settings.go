@@ -38,6 +38,7 @@ func meshSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
 		s.AutoMTLS = auto.GetValue()
 	}
 	s.AccessLogFile, s.AccessLogFormat = spec.GetAccessLogFile(), spec.GetAccessLogFormat()
+	s.AccessLogJSON = spec.GetAccessLogEncoding() == meshconfig.MeshConfig_JSON
 	if d := duration(spec.GetConnectTimeout()); d > 0 {
 		s.ConnectTimeout = d
 	}

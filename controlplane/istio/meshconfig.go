@@ -52,6 +52,7 @@ func (d *decoder) meshConfig(o *object) bool {
 	}
 	o.support("MeshConfig", spec.ProtoReflect().Descriptor(), root, "data.mesh")
 	o.diags = append(o.diags, validateProviders(&o.meta, spec)...)
+	o.diags = append(o.diags, validateLogFormat(&o.meta, spec)...)
 	o.diags = append(o.diags, validateAuthorizers(&o.meta, spec)...)
 	if d.set.Mesh != nil {
 		o.add(CodeDuplicate, Error, o.meta.Position, "", "stands a second time; the first one counts", "keep one")

@@ -44,7 +44,8 @@ type Settings struct {
 	AutoMTLS        bool   // enableAutoMtls, the default: mesh TLS to endpoints that take it, without being asked
 	OutboundAny     bool   // outboundTrafficPolicy ALLOW_ANY (the default) rather than REGISTRY_ONLY
 	AccessLogFile   string // "" off; "/dev/stdout"
-	AccessLogFormat string // "" Istio's default text format
+	AccessLogFormat string // "" Istio's default format
+	AccessLogJSON   bool   // AccessLogFormat is a JSON object of formats rather than a line (accessLogEncoding JSON)
 	ConnectTimeout  time.Duration
 	Locality        *Locality // of hosts whose policy does not say; nil: off
 	// DefaultRetries is used by routes without retries; nil means none.

@@ -29,6 +29,7 @@ type listenerInput struct {
 	DynamicDNS      bool   // the proxy has a ClusterDynamicDNS
 	AccessLogFile   string
 	AccessLogFormat string
+	AccessLogJSON   bool
 	Auth            *mesh.Auth    // guards the chain at hand; nil: everything passes
 	TCPIdleTimeout  time.Duration // of Listener.Cluster; 0: Envoy's hour
 	// AsksLimits: a rate-limit service counts global limits, and Envoy's own filter is to ask it. Of HostNative only.
