@@ -130,9 +130,10 @@ func (x *Incremental) step(old *mesh.World, diags istio.Diagnostics, in Inputs) 
 	if hit == nil || len(hit.live) > len(x.nodes)/4+64 {
 		return nil, nil, false
 	}
+	in = withSet(in, x.context(hit, in.Set))
 	c := newCompiler(in)
 	c.all = func(mine []*mesh.Service) []*mesh.Service { return hit.services(old, mine) }
-	w, ds := c.run(withSet(in, x.context(hit, in.Set)))
+	w, ds := c.run(in)
 	next, ok := x.splice(old, w, hit)
 	if !ok {
 		return nil, nil, false

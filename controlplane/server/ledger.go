@@ -103,6 +103,9 @@ func (l *ledger) settle(want xdsgen.Set) {
 	if len(l.over) == 0 && l.base == want {
 		return
 	}
+	if far(l.base, want, len(l.over)) {
+		return
+	}
 	over := map[string]entry{}
 	l.differs(want, func(name string) bool {
 		h, ok := l.get(name)
@@ -116,6 +119,12 @@ func (l *ledger) settle(want xdsgen.Set) {
 	if len(over) == 0 {
 		l.over = nil
 	}
+}
+
+// far tells that what is kept as a set with so many exceptions is no shorter in terms of another set: their sizes say so.
+func far(base, want xdsgen.Set, exceptions int) bool {
+	apart := want.Len() - base.Len()
+	return max(apart, -apart) > 2*exceptions
 }
 
 // nameSet is a set of names, kept like a ledger.
@@ -165,6 +174,9 @@ func (n *nameSet) each(visit func(name string)) {
 // settle is ledger.settle.
 func (n *nameSet) settle(want xdsgen.Set) {
 	if len(n.over) == 0 && n.base == want {
+		return
+	}
+	if far(n.base, want, len(n.over)) {
 		return
 	}
 	over := map[string]bool{}
