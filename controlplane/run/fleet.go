@@ -14,6 +14,8 @@ import (
 // concurrent use.
 type Fleet struct {
 	parts *xdsgen.Builder
+	// asked is told what runs the policies in each proxy that asks. Not nil.
+	asked func(mesh.FilterHost)
 
 	mu      sync.RWMutex // taken whole to take up a World
 	tracker *view.Tracker
@@ -27,29 +29,32 @@ type Fleet struct {
 
 // share is what the proxies of a group have in common.
 type share struct {
-	once                               sync.Once
-	err                                error
-	clusters, endpoints, routes, hosts xdsgen.List
-	secrets                            xdsgen.List
+	once  sync.Once
+	err   error
+	lists xdsgen.Lists
 }
 
 // own is what one proxy has beside that.
 type own struct {
-	node                                         mesh.Node
-	group                                        *view.Group
-	made, used                                   uint64 // serials
-	clusters, endpoints, listeners, rds, secrets xdsgen.List
+	node       mesh.Node
+	group      *view.Group
+	made, used uint64 // serials
+	lists      xdsgen.Lists
 }
 
-// NewFleet returns a Fleet that has seen no World.
-func NewFleet() *Fleet {
+// NewFleet returns a Fleet that has seen no World. asked, if not nil, is told what runs the policies in each proxy that asks.
+func NewFleet(asked func(mesh.FilterHost)) *Fleet {
+	if asked == nil {
+		asked = func(mesh.FilterHost) {}
+	}
 	return &Fleet{
-		parts: xdsgen.NewBuilder(), tracker: view.NewTracker(), shares: map[*view.Group]*share{}, own: map[string]*own{},
+		asked: asked, parts: xdsgen.NewBuilder(), tracker: view.NewTracker(), shares: map[*view.Group]*share{}, own: map[string]*own{},
 	}
 }
 
 // Build makes everything for one proxy of any protocol, from nothing but the World: the Build of server.Options.
 func (f *Fleet) Build(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error) {
+	f.asked(n.Host())
 	f.follow(w)
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -70,6 +75,7 @@ func (f *Fleet) Delta(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
 		}
 		return r.Sets(true), nil
 	}
+	f.asked(n.Host())
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	g, _ := f.tracker.Group(n)
@@ -81,14 +87,7 @@ func (f *Fleet) Delta(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &xdsgen.Sets{
-		Clusters:     xdsgen.Set{Shared: s.clusters, Own: o.clusters},
-		Endpoints:    xdsgen.Set{Shared: s.endpoints, Own: o.endpoints},
-		Listeners:    xdsgen.Set{Own: o.listeners},
-		Routes:       xdsgen.Set{Shared: s.routes, Own: o.rds},
-		VirtualHosts: xdsgen.Set{Shared: s.hosts},
-		Secrets:      xdsgen.Set{Shared: s.secrets, Own: o.secrets},
-	}, nil
+	return xdsgen.Join(s.lists, o.lists), nil
 }
 
 // patched tells whether EnvoyFilters change what a proxy is given: it shares nothing then.
@@ -165,10 +164,11 @@ func (f *Fleet) mend(g *view.Group, s *share, ch view.Change) bool {
 		}
 		hosts = append(hosts, r)
 	}
-	s.clusters = s.clusters.With(clusters, left(p.ClustersBefore, clusters))
-	s.secrets = s.secrets.With(secrets, nil) // one that nobody names any more is a path, and does no harm
-	s.endpoints = s.endpoints.With(endpoints, left(p.ClustersBefore, endpoints))
-	s.hosts = s.hosts.With(hosts, left(p.HostsBefore, hosts))
+	l := &s.lists
+	l.Clusters = l.Clusters.With(clusters, left(p.ClustersBefore, clusters))
+	l.Secrets = l.Secrets.With(secrets, nil) // one that nobody names any more is a path, and does no harm
+	l.Endpoints = l.Endpoints.With(endpoints, left(p.ClustersBefore, endpoints))
+	l.VirtualHosts = l.VirtualHosts.With(hosts, left(p.HostsBefore, hosts))
 	return true
 }
 
@@ -205,9 +205,7 @@ func (f *Fleet) shareOf(g *view.Group) *share {
 		if r, s.err = f.parts.BuildDelta(g.Whole()); s.err != nil {
 			return
 		}
-		s.clusters, s.endpoints = xdsgen.NewList(r.Clusters), xdsgen.NewList(r.Endpoints)
-		s.secrets = xdsgen.NewList(r.Secrets)
-		s.routes, s.hosts = xdsgen.NewList(r.Routes), xdsgen.NewList(r.VirtualHosts)
+		s.lists = r.Lists(true)
 	})
 	return s
 }
@@ -226,10 +224,7 @@ func (f *Fleet) ownOf(g *view.Group, n mesh.Node) (*own, error) {
 	if err != nil {
 		return nil, err
 	}
-	o = &own{
-		node: n, group: g, made: f.serial, used: f.serial, clusters: xdsgen.NewList(r.Clusters), endpoints: xdsgen.NewList(r.Endpoints),
-		listeners: xdsgen.NewList(r.Listeners), rds: xdsgen.NewList(r.Routes), secrets: xdsgen.NewList(r.Secrets),
-	}
+	o = &own{node: n, group: g, made: f.serial, used: f.serial, lists: r.Lists(true)}
 	f.maps.Lock()
 	defer f.maps.Unlock()
 	f.own[n.ID] = o

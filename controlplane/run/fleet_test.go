@@ -262,7 +262,7 @@ func testNodes() []mesh.Node {
 func TestFleetIsTheWholeBuild(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			g, f, nodes := newWorlds(seed), NewFleet(), testNodes()
+			g, f, nodes := newWorlds(seed), NewFleet(nil), testNodes()
 			rare := seed%3 == 0
 			for step := range 25 {
 				w := g.next(1+g.rnd.IntN(3)+[]int{30, 0}[min(step, 1)], rare)
@@ -319,7 +319,7 @@ func compare(t *testing.T, where string, got, want *xdsgen.Sets) {
 
 // TestFleetAtOnce: proxies ask while Worlds change, as they please; each gets what its World gives.
 func TestFleetAtOnce(t *testing.T) {
-	g, f, nodes := newWorlds(5), NewFleet(), testNodes()
+	g, f, nodes := newWorlds(5), NewFleet(nil), testNodes()
 	w := g.next(40, false)
 	for range 8 {
 		var wg sync.WaitGroup

@@ -16,7 +16,6 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
-	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
 	"github.com/mizzen-mesh/mizzen/internal/serving"
 )
 
@@ -63,8 +62,8 @@ func Run(ctx context.Context, o Options) error {
 		admit = id.admit
 	}
 	p := &publisher{log: o.Log, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}}
-	fleet := NewFleet()
-	s := server.New(server.Options{Build: p.watching(fleet.Build), Delta: p.watchingDelta(fleet.Delta), Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm, Admit: admit})
+	fleet := NewFleet(p.notice)
+	s := server.New(server.Options{Build: fleet.Build, Delta: fleet.Delta, Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm, Admit: admit})
 	p.server = s
 	if o.Listening != nil {
 		o.Listening(xds.Addr(), pages.Addr())
@@ -84,11 +83,6 @@ func Run(ctx context.Context, o Options) error {
 	g.Go(func() error { return serving.HTTP(ctx, s.Handler(), pages) })
 	return g.Wait()
 }
-
-type (
-	buildFunc = func(*mesh.World, mesh.Node, bool) (*xdsgen.Resources, error)
-	deltaFunc = func(*mesh.World, mesh.Node) (*xdsgen.Sets, error)
-)
 
 func serveXDS(ctx context.Context, s *server.Server, l net.Listener) error {
 	g := serving.NewGRPC(server.Codec())
@@ -111,22 +105,7 @@ type publisher struct {
 	hosts map[mesh.FilterHost]bool  // that some proxy has, or had
 }
 
-// watching notices what runs the policies in the proxies: a host that is new may be unable to do what the world says.
-func (p *publisher) watching(build buildFunc) buildFunc {
-	return func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error) {
-		p.notice(n.Host())
-		return build(w, n, delta)
-	}
-}
-
-// watchingDelta is watching for Fleet.Delta.
-func (p *publisher) watchingDelta(build deltaFunc) deltaFunc {
-	return func(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
-		p.notice(n.Host())
-		return build(w, n)
-	}
-}
-
+// notice takes down what runs the policies in a proxy: a host that is new may be unable to do what the world says.
 func (p *publisher) notice(h mesh.FilterHost) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -45,15 +45,21 @@ func (b *Builder) Build(v *mesh.View) (*Resources, error) { return b.build(v, tr
 func (b *Builder) BuildDelta(v *mesh.View) (*Resources, error) { return b.build(v, false) }
 
 func (b *Builder) build(v *mesh.View, inline bool) (*Resources, error) {
-	have := make(map[string]*mesh.Cluster, len(v.Clusters))
-	for _, c := range v.Clusters {
-		have[c.Name] = c
-	}
-	return b.buildWith(v, inline, func(name string) *mesh.Cluster { return have[name] })
+	return b.buildWith(v, inline, func(string) *mesh.Cluster { return nil })
 }
 
-// buildWith is build for a view that may name clusters beside its own, which have knows.
-func (b *Builder) buildWith(v *mesh.View, inline bool, have func(name string) *mesh.Cluster) (*Resources, error) {
+// buildWith is build for a view that may name clusters beside its own, which shared knows.
+func (b *Builder) buildWith(v *mesh.View, inline bool, shared func(name string) *mesh.Cluster) (*Resources, error) {
+	own := make(map[string]*mesh.Cluster, len(v.Clusters))
+	for _, c := range v.Clusters {
+		own[c.Name] = c
+	}
+	have := func(name string) *mesh.Cluster {
+		if c := own[name]; c != nil {
+			return c
+		}
+		return shared(name)
+	}
 	s := &session{Builder: b, view: v, have: have, inline: inline}
 	for _, step := range []func() error{s.clusters, s.endpoints, s.tables, s.listeners, s.secrets} {
 		if err := step(); err != nil {

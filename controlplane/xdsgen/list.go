@@ -234,20 +234,48 @@ func (s Set) All() iter.Seq[*Resource] {
 	}
 }
 
-// Sets is all that one proxy is to have.
-type Sets struct {
-	Clusters, Endpoints, Listeners, Routes, Secrets Set
-	// VirtualHosts is for delta clients; to others the Routes hold them.
-	VirtualHosts Set
+// Differences is Differences of the lists; some names perhaps twice.
+func (s Set) Differences(now Set, tell func(name string)) {
+	Differences(s.Shared, now.Shared, tell)
+	Differences(s.Own, now.Own, tell)
 }
 
-// Sets arranges what Build made: for a delta client, or for one of the state of the world.
-func (r *Resources) Sets(delta bool) *Sets {
-	own := func(rs []*Resource) Set { return Set{Own: NewList(rs)} }
-	out := &Sets{Clusters: own(r.Clusters), Endpoints: own(r.Endpoints), Listeners: own(r.Listeners), Routes: own(r.InlineRoutes),
-		Secrets: own(r.Secrets)}
+// Lists are resources of every type.
+type Lists struct {
+	Clusters, Endpoints, Listeners, Routes, Secrets List
+	// VirtualHosts is for delta clients; to others the Routes hold them.
+	VirtualHosts List
+}
+
+// Lists arranges what Build made: for a delta client, or for one of the state of the world.
+func (r *Resources) Lists(delta bool) Lists {
+	out := Lists{
+		Clusters: NewList(r.Clusters), Endpoints: NewList(r.Endpoints), Listeners: NewList(r.Listeners), Secrets: NewList(r.Secrets),
+	}
 	if delta {
-		out.Routes, out.VirtualHosts = own(r.Routes), own(r.VirtualHosts)
+		out.Routes, out.VirtualHosts = NewList(r.Routes), NewList(r.VirtualHosts)
+	} else {
+		out.Routes = NewList(r.InlineRoutes)
 	}
 	return out
 }
+
+// Sets is all that one proxy is to have.
+type Sets struct {
+	Clusters, Endpoints, Listeners, Routes, Secrets, VirtualHosts Set
+}
+
+// Join is what a proxy shares with those like it, and its own.
+func Join(shared, own Lists) *Sets {
+	return &Sets{
+		Clusters:     Set{shared.Clusters, own.Clusters},
+		Endpoints:    Set{shared.Endpoints, own.Endpoints},
+		Listeners:    Set{shared.Listeners, own.Listeners},
+		Routes:       Set{shared.Routes, own.Routes},
+		Secrets:      Set{shared.Secrets, own.Secrets},
+		VirtualHosts: Set{shared.VirtualHosts, own.VirtualHosts},
+	}
+}
+
+// Sets is what a proxy has that shares nothing.
+func (r *Resources) Sets(delta bool) *Sets { return Join(Lists{}, r.Lists(delta)) }

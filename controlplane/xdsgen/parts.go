@@ -36,15 +36,4 @@ func (p Parts) VirtualHost(t *mesh.RouteTable, h *mesh.VirtualHost) (*Resource, 
 }
 
 // Own makes what is one proxy's alone, for the incremental protocol. Its view names clusters that Have knows.
-func (p Parts) Own(v *mesh.View) (*Resources, error) {
-	own := make(map[string]*mesh.Cluster, len(v.Clusters))
-	for _, c := range v.Clusters {
-		own[c.Name] = c
-	}
-	return p.buildWith(v, false, func(name string) *mesh.Cluster {
-		if c := own[name]; c != nil {
-			return c
-		}
-		return p.Have(name)
-	})
-}
+func (p Parts) Own(v *mesh.View) (*Resources, error) { return p.buildWith(v, false, p.Have) }
