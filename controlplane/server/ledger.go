@@ -82,8 +82,7 @@ func (l *ledger) differs(want xdsgen.Set, visit func(name string) bool) {
 			more = visit(name)
 		}
 	}
-	xdsgen.Differences(l.base.Own, want.Own, check)
-	xdsgen.Differences(l.base.Shared, want.Shared, check)
+	l.base.Differences(want, check)
 	for name := range l.over {
 		check(name)
 	}
@@ -100,25 +99,38 @@ func (l *ledger) agrees(name string, r *xdsgen.Resource) bool {
 
 // settle keeps the ledger's content and puts it in terms of another set, if that is shorter.
 func (l *ledger) settle(want xdsgen.Set) {
-	if len(l.over) == 0 && l.base == want {
-		return
-	}
-	if far(l.base, want, len(l.over)) {
-		return
-	}
-	over := map[string]entry{}
-	l.differs(want, func(name string) bool {
+	l.base, l.over = rebased(l.base, l.over, want, func(name string) (entry, bool) {
 		h, ok := l.get(name)
-		over[name] = entry{h, !ok}
-		return len(over) <= len(l.over)
+		return entry{h, !ok}, !l.agrees(name, want.Find(name))
 	})
-	if len(over) > len(l.over) {
-		return
+}
+
+// rebased puts what is kept as a set with exceptions in terms of another set, if that is no longer. exception is what stands under
+// a name, and whether it is one from want.
+func rebased[E any](base xdsgen.Set, over map[string]E, want xdsgen.Set, exception func(name string) (E, bool)) (xdsgen.Set, map[string]E) {
+	if len(over) == 0 && base == want || far(base, want, len(over)) {
+		return base, over
 	}
-	l.base, l.over = want, over
-	if len(over) == 0 {
-		l.over = nil
+	out := map[string]E{}
+	check := func(name string) {
+		if len(out) > len(over) {
+			return
+		}
+		if e, differs := exception(name); differs {
+			out[name] = e
+		}
 	}
+	base.Differences(want, check)
+	for name := range over {
+		check(name)
+	}
+	switch {
+	case len(out) > len(over):
+		return base, over
+	case len(out) == 0:
+		return want, nil
+	}
+	return want, out
 }
 
 // far tells that what is kept as a set with so many exceptions is no shorter in terms of another set: their sizes say so.
@@ -173,30 +185,10 @@ func (n *nameSet) each(visit func(name string)) {
 
 // settle is ledger.settle.
 func (n *nameSet) settle(want xdsgen.Set) {
-	if len(n.over) == 0 && n.base == want {
-		return
-	}
-	if far(n.base, want, len(n.over)) {
-		return
-	}
-	over := map[string]bool{}
-	check := func(name string) {
-		if in := n.has(name); in != (want.Find(name) != nil) {
-			over[name] = in
-		}
-	}
-	xdsgen.Differences(n.base.Own, want.Own, check)
-	xdsgen.Differences(n.base.Shared, want.Shared, check)
-	for name := range n.over {
-		check(name)
-	}
-	if len(over) > len(n.over) {
-		return
-	}
-	n.base, n.over = want, over
-	if len(over) == 0 {
-		n.over = nil
-	}
+	n.base, n.over = rebased(n.base, n.over, want, func(name string) (bool, bool) {
+		in := n.has(name)
+		return in, in != (want.Find(name) != nil)
+	})
 }
 
 func (n *nameSet) equal(o *nameSet) bool {

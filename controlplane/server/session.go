@@ -94,9 +94,7 @@ func (s *session) setWant(r *xdsgen.Sets) {
 		if old == nil {
 			c.markAll()
 		} else {
-			was, is := setOf(old, k), s.list(k)
-			xdsgen.Differences(was.Shared, is.Shared, c.mark)
-			xdsgen.Differences(was.Own, is.Own, c.mark)
+			setOf(old, k).Differences(s.list(k), c.mark)
 		}
 		c.settled = false
 		s.recognise(c)
