@@ -28,10 +28,8 @@ type Change struct {
 	All bool
 	// Clusters are the hosts whose clusters or endpoints may be different; Hosts those whose virtual hosts may be.
 	Clusters, Hosts map[string]bool
-	// Own: what stands before workloads, and gateways, may be different.
+	// Own: what stands before workloads may be different.
 	Own bool
-	// Gateways may be different: whatever is more than endpoints.
-	Gateways bool
 }
 
 // NewTracker returns a Tracker that has seen no World.
@@ -53,7 +51,7 @@ func (t *Tracker) Advance(w *mesh.World) Change {
 	ch := Change{Clusters: map[string]bool{}, Hosts: map[string]bool{}}
 	if t.cache == nil || !t.step(w, &ch) {
 		t.begin(w)
-		return Change{All: true, Own: true, Gateways: true}
+		return Change{All: true, Own: true}
 	}
 	return ch
 }
@@ -88,10 +86,11 @@ func (t *Tracker) step(w *mesh.World, ch *Change) bool {
 	services := differing(old.Services, w.Services)
 	rules := differing(old.Rules, w.Rules)
 	policies := differing(old.Policies, w.Policies)
+	limits := differing(old.Limits, w.Limits)
 	if len(services)+len(rules)+len(policies) > len(w.Services)/4+16 {
 		return false
 	}
-	if t.cache.setsApart(services, rules, policies, differing(old.Limits, w.Limits)) {
+	if t.cache.setsApart(services, rules, policies, limits) {
 		return false
 	}
 	for _, s := range services {
@@ -121,10 +120,7 @@ func (t *Tracker) step(w *mesh.World, ch *Change) bool {
 	if w.Authz != nil && slices.ContainsFunc(w.Authz.Hosts, func(host string) bool { return ch.Clusters[host] }) {
 		return false // keys fetched over TLS have a cluster of their own to the same endpoints
 	}
-	ch.Gateways = len(services)+len(rules)+len(policies) > 0
-	if len(differing(old.Workloads, w.Workloads))+len(differing(old.Limits, w.Limits)) > 0 {
-		ch.Own, ch.Gateways = true, true
-	}
+	ch.Own = ch.Own || len(limits)+len(differing(old.Workloads, w.Workloads)) > 0
 	t.reindex(w, ch, rules)
 	return true
 }
@@ -252,29 +248,22 @@ func (t *Tracker) reindex(w *mesh.World, ch *Change, rules []*mesh.HostRules) {
 		}
 		delete(c.keys, host)
 	}
-	contested := func(host string) {
-		if t.contested(host) {
-			t.groups = map[string]*Group{} // begin anew
-		}
-	}
+	contested := false // before or after
 	for host := range ch.Hosts {
-		contested(host)
-		if c.known(host) {
-			t.claim(host, -1)
-		}
+		contested = contested || t.contested(host)
+		t.claim(host, -1)
 	}
 	c.world = w
 	c.reindex(ch.Hosts)
 	for host := range ch.Hosts {
-		if c.known(host) {
-			t.claim(host, 1)
-		}
-		contested(host)
+		t.claim(host, 1)
+		contested = contested || t.contested(host)
 	}
-	if len(rules) > 0 {
-		for _, r := range rules {
-			t.lead(r) // too many dependents do no harm
-		}
+	if contested {
+		t.groups = map[string]*Group{} // all begin anew
+	}
+	for _, r := range rules {
+		t.lead(r) // too many dependents do no harm
 	}
 	c.mu.Lock()
 	c.scopes = map[string]*scope{} // of whole views; groups have their own
@@ -314,7 +303,11 @@ func (t *Tracker) names(host string) []string {
 	return slices.Compact(out)
 }
 
+// claim counts a host's names, or no longer does, if it has a service or a rule.
 func (t *Tracker) claim(host string, by int) {
+	if !t.cache.known(host) {
+		return
+	}
 	for _, n := range t.names(host) {
 		if t.claims[n] += by; t.claims[n] == 0 {
 			delete(t.claims, n)
