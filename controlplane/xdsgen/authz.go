@@ -87,7 +87,7 @@ func judgements(a *mesh.Auth, tcp bool) ([]authRules, error) {
 // customRules mark, for the authorizer at place i, what it is to be asked about; without one they refuse everything.
 func customRules(c *mesh.CustomAuth, i int, tcp bool) (authRules, error) {
 	if c.Provider == nil {
-		everything := &rbacv3.Policy{Permissions: []*rbacv3.Permission{allPermissions(nil)}, Principals: []*rbacv3.Principal{allPrincipals(nil)}}
+		everything := &rbacv3.Policy{Permissions: []*rbacv3.Permission{permissionSide().any}, Principals: []*rbacv3.Principal{principalSide().any}}
 		return authRules{rules: &rbacv3.RBAC{Action: rbacv3.RBAC_DENY, Policies: map[string]*rbacv3.Policy{badCustom: everything}}}, nil
 	}
 	r, err := rbacRules(rbacv3.RBAC_DENY, c.Policies, tcp, customPrefix)

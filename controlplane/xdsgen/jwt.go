@@ -102,7 +102,7 @@ func claimPrincipal(path []string, v mesh.AuthValue) *rbacv3.Principal {
 func identityPrincipal(v mesh.AuthValue) *rbacv3.Principal {
 	anyText := mesh.AuthValue{Kind: mesh.ValuePresent}
 	both := func(iss, sub mesh.AuthValue) *rbacv3.Principal {
-		return allPrincipals([]*rbacv3.Principal{claimPrincipal([]string{"iss"}, iss), claimPrincipal([]string{"sub"}, sub)})
+		return principalSide().and([]*rbacv3.Principal{claimPrincipal([]string{"iss"}, iss), claimPrincipal([]string{"sub"}, sub)})
 	}
 	var ids []*rbacv3.Principal
 	switch v.Kind {
@@ -136,7 +136,7 @@ func identityPrincipal(v mesh.AuthValue) *rbacv3.Principal {
 		}
 	}
 	if len(ids) == 0 { // a text without a slash is nobody's
-		return &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: allPrincipals(nil)}}
+		return principalSide().not(principalSide().any)
 	}
 	return &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: ids}}}
 }

@@ -3,6 +3,7 @@ package xdsgen
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -36,34 +37,103 @@ func rbacRules(action rbacv3.RBAC_Action, policies []*mesh.AuthPolicy, tcp bool,
 
 // rbacPolicy is one rule: permissions are what it says of the operation, principals what it says of the source.
 func rbacPolicy(r *mesh.AuthRule, tcp bool) (*rbacv3.Policy, error) {
-	out := &rbacv3.Policy{}
-	for _, list := range atLeastOne(r.To) {
-		var rules []*rbacv3.Permission
-		for _, t := range append(append([]*mesh.AuthTerm(nil), list...), r.When...) {
-			if !isPermission(t) || tcp && t.HTTP() {
-				continue
-			}
-			p, err := permission(t)
-			if err != nil {
-				return nil, err
-			}
-			rules = append(rules, p...)
-		}
-		out.Permissions = append(out.Permissions, allPermissions(rules))
+	permissions, err := permissionSide().lower(r.To, r.When, tcp)
+	if err != nil {
+		return nil, err
 	}
-	for _, list := range atLeastOne(r.From) {
-		var ids []*rbacv3.Principal
-		for _, t := range append(append([]*mesh.AuthTerm(nil), list...), r.When...) {
-			if isPermission(t) || tcp && t.HTTP() {
+	principals, err := principalSide().lower(r.From, r.When, tcp)
+	if err != nil {
+		return nil, err
+	}
+	return &rbacv3.Policy{Permissions: permissions, Principals: principals}, nil
+}
+
+// rbacSide is one of the two halves of Envoy's policies, which are built alike of different types.
+type rbacSide[T any] struct {
+	mine    func(*mesh.AuthTerm) bool
+	value   func(*mesh.AuthTerm, mesh.AuthValue) (T, error)
+	any     T
+	and, or func([]T) T
+	not     func(T) T
+}
+
+func permissionSide() rbacSide[*rbacv3.Permission] {
+	type list = []*rbacv3.Permission
+	return rbacSide[*rbacv3.Permission]{
+		mine: isPermission, value: permissionValue,
+		any: &rbacv3.Permission{Rule: &rbacv3.Permission_Any{Any: true}},
+		and: func(in list) *rbacv3.Permission {
+			return &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: &rbacv3.Permission_Set{Rules: in}}}
+		},
+		or: func(in list) *rbacv3.Permission {
+			return &rbacv3.Permission{Rule: &rbacv3.Permission_OrRules{OrRules: &rbacv3.Permission_Set{Rules: in}}}
+		},
+		not: func(p *rbacv3.Permission) *rbacv3.Permission {
+			return &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: p}}
+		},
+	}
+}
+
+func principalSide() rbacSide[*rbacv3.Principal] {
+	type list = []*rbacv3.Principal
+	return rbacSide[*rbacv3.Principal]{
+		mine: func(t *mesh.AuthTerm) bool { return !isPermission(t) }, value: principalValue,
+		any: &rbacv3.Principal{Identifier: &rbacv3.Principal_Any{Any: true}},
+		and: func(in list) *rbacv3.Principal {
+			return &rbacv3.Principal{Identifier: &rbacv3.Principal_AndIds{AndIds: &rbacv3.Principal_Set{Ids: in}}}
+		},
+		or: func(in list) *rbacv3.Principal {
+			return &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: in}}}
+		},
+		not: func(p *rbacv3.Principal) *rbacv3.Principal {
+			return &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: p}}
+		},
+	}
+}
+
+// lower makes one conjunction of each list's terms and of when's, as far as they are this side's.
+func (s rbacSide[T]) lower(lists [][]*mesh.AuthTerm, when []*mesh.AuthTerm, tcp bool) ([]T, error) {
+	var out []T
+	for _, list := range atLeastOne(lists) {
+		var all []T
+		for _, t := range slices.Concat(list, when) {
+			if !s.mine(t) || tcp && t.HTTP() {
 				continue
 			}
-			p, err := principal(t)
+			some, err := s.term(t)
 			if err != nil {
 				return nil, err
 			}
-			ids = append(ids, p...)
+			all = append(all, some...)
 		}
-		out.Principals = append(out.Principals, allPrincipals(ids))
+		if len(all) == 0 {
+			out = append(out, s.any)
+		} else {
+			out = append(out, s.and(all))
+		}
+	}
+	return out, nil
+}
+
+// term is one of the values, and none of those that are not to be.
+func (s rbacSide[T]) term(t *mesh.AuthTerm) ([]T, error) {
+	var out []T
+	for _, half := range []struct {
+		values []mesh.AuthValue
+		as     func(T) T
+	}{{t.Values, func(v T) T { return v }}, {t.Not, s.not}} {
+		if len(half.values) == 0 {
+			continue
+		}
+		var some []T
+		for _, v := range half.values {
+			one, err := s.value(t, v)
+			if err != nil {
+				return nil, err
+			}
+			some = append(some, one)
+		}
+		out = append(out, half.as(s.or(some)))
 	}
 	return out, nil
 }
@@ -82,80 +152,6 @@ func isPermission(t *mesh.AuthTerm) bool {
 		return true
 	}
 	return false
-}
-
-func allPermissions(in []*rbacv3.Permission) *rbacv3.Permission {
-	if len(in) == 0 {
-		return &rbacv3.Permission{Rule: &rbacv3.Permission_Any{Any: true}}
-	}
-	return &rbacv3.Permission{Rule: &rbacv3.Permission_AndRules{AndRules: &rbacv3.Permission_Set{Rules: in}}}
-}
-
-func allPrincipals(in []*rbacv3.Principal) *rbacv3.Principal {
-	if len(in) == 0 {
-		return &rbacv3.Principal{Identifier: &rbacv3.Principal_Any{Any: true}}
-	}
-	return &rbacv3.Principal{Identifier: &rbacv3.Principal_AndIds{AndIds: &rbacv3.Principal_Set{Ids: in}}}
-}
-
-func permission(t *mesh.AuthTerm) ([]*rbacv3.Permission, error) {
-	one := func(values []mesh.AuthValue) (*rbacv3.Permission, error) {
-		var rules []*rbacv3.Permission
-		for _, v := range values {
-			p, err := permissionValue(t, v)
-			if err != nil {
-				return nil, err
-			}
-			rules = append(rules, p)
-		}
-		return &rbacv3.Permission{Rule: &rbacv3.Permission_OrRules{OrRules: &rbacv3.Permission_Set{Rules: rules}}}, nil
-	}
-	var out []*rbacv3.Permission
-	if len(t.Values) > 0 {
-		p, err := one(t.Values)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	if len(t.Not) > 0 {
-		p, err := one(t.Not)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, &rbacv3.Permission{Rule: &rbacv3.Permission_NotRule{NotRule: p}})
-	}
-	return out, nil
-}
-
-func principal(t *mesh.AuthTerm) ([]*rbacv3.Principal, error) {
-	one := func(values []mesh.AuthValue) (*rbacv3.Principal, error) {
-		var ids []*rbacv3.Principal
-		for _, v := range values {
-			p, err := principalValue(t, v)
-			if err != nil {
-				return nil, err
-			}
-			ids = append(ids, p)
-		}
-		return &rbacv3.Principal{Identifier: &rbacv3.Principal_OrIds{OrIds: &rbacv3.Principal_Set{Ids: ids}}}, nil
-	}
-	var out []*rbacv3.Principal
-	if len(t.Values) > 0 {
-		p, err := one(t.Values)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	if len(t.Not) > 0 {
-		p, err := one(t.Not)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, &rbacv3.Principal{Identifier: &rbacv3.Principal_NotId{NotId: p}})
-	}
-	return out, nil
 }
 
 func permissionValue(t *mesh.AuthTerm, v mesh.AuthValue) (*rbacv3.Permission, error) {
