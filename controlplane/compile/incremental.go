@@ -76,28 +76,12 @@ func (x *Incremental) index(set istio.Set, w *mesh.World, scanned map[istio.Ref]
 		x.nodes[n.meta.Ref] = n // of whole kinds, one node stands for all of a name
 		x.graph.add(n)
 	}
-	own := func(o mesh.Origin) *parts {
-		if n := x.nodes[refOf(o)]; n != nil {
+	partsOf(w).deal(func(ref istio.Ref) *parts {
+		if n := x.nodes[ref]; n != nil {
 			return &n.parts
 		}
-		return &parts{}
-	}
-	for _, s := range w.Services {
-		p := own(s.Origin)
-		p.services = append(p.services, s)
-	}
-	for _, v := range w.Workloads {
-		p := own(v.Origin)
-		p.workloads = append(p.workloads, v)
-	}
-	for _, r := range w.Rules {
-		p := own(r.Origin)
-		p.rules = append(p.rules, r)
-	}
-	for _, v := range w.Policies {
-		p := own(v.Origin)
-		p.policies = append(p.policies, v)
-	}
+		return nil
+	})
 }
 
 func refOf(o mesh.Origin) istio.Ref {

@@ -78,21 +78,12 @@ func subnets(in []string) []string {
 
 // l4Destinations are like those of HTTP, without headers.
 func (c *compiler) l4Destinations(m *istio.Meta, path string, r *mesh.L4Route, in []*networking.RouteDestination) bool {
-	sum := uint32(0)
 	for i, d := range in {
 		out := c.destination(m, index(path+".route", i), d.GetDestination())
 		out.Weight = uint32(max(d.GetWeight(), 0))
-		sum += out.Weight
 		r.Destinations = append(r.Destinations, &out)
 	}
-	switch {
-	case len(in) == 1 && sum == 0:
-		r.Destinations[0].Weight = 100
-	case sum == 0:
-		c.report(m, path+".route", istio.Error, istio.CodeSchema, "all weights are 0: the route is left out", "give one destination a weight")
-		return false
-	}
-	return true
+	return c.weighted(m, path, r.Destinations)
 }
 
 // analyzeL4 checks where tcp and tls routes lead.

@@ -62,21 +62,25 @@ func (c *compiler) route(m *istio.Meta, path string, in *networking.HTTPRoute, s
 }
 
 func (c *compiler) destinations(m *istio.Meta, path string, r *mesh.Route, in []*networking.HTTPRouteDestination) bool {
-	sum := uint32(0)
 	for i, d := range in {
 		out := c.destination(m, index(path+".route", i), d.GetDestination())
 		out.Weight, out.Headers = uint32(max(d.GetWeight(), 0)), headerOps(d.GetHeaders())
-		sum += out.Weight
 		r.Destinations = append(r.Destinations, &out)
 	}
-	switch {
-	case len(in) == 1 && sum == 0:
-		r.Destinations[0].Weight = 100
-	case sum == 0:
-		c.report(m, path+".route", istio.Error, istio.CodeSchema, "all weights are 0: the route is left out", "give one destination a weight")
-		return false
+	return c.weighted(m, path, r.Destinations)
+}
+
+// weighted tells whether a route leads anywhere: somebody has a weight. One alone has all of it.
+func (c *compiler) weighted(m *istio.Meta, path string, ds []*mesh.Destination) bool {
+	if slices.ContainsFunc(ds, func(d *mesh.Destination) bool { return d.Weight > 0 }) {
+		return true
 	}
-	return true
+	if len(ds) == 1 {
+		ds[0].Weight = 100
+		return true
+	}
+	c.report(m, path+".route", istio.Error, istio.CodeSchema, "all weights are 0: the route is left out", "give one destination a weight")
+	return false
 }
 
 func (c *compiler) destination(m *istio.Meta, path string, d *networking.Destination) mesh.Destination {

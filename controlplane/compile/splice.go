@@ -26,6 +26,33 @@ func (p *parts) add(o *parts) {
 	p.policies = append(p.policies, o.policies...)
 }
 
+// partsOf are all parts of a World.
+func partsOf(w *mesh.World) *parts { return &parts{w.Services, w.Workloads, w.Rules, w.Policies} }
+
+// deal gives each part to what to returns for the object that it came from; nil: to nobody.
+func (p *parts) deal(to func(istio.Ref) *parts) {
+	for _, s := range p.services {
+		if q := to(refOf(s.Origin)); q != nil {
+			q.services = append(q.services, s)
+		}
+	}
+	for _, w := range p.workloads {
+		if q := to(refOf(w.Origin)); q != nil {
+			q.workloads = append(q.workloads, w)
+		}
+	}
+	for _, r := range p.rules {
+		if q := to(refOf(r.Origin)); q != nil {
+			q.rules = append(q.rules, r)
+		}
+	}
+	for _, v := range p.policies {
+		if q := to(refOf(v.Origin)); q != nil {
+			q.policies = append(q.policies, v)
+		}
+	}
+}
+
 // spliced are the fields of World that parts go into; tracedKinds the kinds whose parts may stand there only.
 var (
 	spliced     = map[string]bool{"Services": true, "Workloads": true, "Rules": true, "Policies": true, "Endpoints": true}
@@ -85,26 +112,12 @@ func (x *Incremental) splice(old, made *mesh.World, hit *affected) (*mesh.World,
 // made are the parts that a change makes anew.
 func (a *affected) made(w *mesh.World) *parts {
 	out := &parts{}
-	for _, s := range w.Services {
-		if a.refs[refOf(s.Origin)] {
-			out.services = append(out.services, s)
+	partsOf(w).deal(func(ref istio.Ref) *parts {
+		if a.refs[ref] {
+			return out
 		}
-	}
-	for _, v := range w.Workloads {
-		if a.refs[refOf(v.Origin)] {
-			out.workloads = append(out.workloads, v)
-		}
-	}
-	for _, r := range w.Rules {
-		if a.refs[refOf(r.Origin)] {
-			out.rules = append(out.rules, r)
-		}
-	}
-	for _, p := range w.Policies {
-		if a.refs[refOf(p.Origin)] {
-			out.policies = append(out.policies, p)
-		}
-	}
+		return nil
+	})
 	return out
 }
 
@@ -113,23 +126,7 @@ func (x *Incremental) own(hit *affected, now *parts) {
 	for n := range hit.live {
 		n.parts = parts{}
 	}
-	of := func(o mesh.Origin) *parts { return &x.nodes[refOf(o)].parts }
-	for _, s := range now.services {
-		p := of(s.Origin)
-		p.services = append(p.services, s)
-	}
-	for _, v := range now.workloads {
-		p := of(v.Origin)
-		p.workloads = append(p.workloads, v)
-	}
-	for _, r := range now.rules {
-		p := of(r.Origin)
-		p.rules = append(p.rules, r)
-	}
-	for _, v := range now.policies {
-		p := of(v.Origin)
-		p.policies = append(p.policies, v)
-	}
+	now.deal(func(ref istio.Ref) *parts { return &x.nodes[ref].parts })
 }
 
 // created compares the objects that parts came from as byPrecedence does; of those that are gone, too.
