@@ -174,6 +174,15 @@ void stream_over(request *r);
 void go_on(request *r, state *s);
 void drop_given(state *s);
 
+// enter.c
+bool enter(request *r, CAPIStatus *rc);              // locks a stream that Go may act on; false: *rc says why not
+request *enter_state(state *s, CAPIStatus *rc);      // the same for one direction; NULL: *rc says why not
+CAPIStatus leave(request *r, CAPIStatus rc);         // unlocks, and returns rc
+task *task_new(void (*run)(request *, task *));
+void post(request *r, task *t);                      // queues t for the worker. With the lock held
+bool on_worker(const request *r);
+CAPIStatus do_or_post(request *r, task *t);          // with the lock held, which it gives back
+
 // module.c
 void request_retain(request *r);
 void request_release(request *r);

@@ -353,8 +353,8 @@ void attribute(request *r, bytes *to, envoy_dynamic_module_type_attribute_id id)
   pthread_mutex_unlock(&r->mu);
 }
 
-// enter prepares the first call into Go.
-static void enter(request *r) {
+// go_enter prepares the first call into Go.
+static void go_enter(request *r) {
   if (r->entered) {
     return;
   }
@@ -374,7 +374,7 @@ STATUS(request, headers)
 HOOK envoy_dynamic_module_on_http_filter_request_headers(void *filter, const void *p, bool end) {
   (void)filter;
   request *r = (request *)p;
-  enter(r);
+  go_enter(r);
   metrics_flush(r);
   return hook_headers(r, &r->decode, end);
 }
@@ -398,7 +398,7 @@ HOOK envoy_dynamic_module_on_http_filter_response_headers(void *filter, const vo
   if (r->encode.p.state == Done) {
     return 0; // our own reply
   }
-  enter(r); // Envoy may answer before a request has come this far
+  go_enter(r); // Envoy may answer before a request has come this far
   r->answered = true;
   return hook_headers(r, &r->encode, end);
 }

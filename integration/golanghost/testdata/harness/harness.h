@@ -144,5 +144,12 @@ void task_post(task *t);                                              // with th
 bool worker_step(worker *w, double until);                            // runs one task; false: none came until then
 double now_ms(void);
 
-// symbols.c
+// enter.c
+stream *enter(request *r, CAPIStatus *rc);     // the stream, locked; NULL: *rc says why not, and the lock is not held
+stream *enter_state(state *s, CAPIStatus *rc); // the same for one direction
+CAPIStatus leave(CAPIStatus rc);               // unlocks, and returns rc
+bool on_worker(const stream *st);
+CAPIStatus do_or_post(stream *st, task *t);    // with the lock held, which it gives back
+
+// metrics.c
 void metrics_print(void);
