@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
 func TestRatelimitUsage(t *testing.T) {
@@ -39,24 +39,6 @@ func TestRatelimitUsage(t *testing.T) {
 	}
 }
 
-// output may be read while a command writes it.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // The command serves what its file says, follows the file, and ends when it is told to.
 func TestRatelimitServes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "limits.yaml")
@@ -68,7 +50,7 @@ func TestRatelimitServes(t *testing.T) {
 		}
 	}
 	write("2")
-	log := &output{}
+	log := &textlog.Buffer{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int, 1)
 	go func() {

@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -25,6 +24,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/integration/ratelimit/redistest"
+	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
 const limitsYAML = `apiVersion: mizzen.dev/v1alpha1
@@ -362,9 +362,9 @@ func TestKeysExpire(t *testing.T) {
 }
 
 // guarded is a service over a Redis, as Run puts it together.
-func guarded(t *testing.T, addr, onError string) (*service, *lockedBuffer) {
+func guarded(t *testing.T, addr, onError string) (*service, *textlog.Buffer) {
 	t.Helper()
-	log := &lockedBuffer{}
+	log := &textlog.Buffer{}
 	o := Options{Domain: DefaultDomain, Redis: RedisOptions{Addrs: []string{addr}, Timeout: 500 * time.Millisecond}, Log: slog.New(slog.NewTextHandler(log, nil))}
 	s, probe, closeStore, err := newService(o, OnError(onError))
 	if err != nil {
@@ -376,23 +376,6 @@ func guarded(t *testing.T, addr, onError string) (*service, *lockedBuffer) {
 	wg.Go(func() { probe(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait(); closeStore() })
 	return s, log
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // Redis goes away and comes back: meanwhile --on-error holds, metrics and log tell, and it recovers by itself.

@@ -16,6 +16,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
 // rig is a control plane over one file, a real Envoy as the sidecar of a client, and a web server behind the mesh.
@@ -24,7 +25,7 @@ type rig struct {
 	file       string
 	xds, pages string
 	stop       func() error
-	log        *buffer
+	log        *textlog.Buffer
 	proxyPort  int
 	client     *http.Client
 	envoy      *envoytest.Envoy

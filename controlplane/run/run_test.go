@@ -1,7 +1,6 @@
 package run
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +22,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
+	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
 const wait = 10 * time.Second
@@ -39,24 +38,15 @@ metadata: {name: reviews, namespace: default}
 spec: {hosts: [reviews], http: [{route: [{destination: {host: nobody}}]}]}
 `
 
-// buffer is a bytes.Buffer that a logger and a test may share.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
-func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
-
 // start runs a control plane over a directory and returns its addresses, its log, and a function that stops it.
-func start(t *testing.T, dir string) (xds, pages string, log *buffer, stop func() error) {
+func start(t *testing.T, dir string) (xds, pages string, log *textlog.Buffer, stop func() error) {
 	t.Helper()
 	return startAt(t, dir, "127.0.0.1:0")
 }
 
-func startAt(t *testing.T, dir, addr string) (xds, pages string, log *buffer, stop func() error) {
+func startAt(t *testing.T, dir, addr string) (xds, pages string, log *textlog.Buffer, stop func() error) {
 	t.Helper()
-	log = &buffer{}
+	log = &textlog.Buffer{}
 	ctx, cancel := context.WithCancel(context.Background())
 	up, done := make(chan [2]string, 1), make(chan error, 1)
 	go func() {

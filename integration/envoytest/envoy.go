@@ -14,11 +14,11 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
 // Options say how Envoy is started.
@@ -43,7 +43,7 @@ type Envoy struct {
 	pid    int
 	admin  string
 	ports  map[int]int
-	log    *logBuffer
+	log    *textlog.Buffer
 	exited chan struct{}
 	err    error // valid once exited is closed
 }
@@ -138,7 +138,7 @@ func Launch(bin, dir string, o Options) (*Envoy, error) {
 	}
 	cmd := exec.Command(bin, append(args, o.Args...)...)
 	cmd.Env = append(append(os.Environ(), moduleEnv(o.Module)...), o.Env...)
-	e := &Envoy{ports: ports, log: &logBuffer{}, exited: make(chan struct{})}
+	e := &Envoy{ports: ports, log: &textlog.Buffer{}, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = e.log, e.log
 	if err := e.run(cmd); err != nil {
 		return nil, fmt.Errorf("start Envoy: %w", err)
@@ -260,26 +260,6 @@ func Validate(t testing.TB, config, module string) (string, error) {
 	cmd.Env = append(os.Environ(), moduleEnv(module)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
-}
-
-// logBuffer collects a process's output.
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-// Write implements io.Writer.
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// String returns everything written.
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func or(s, otherwise string) string {

@@ -3,7 +3,6 @@
 package meshtest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
 // Ready is the ready file of `mizzen up`.
@@ -49,7 +49,7 @@ type Mesh struct {
 
 	bin, readyFile string
 	cmd            *exec.Cmd
-	out            *lockedBuffer
+	out            *textlog.Buffer
 	exited         chan error
 }
 
@@ -75,7 +75,7 @@ func Start(t testing.TB, manifests string, o Options) *Mesh {
 func start(t testing.TB, manifests string, o Options) (*Mesh, error) {
 	envoy := Envoy(t)
 	bin := Binary(t)
-	m := &Mesh{Dir: t.TempDir(), bin: bin, out: &lockedBuffer{}, exited: make(chan error, 1)}
+	m := &Mesh{Dir: t.TempDir(), bin: bin, out: &textlog.Buffer{}, exited: make(chan error, 1)}
 	if err := os.CopyFS(m.Dir, os.DirFS(manifests)); err != nil {
 		return nil, fmt.Errorf("copy manifests: %w", err)
 	}
@@ -345,18 +345,6 @@ func (c *Client) Tally(t testing.TB, n int, classify func(Answer) string, rawURL
 
 // Alive tells whether a process still runs.
 func Alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
 
 // Up runs `mizzen up` over manifests with a command and returns what was printed, and the exit status.
 func Up(t testing.TB, manifests string, command ...string) (string, int) {

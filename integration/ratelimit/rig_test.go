@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 
 	service "github.com/mizzen-mesh/mizzen/controlplane/ratelimit"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
 // limits: the names are those that the proxies' configurations use.
@@ -33,25 +33,8 @@ spec:
 // rls is a running rate-limit service.
 type rls struct {
 	addr, pages string
-	log         *logBuffer
+	log         *textlog.Buffer
 	stop        func()
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // serve starts a service at addr ("": any free port). It ends with the test, or by stop.
@@ -66,7 +49,7 @@ func serveLimits(t *testing.T, addr, limits string, o service.Options) *rls {
 	if err := os.WriteFile(file, []byte(limits), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &rls{log: &logBuffer{}}
+	r := &rls{log: &textlog.Buffer{}}
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}

@@ -1,11 +1,11 @@
 package standalone
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/envoytest/static"
 )
 
 // TestFaultByUpstreamCluster: what Envoy's own filter does with upstream_cluster is, here, a configuration on the entry of a
@@ -13,47 +13,15 @@ import (
 func TestFaultByUpstreamCluster(t *testing.T) {
 	envoytest.Find(t)
 	v1, v2 := envoytest.NewUpstream(t, "v1"), envoytest.NewUpstream(t, "v2")
-	e := envoytest.Start(t, envoytest.Options{Concurrency: 1, Config: fmt.Sprintf(`
-static_resources:
-  listeners:
-  - address: {socket_address: {address: 127.0.0.1, port_value: 10000}}
-    filter_chains:
-    - filters:
-      - name: hcm
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: test
-          http_filters:
-          - name: mizzen
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter
-              dynamic_module_config: &module {name: mizzen, do_not_close: true, metrics_namespace: mizzen}
-              filter_name: mizzen
-              filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '{}'}
-          - name: router
-            typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match: {prefix: /}
-                route:
-                  weighted_clusters:
-                    clusters:
-                    - {name: v1, weight: 50}
-                    - name: v2
-                      weight: 50
-                      typed_per_filter_config:
-                        mizzen:
-                          "@type": type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilterPerRoute
-                          dynamic_module_config: *module
-                          filter_name: mizzen
-                          filter_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: '{"fault":{"rules":[{"abort":{"percentage":100,"httpStatus":418}}]}}'}
-  clusters:
-  - {name: v1, load_assignment: {cluster_name: v1, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]}}
-  - {name: v2, load_assignment: {cluster_name: v2, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %d}}}}]}]}}
-`, v1.Port, v2.Port)})
+	abort := static.ModuleRoute("mizzen", "mizzen", "mizzen", `{"fault":{"rules":[{"abort":{"percentage":100,"httpStatus":418}}]}}`)
+	weighted := static.Obj{"weighted_clusters": static.Obj{"clusters": static.List{
+		static.Obj{"name": "v1", "weight": 50},
+		static.Obj{"name": "v2", "weight": 50, "typed_per_filter_config": abort},
+	}}}
+	e := envoytest.Start(t, envoytest.Options{Concurrency: 1, Config: static.Bootstrap(map[string]int{"v1": v1.Port, "v2": v2.Port}, static.Listener{
+		Name: "test", Port: ingress, Filters: static.List{static.ModuleFilter("mizzen", "mizzen", "mizzen", "{}")},
+		Routes: static.List{static.Route("all", "/", "", static.Obj{"route": weighted})},
+	})})
 	const n = 400
 	aborted := 0
 	for range n {
