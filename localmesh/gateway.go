@@ -94,7 +94,7 @@ func (g *gateway) allBound() map[uint32]uint32 {
 // state is the gateway's entry in the ready file.
 func (g *gateway) state() state.Gateway {
 	s := state.Gateway{
-		Name: g.plan.Name, Namespace: g.plan.Namespace, Labels: g.plan.Labels, Address: g.address, Ports: map[uint32]uint32{},
+		Name: g.plan.Name, Pod: g.plan.PodName(), Namespace: g.plan.Namespace, Labels: g.plan.Labels, Address: g.address, Ports: map[uint32]uint32{},
 		Admin: net.JoinHostPort(g.address, strconv.Itoa(int(g.admin))),
 	}
 	for _, server := range g.plan.Ports {

@@ -69,7 +69,7 @@ func fakeProxies(t *testing.T) {
 	admin := strings.TrimPrefix(srv.URL, "http://")
 	s := state.State{ControlPlane: state.ControlPlane{HTTP: srv.URL}, Workloads: []state.Workload{
 		{Name: "reviews-v1-0", Namespace: "default", Admin: admin}, {Name: "reviews-v2-0", Namespace: "default", Admin: admin}, {Name: "bare", Namespace: "default"}},
-		Gateways: []state.Gateway{{Name: "gw", Namespace: "istio-system", Admin: admin}}}
+		Gateways: []state.Gateway{{Name: "gw", Pod: "gw-0", Namespace: "istio-system", Admin: admin}}}
 	file := filepath.Join(t.TempDir(), "mesh.json")
 	if err := s.Write(file); err != nil {
 		t.Fatal(err)
@@ -93,8 +93,10 @@ func TestProxyCommands(t *testing.T) {
 		{"proxy-status nobody", "", 1, `none is named "nobody"`},
 		{"proxy-config clusters reviews-v1-0", "", 0, "reviews.default.svc.cluster.local     80       v1"},
 		{"pc c default/reviews-v1-0 --subset v2", "", 0, "SERVICE FQDN"},
-		{"pc cluster gw.istio-system -o json", "", 0, `"outbound|80|v1|reviews.default.svc.cluster.local"`},
+		{"pc cluster gw-0.istio-system -o json", "", 0, `"outbound|80|v1|reviews.default.svc.cluster.local"`},
 		{"pc endpoints reviews-v2-0", "", 0, "10.0.0.1:80     HEALTHY     OK                c"},
+		{"pc endpoints gw.istio-system", "", 0, "10.0.0.1:80"},
+		{"pc endpoints deploy/reviews-v2.default", "", 0, "10.0.0.1:80"},
 		{"pc all reviews-v1-0", "", 0, "------ CLUSTER INFO ------"},
 		{"pc routes -f -", dump, 0, "80       a:80           a           /*"},
 		{"pc routes -f - -o yaml", dump, 0, "name: 80/a:80"},

@@ -106,7 +106,7 @@ func (s *envoySource) address(args []string) (string, error) {
 		all = append(all, proxy{w.Name, w.Namespace, w.Admin})
 	}
 	for _, g := range mesh.Gateways {
-		all = append(all, proxy{g.Name, g.Namespace, g.Admin})
+		all = append(all, proxy{g.Pod, g.Namespace, g.Admin})
 	}
 	i, err := pick(args[0], "workload", all, func(p proxy) (string, string) { return p.name, p.namespace })
 	if err != nil {

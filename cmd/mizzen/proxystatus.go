@@ -112,17 +112,19 @@ func printOne(w io.Writer, p proxyconfig.ProxyState) error {
 	return nil
 }
 
-// pick finds the one item that a user's name means: NAME, NAME.NAMESPACE or NAMESPACE/NAME, or a beginning of NAME that fits
-// one only.
+// pick finds the one item that a user's name means: NAME, NAME.NAMESPACE or NAMESPACE/NAME, as istioctl takes them also after
+// "pod/" or "deploy/"; a beginning of NAME does where it fits one only.
 func pick[T any](name, what string, items []T, of func(T) (name, namespace string)) (int, error) {
+	short, within := splitName(name)
 	var begins []int
 	var known []string
 	for i, x := range items {
 		n, ns := of(x)
-		if name == n || name == n+"."+ns || name == ns+"/"+n {
+		here := within == "" || within == ns
+		if here && short == n {
 			return i, nil
 		}
-		if strings.HasPrefix(n+"."+ns, name) {
+		if here && strings.HasPrefix(n, short) {
 			begins = append(begins, i)
 		}
 		known = append(known, n+"."+ns)
@@ -138,6 +140,20 @@ func pick[T any](name, what string, items []T, of func(T) (name, namespace strin
 		fit = append(fit, known[i])
 	}
 	return 0, fmt.Errorf("find %s: %q begins several: %s", what, name, strings.Join(fit, ", "))
+}
+
+// splitName takes a user's name of a proxy apart. namespace is "" if it says none.
+func splitName(s string) (name, namespace string) {
+	for _, kind := range []string{"pod/", "deploy/", "deployment/"} {
+		if rest, ok := strings.CutPrefix(s, kind); ok {
+			s = rest
+		}
+	}
+	if namespace, name, ok := strings.Cut(s, "/"); ok {
+		return name, namespace
+	}
+	name, namespace, _ = strings.Cut(s, ".")
+	return name, namespace
 }
 
 // download gets a page of an Envoy or a control plane.

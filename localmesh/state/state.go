@@ -36,6 +36,7 @@ type State struct {
 // Gateway is one gateway Envoy.
 type Gateway struct {
 	Name      string            `json:"name"`
+	Pod       string            `json:"pod"` // under which the control plane knows its proxy
 	Namespace string            `json:"namespace"`
 	Labels    map[string]string `json:"labels"`
 	HTTP      string            `json:"http,omitempty"`  // URL of port 80; "" if the Gateway has no such server
