@@ -67,32 +67,43 @@ func (c *compiler) servicePort(o *istio.Object[*corev1.Service], i int, p corev1
 	named := false
 	if out.Protocol, named = portProtocol(app, p.Name, out.Number); !named {
 		c.report(&o.Meta, fmt.Sprintf("spec.ports[%d]", i), istio.Info, codePortName,
-			fmt.Sprintf("port %d is named %q, which tells no protocol: it is taken for %s", p.Port, p.Name, out.Protocol),
+			fmt.Sprintf("port %d is named %q, which tells no protocol: %s", p.Port, p.Name, unnamed(out.Protocol)),
 			"name it <protocol>[-<suffix>], for example http-web or tcp-db, or set appProtocol")
 	}
 	return out
 }
 
+// unnamed says what becomes of a port whose name tells nothing.
+func unnamed(p mesh.Protocol) string {
+	if p == mesh.Detected {
+		return "the first bytes of each connection do, which cannot be waited for where the server speaks first"
+	}
+	return fmt.Sprintf("it is taken for %s, which is usual on that number", p)
+}
+
 // portProtocol follows Istio's naming convention: appProtocol, then the name up to the first "-", then what is usual on
-// the number. Where Istio would look at the first bytes, HTTP is assumed; named is false then.
+// the number. Else it is detected; named is false then.
 func portProtocol(app, name string, number uint32) (p mesh.Protocol, named bool) {
-	word := strings.ToLower(app)
-	if i := strings.LastIndexByte(word, '/'); i >= 0 {
-		word = word[i+1:] // kubernetes.io/h2c
+	word := strings.ToLower(cmp.Or(app, name))
+	if p, ok := kubernetesProtocols[word]; ok && app != "" {
+		return p, true
 	}
-	if word == "" {
-		word, _, _ = strings.Cut(strings.ToLower(name), "-")
+	if strings.HasPrefix(word, "grpc-web") {
+		return mesh.GRPC, true
 	}
+	word, _, _ = strings.Cut(word, "-")
 	if p, ok := protocols[word]; ok {
 		return p, true
 	}
-	switch number {
-	case 443, 8443:
-		return mesh.HTTPS, false
-	case 22, 25, 3306, 5432, 6379, 9042, 9092, 11211, 27017:
-		return mesh.TCP, false
+	if p, ok := usual[number]; ok {
+		return p, false
 	}
-	return mesh.HTTP, false
+	return mesh.Detected, false
+}
+
+// kubernetesProtocols are those that Kubernetes itself names, in appProtocol only.
+var kubernetesProtocols = map[string]mesh.Protocol{
+	"kubernetes.io/h2c": mesh.HTTP2, "kubernetes.io/ws": mesh.HTTP, "kubernetes.io/wss": mesh.HTTPS,
 }
 
 var protocols = map[string]mesh.Protocol{
@@ -101,9 +112,18 @@ var protocols = map[string]mesh.Protocol{
 	"tcp": mesh.TCP, "mongo": mesh.TCP, "redis": mesh.TCP, "mysql": mesh.TCP, "postgresql": mesh.TCP, "postgres": mesh.TCP,
 }
 
-// specProtocol reads the protocol that a Gateway or ServiceEntry port spells out; unknown ones are TCP.
+// usual are ports where the server speaks first, so that nothing could be detected, as Istio has them and that of SSH; and that of
+// HTTPS, where server names tell more than detection would.
+var usual = map[uint32]mesh.Protocol{
+	22: mesh.TCP, 25: mesh.TCP, 53: mesh.TCP, 3306: mesh.TCP, 27017: mesh.TCP, 443: mesh.HTTPS,
+}
+
+// specProtocol reads the protocol that a Gateway, ServiceEntry or Sidecar port spells out; unknown ones are TCP, and none at all is
+// detected.
 func specProtocol(word string) mesh.Protocol {
 	switch w := strings.ToLower(word); w {
+	case "":
+		return mesh.Detected
 	case "grpc-web":
 		return mesh.GRPC
 	case "http_proxy":

@@ -9,6 +9,10 @@ import (
 	meshconfig "istio.io/api/mesh/v1alpha1"
 )
 
+// detectTimeout is the default of MeshConfig's protocolDetectionTimeout. Istio's is to wait for ever, where a client of a server that
+// speaks first waits as long.
+const detectTimeout = 5 * time.Second
+
 // settings reads MeshConfig; what it does not say has Istio's default.
 func (c *compiler) settings(in Inputs) mesh.Settings {
 	s := mesh.Settings{
@@ -16,6 +20,7 @@ func (c *compiler) settings(in Inputs) mesh.Settings {
 		OutboundAny:    true,
 		AutoMTLS:       true,
 		ConnectTimeout: 10 * time.Second,
+		DetectTimeout:  detectTimeout,
 		Locality:       &mesh.Locality{},
 		DefaultRetries: defaultRetries(),
 	}
@@ -41,6 +46,9 @@ func meshSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
 	s.AccessLogJSON = spec.GetAccessLogEncoding() == meshconfig.MeshConfig_JSON
 	if d := duration(spec.GetConnectTimeout()); d > 0 {
 		s.ConnectTimeout = d
+	}
+	if d := spec.GetProtocolDetectionTimeout(); d != nil {
+		s.DetectTimeout = d.AsDuration()
 	}
 	if l := spec.GetLocalityLbSetting(); l != nil {
 		s.Locality = localitySetting(l)

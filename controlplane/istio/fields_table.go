@@ -90,7 +90,7 @@ func gatewayRules() []supportRule {
 
 func meshConfigRules() []supportRule {
 	return []supportRule{
-		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat accessLogEncoding connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing localityLbSetting"),
+		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat accessLogEncoding connectTimeout protocolDetectionTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing localityLbSetting"),
 		idle("MeshConfig", "*", "not in this version"),
 		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
 		refuse("MeshConfig.OutboundTrafficPolicy", "mode", "ALLOW_ANY_DYNAMIC_DNS", notYet+"write REGISTRY_ONLY or ALLOW_ANY"),

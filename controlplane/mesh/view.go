@@ -89,6 +89,9 @@ type Listener struct {
 	// Chains are the filter chains of a listener for which one Table or Cluster is not enough: TLS, server names, ranges of
 	// addresses. With Chains, Table and Cluster are what a connection gets that no chain takes ("": it is closed).
 	Chains []*Chain
+	// Detect tells requests from other connections by their first bytes: HTTP goes to Table, what no chain takes of the rest to Cluster
+	// ("": it is closed).
+	Detect bool
 	// Peer is what ListenVirtualInbound takes on ports that no Inbound has.
 	Peer PeerMode
 	// Inbound: one for ListenInbound, any number for ListenVirtualInbound.
@@ -109,7 +112,7 @@ type Inbound struct {
 	Port     uint32 // workload port
 	Protocol Protocol
 	Cluster  string // "inbound|9080||"
-	Table    string // RouteTable "inbound|9080||"; "" for TCP
+	Table    string // RouteTable "inbound|9080||"; "" for TCP; with Detected, what is not HTTP goes to Cluster
 	Hostname string // service, for stats; "" if none
 	Auth     *Auth  // guards the port; nil: everything passes
 	// Peer is what the port takes: plaintext, mesh TLS or both. "" is plaintext.
@@ -124,6 +127,8 @@ type RouteTable struct {
 	CatchAll *VirtualHost
 	Gateway  bool
 	Inbound  bool
+	// Own: the table of one service port whose protocol is detected. CatchAll is its host.
+	Own bool
 	// Proxy: the table of a ListenHTTPProxy (adds CONNECT routes where TLS ports are named).
 	Proxy bool
 }

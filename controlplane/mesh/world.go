@@ -47,7 +47,10 @@ type Settings struct {
 	AccessLogFormat string // "" Istio's default format
 	AccessLogJSON   bool   // AccessLogFormat is a JSON object of formats rather than a line (accessLogEncoding JSON)
 	ConnectTimeout  time.Duration
-	Locality        *Locality // of hosts whose policy does not say; nil: off
+	// DetectTimeout is how long a listener waits for a client's first bytes where they tell what the connection is: in some protocols
+	// the server speaks first. 0: for ever. Istio's protocolDetectionTimeout.
+	DetectTimeout time.Duration
+	Locality      *Locality // of hosts whose policy does not say; nil: off
 	// DefaultRetries is used by routes without retries; nil means none.
 	DefaultRetries *Retries
 	// TraceSampling in percent of new traces; nil 100 (the filter's default).
@@ -75,10 +78,16 @@ const (
 	HTTPS Protocol = "HTTPS"
 	TLS   Protocol = "TLS"
 	TCP   Protocol = "TCP"
+	// Detected: nothing tells. A connection's first bytes do: HTTP of any version, or what is to go on as it came. Istio calls
+	// it unsupported, or auto.
+	Detected Protocol = "AUTO"
 )
 
 // IsHTTP tells whether requests on the port are routed by HTTP routes.
-func (p Protocol) IsHTTP() bool { return p == HTTP || p == HTTP2 || p == GRPC }
+func (p Protocol) IsHTTP() bool { return p == HTTP || p == HTTP2 || p == GRPC || p == Detected }
+
+// IsBytes tells whether connections to the port may be something else than HTTP.
+func (p Protocol) IsBytes() bool { return !p.IsHTTP() || p == Detected }
 
 // Resolution says how a service's endpoints are found.
 type Resolution uint8

@@ -47,7 +47,9 @@ func (t *Tracker) Group(n mesh.Node) (g *Group, made bool) {
 	t.cache.mu.Unlock()
 	g = &Group{id: id, scope: s, counts: map[string]int{}}
 	for _, table := range s.tables {
-		g.counts[table.Name] = len(table.VirtualHosts)
+		if !table.Own {
+			g.counts[table.Name] = len(table.VirtualHosts)
+		}
 	}
 	for _, svc := range s.services {
 		g.count80(svc, 1)
@@ -135,7 +137,7 @@ func (t *Tracker) Patch(g *Group, ch Change) (p Patch, ok bool) {
 }
 
 func (g *Group) count80(svc *mesh.Service, by int) {
-	if svc != nil && slices.ContainsFunc(svc.Ports, func(p *mesh.Port) bool { return p.Number == 80 && p.Protocol.IsHTTP() }) {
+	if svc != nil && slices.ContainsFunc(svc.Ports, func(p *mesh.Port) bool { return p.Number == 80 && g.scope.sharesTable(svc, p) }) {
 		g.eighty += by
 	}
 }
@@ -145,7 +147,7 @@ func (g *Group) leave(host string, ch Change, p *Patch) bool {
 	s := g.scope
 	if svc := s.reach[host]; svc != nil {
 		for _, port := range svc.Ports {
-			if !port.Protocol.IsHTTP() && ch.Hosts[host] {
+			if port.Protocol.IsBytes() && ch.Hosts[host] {
 				return false
 			}
 			if ch.Clusters[host] {
@@ -258,7 +260,7 @@ func (g *Group) hosts(host string, p *Patch) bool {
 		p.Hosts = append(p.Hosts, TableHost{t, vh})
 	}
 	svc := s.reach[host]
-	return svc == nil || !slices.ContainsFunc(svc.Ports, func(port *mesh.Port) bool { return !port.Protocol.IsHTTP() })
+	return svc == nil || !slices.ContainsFunc(svc.Ports, func(port *mesh.Port) bool { return port.Protocol.IsBytes() })
 }
 
 func (g *Group) table(name string) *mesh.RouteTable {

@@ -164,6 +164,7 @@ func (s *scope) serverNameChains(set *chainSet, t tcpPort, n mesh.Node) {
 // says that is for the whole of it.
 func (s *scope) connectRoute(t tcpPort) *mesh.BoundRoute {
 	b := s.defaultRoute(t.service.Hostname, t.port.Number)
+	b.Connect = true
 	at := place{gateways: []string{mesh.MeshGateway}, port: t.port.Number}
 	for _, r := range s.meshRules(t.service.Hostname) {
 		var set chainSet

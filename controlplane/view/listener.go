@@ -31,7 +31,7 @@ func (s *scope) sidecarOutbound(v *mesh.View, n mesh.Node) {
 		// What a service on one of these ports gets goes on as it came: the listener there is the proxy's own.
 		taken["0.0.0.0_"+portString(outboundPort)], taken["0.0.0.0_"+portString(inboundPort)] = true, true
 		for _, t := range s.tables {
-			if t.Proxy || taken["0.0.0.0_"+t.Name] {
+			if t.Proxy || t.Own || taken["0.0.0.0_"+t.Name] {
 				continue
 			}
 			l := &mesh.Listener{
@@ -57,7 +57,7 @@ func (s *scope) virtualOutbound() *mesh.Listener {
 	return l
 }
 
-// tcpListeners gives each port that is not HTTP a listener of its own: on its virtual addresses, or on any address if it has none
+// tcpListeners gives each port that is not HTTP, or perhaps not, a listener of its own: on its virtual addresses, or on any address if it has none
 // and no other took the port. TLS without an address shares one with what else is on that port, by server names. Without
 // interception plain TCP is bound on the proxy's own address.
 func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
@@ -69,8 +69,13 @@ func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
 	for _, t := range s.tcp {
 		if n.Intercepts {
 			addresses := single(t.service.Addresses)
-			if len(addresses) == 0 && t.port.Protocol == mesh.TCP {
+			switch {
+			case len(addresses) > 0:
+			case t.port.Protocol == mesh.TCP:
 				addresses = []string{"0.0.0.0"}
+			case t.port.Protocol == mesh.Detected:
+				s.detectOnAny(v, t, n)
+				continue
 			}
 			for _, a := range addresses {
 				s.addTCP(v, t, a, n, taken)
@@ -81,7 +86,7 @@ func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
 				}
 				s.serverNameChains(byName[t.port.Number], t, n)
 			}
-		} else if t.port.Protocol == mesh.TCP && !spokenFor(n, own, t.port.Number) {
+		} else if binds(t.port) && !spokenFor(n, own, t.port.Number) {
 			s.addTCP(v, t, n.IP, n, taken)
 		}
 	}
@@ -94,6 +99,9 @@ func (s *scope) addTCP(v *mesh.View, t tcpPort, address string, n mesh.Node, tak
 	l := &mesh.Listener{
 		Name: address + "_" + portString(t.port.Number), Kind: mesh.ListenOutboundTCP, Address: address, Port: t.port.Number,
 		Cluster: mesh.OutboundCluster(t.port.Number, "", t.service.Hostname), Origins: []mesh.Origin{t.service.Origin},
+	}
+	if t.port.Protocol == mesh.Detected {
+		l.Kind, l.Detect, l.Table, l.Tracing = mesh.ListenOutboundHTTP, true, t.service.Hostname+":"+portString(t.port.Number), tracer(v)
 	}
 	if !taken[l.Name] {
 		taken[l.Name] = true

@@ -21,25 +21,35 @@ type tcpPort struct {
 
 // buildTables makes the sidecar's outbound route tables: one for each HTTP port, or one for all behind an explicit proxy.
 func (s *scope) buildTables() {
-	byPort := map[uint32][]*mesh.VirtualHost{}
+	shared, proxied := map[uint32][]*mesh.VirtualHost{}, map[uint32][]*mesh.VirtualHost{}
+	bound := map[uint32]bool{}
 	for _, svc := range s.services {
 		for _, p := range svc.Ports {
-			if !p.Protocol.IsHTTP() {
+			if p.Protocol.IsBytes() {
 				s.tcp = append(s.tcp, tcpPort{svc, p})
+			}
+			if !p.Protocol.IsHTTP() {
 				continue
 			}
-			byPort[p.Number] = append(byPort[p.Number], s.serviceHost(svc, p.Number))
+			vh := s.serviceHost(svc, p.Number)
+			if s.node.HTTPProxyPort != 0 {
+				proxied[p.Number] = append(proxied[p.Number], s.proxiedHost(vh, tcpPort{svc, p}))
+			}
+			switch {
+			case s.sharesTable(svc, p):
+				shared[p.Number] = append(shared[p.Number], vh)
+			case p.Protocol == mesh.Detected && (s.node.Intercepts || binds(p) && !bound[p.Number]):
+				bound[p.Number] = true // nothing leads to that of others: see tcpListeners
+				s.ownTable(vh)
+			}
 		}
 	}
 	extra := s.serviceless()
 	if s.node.HTTPProxyPort != 0 {
-		s.proxyTable(byPort, extra)
+		s.proxyTable(proxied, extra)
 	}
-	if !s.node.Intercepts {
-		return
-	}
-	for _, port := range slices.Sorted(maps.Keys(byPort)) {
-		hosts := byPort[port]
+	for _, port := range slices.Sorted(maps.Keys(shared)) {
+		hosts := shared[port]
 		if port == 80 {
 			hosts = append(hosts, extra...)
 		}
@@ -59,8 +69,8 @@ func (s *scope) proxyTable(byPort map[uint32][]*mesh.VirtualHost, extra []*mesh.
 	}
 	all = append(all, extra...)
 	for _, t := range s.tcp {
-		if vh := withDomains(s.connectHost(t), t.port.Number); t.port.Number != 80 {
-			all = append(all, vh)
+		if t.port.Number != 80 && !t.port.Protocol.IsHTTP() {
+			all = append(all, withDomains(s.connectHost(t), t.port.Number))
 		}
 	}
 	s.tables = append(s.tables, &mesh.RouteTable{
@@ -150,12 +160,10 @@ func (s *scope) anyService(host string) bool {
 
 // connectHost lets an explicit proxy's clients tunnel to a port that is not HTTP.
 func (s *scope) connectHost(t tcpPort) *mesh.VirtualHost {
-	r := s.connectRoute(t)
-	r.Connect = true
 	return &mesh.VirtualHost{
 		Name:    t.service.Hostname + ":" + portString(t.port.Number),
 		Domains: s.domains(t.service, t.port.Number),
-		Routes:  []*mesh.BoundRoute{r},
+		Routes:  []*mesh.BoundRoute{s.connectRoute(t)},
 		Origins: []mesh.Origin{t.service.Origin},
 	}
 }

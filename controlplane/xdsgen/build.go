@@ -137,6 +137,7 @@ func (s *session) listeners() error {
 	for _, l := range v.Listeners {
 		in := listenerInput{
 			Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Host: v.Node.Host(), Wasm: v.Node.Wasm, DynamicDNS: dynamic || l.DynamicDNS,
+			Identity: v.Node.Identity, DetectTimeout: v.Settings.DetectTimeout,
 			AccessLogFile: v.Settings.AccessLogFile, AccessLogFormat: v.Settings.AccessLogFormat, AccessLogJSON: v.Settings.AccessLogJSON,
 		}
 		if limits := v.Settings.LimitService; limits != nil && in.Host == mesh.HostNative {

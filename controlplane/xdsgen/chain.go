@@ -6,8 +6,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
-	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -27,9 +25,15 @@ func listedChains(out *listenerv3.Listener, in listenerInput) ([]string, error) 
 		out.FilterChains = append(out.FilterChains, chain)
 		tables = append(tables, ch.Table)
 	}
-	out.ListenerFilters = append(out.ListenerFilters, inspectors(l.Chains)...)
+	out.ListenerFilters = append(out.ListenerFilters, inspectors(l)...)
+	if l.Kind != mesh.ListenGateway && len(out.ListenerFilters) > 0 {
+		setDetectTimeout(out, in.DetectTimeout)
+	}
 	var err error
 	switch {
+	case l.Detect:
+		err = detectChains(out, in)
+		tables = append(tables, l.Table)
 	case l.Table != "":
 		out.DefaultFilterChain, err = httpChain(in, httpRole{Table: l.Table, Stat: httpStat(l), Name: "default"})
 		tables = append(tables, l.Table)
@@ -98,21 +102,19 @@ func ranges(cidrs []string) ([]*corev3.CidrRange, error) {
 }
 
 // inspectors are the listener filters that find out what the chains ask about.
-func inspectors(chains []*mesh.Chain) []*listenerv3.ListenerFilter {
-	var tls, http bool
-	for _, ch := range chains {
+func inspectors(l *mesh.Listener) []*listenerv3.ListenerFilter {
+	tls, http := false, l.Detect
+	for _, ch := range l.Chains {
 		secure := ch.TransportTLS || len(ch.SNI) > 0
 		tls = tls || secure
 		http = http || len(ch.ALPN) > 0 && !secure
 	}
 	var out []*listenerv3.ListenerFilter
 	if tls {
-		out = append(out, &listenerv3.ListenerFilter{Name: "envoy.filters.listener.tls_inspector",
-			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: mustAny(&tlsinspectorv3.TlsInspector{})}})
+		out = append(out, tlsInspector())
 	}
 	if http {
-		out = append(out, &listenerv3.ListenerFilter{Name: "envoy.filters.listener.http_inspector",
-			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: mustAny(&httpinspectorv3.HttpInspector{})}})
+		out = append(out, httpInspector())
 	}
 	return out
 }

@@ -226,6 +226,9 @@ func clusterMetadata(c *mesh.Cluster) *corev3.Metadata {
 	if c.Subset != "" {
 		fields["subset"] = c.Subset
 	}
+	if c.Protocol == mesh.Detected && c.TLS != nil && c.TLS.Mesh {
+		fields[requestALPN] = strings.Join(append([]string{"istio-http/1.1"}, meshBytes()...), ",")
+	}
 	return metadata(fields)
 }
 

@@ -101,6 +101,7 @@ func httpFilters(in listenerInput) ([]*hcmv3.HttpFilter, error) {
 		{"envoy.filters.http.dynamic_forward_proxy", &dfpfilterv3.FilterConfig{
 			ImplementationSpecifier: &dfpfilterv3.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache()},
 		}, in.DynamicDNS},
+		{stateFilter, offerHTTP(), in.Identity && in.Listener.Kind != mesh.ListenInbound && in.Listener.Kind != mesh.ListenVirtualInbound},
 		{"envoy.filters.http.router", &routerv3.Router{}, true},
 	}
 	for _, n := range native {

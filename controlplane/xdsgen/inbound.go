@@ -3,22 +3,15 @@ package xdsgen
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
-	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
-
-// inspectTimeout is how long a PERMISSIVE port waits for a client's first bytes to know TLS by. Then it takes plaintext: in some
-// protocols the server speaks first.
-const inspectTimeout = 5 * time.Second
 
 // virtualInbound takes every intercepted inbound connection, by chains for each port, the rest to l.Cluster if there is one.
 func virtualInbound(out *listenerv3.Listener, in listenerInput) ([]string, error) {
@@ -57,49 +50,66 @@ func inboundChains(out *listenerv3.Listener, in listenerInput, byPort bool) ([]s
 			return nil, err
 		}
 	}
-	inspectTLS(out, in.Listener)
+	inspectInbound(out, in)
 	return tables, nil
 }
 
 // securedInbound tells whether any port takes or wants mesh TLS.
 func securedInbound(l *mesh.Listener) bool {
-	plain := func(m mesh.PeerMode) bool { return m == "" || m == mesh.PeerDisable }
-	return !plain(l.Peer) || slices.ContainsFunc(l.Inbound, func(i *mesh.Inbound) bool { return !plain(i.Peer) })
+	return secured(l.Peer) || slices.ContainsFunc(l.Inbound, func(i *mesh.Inbound) bool { return secured(i.Peer) })
 }
+
+func secured(m mesh.PeerMode) bool { return m != "" && m != mesh.PeerDisable }
 
 // door is one kind of connection that a port takes.
 type door struct {
-	transport string // "tls", "raw_buffer"; "": any
+	transport string // overTLS, plaintext; "": any
 	alpn      []string
 	tls       bool // it ends here, and the client shows a certificate
+	http      bool // what comes in is requests
 }
 
-// meshProtocols are what mesh clients offer by ALPN, ours and Istio's; the first two where the port is not HTTP.
-func meshProtocols(http bool) []string {
-	all := []string{"istio-peer-exchange", "istio", "istio-http/1.0", "istio-http/1.1", "istio-h2"}
-	if http {
-		return all
-	}
-	return all[:2]
-}
+// meshProtocols are what mesh clients offer by ALPN, ours and Istio's.
+func meshProtocols() []string { return append(meshBytes(), meshHTTP()...) }
+
+// meshBytes they offer where what they send is, or may be, no request; meshHTTP where it is one.
+func meshBytes() []string { return []string{"istio-peer-exchange", "istio"} }
+
+func meshHTTP() []string { return []string{"istio-http/1.0", "istio-http/1.1", "istio-h2"} }
 
 // doors of a port: in PERMISSIVE mode a TLS connection that is not of the mesh is the application's own, unless it is to be HTTP.
 func doors(mode mesh.PeerMode, http bool) []door {
 	switch {
 	case mode == mesh.PeerStrict:
-		return []door{{transport: "tls", tls: true}}
+		return []door{{transport: overTLS, tls: true, http: http}}
 	case mode == mesh.PeerPermissive && http:
-		return []door{{transport: "tls", alpn: meshProtocols(http), tls: true}, {transport: "raw_buffer"}}
+		return []door{{transport: overTLS, alpn: meshProtocols(), tls: true, http: true}, {transport: plaintext, http: true}}
 	case mode == mesh.PeerPermissive:
-		return []door{{transport: "tls", alpn: meshProtocols(http), tls: true}, {transport: "tls"}, {transport: "raw_buffer"}}
+		return []door{{transport: overTLS, alpn: meshBytes(), tls: true}, {transport: overTLS}, {transport: plaintext}}
 	}
-	return []door{{}}
+	return []door{{http: http}}
+}
+
+// detectedDoors are those of a port of which nobody says what it speaks. Inside of mesh TLS nothing can be looked at: there the client
+// says it.
+func detectedDoors(mode mesh.PeerMode) []door {
+	open := []door{{transport: plaintext, alpn: plainProtocols(), http: true}, {}}
+	switch mode {
+	case mesh.PeerStrict:
+		return []door{{transport: overTLS, alpn: meshHTTP(), tls: true, http: true}, {transport: overTLS, tls: true}}
+	case mesh.PeerPermissive:
+		return append([]door{{transport: overTLS, alpn: meshHTTP(), tls: true, http: true}, {transport: overTLS, alpn: meshBytes(), tls: true}}, open...)
+	}
+	return open
 }
 
 // addInbound adds the chains of one port.
 func addInbound(out *listenerv3.Listener, in listenerInput, i *mesh.Inbound, name string, byPort bool) error {
-	http := i.Table != "" && i.Peer != mesh.PeerRefuse
-	for _, d := range doors(i.Peer, http) {
+	all := doors(i.Peer, i.Table != "" && i.Peer != mesh.PeerRefuse)
+	if detects(i) {
+		all = detectedDoors(i.Peer)
+	}
+	for _, d := range all {
 		chain, err := inboundChain(in, i, name, d)
 		if err != nil {
 			return err
@@ -121,7 +131,7 @@ func inboundChain(in listenerInput, i *mesh.Inbound, name string, d door) (chain
 	switch {
 	case i.Peer == mesh.PeerRefuse:
 		chain, err = tcpChain(in, name, blackHole)
-	case i.Table == "":
+	case !d.http:
 		chain, err = tcpChain(in, name, i.Cluster)
 	default:
 		chain, err = httpChain(in, httpRole{Table: i.Table, Stat: "inbound_" + name + ";", Name: name, Inbound: true})
@@ -132,23 +142,11 @@ func inboundChain(in listenerInput, i *mesh.Inbound, name string, d door) (chain
 	t := &mesh.ServerTLS{
 		Certificates: []mesh.CertSource{{Secret: mesh.SecretIdentity}}, Roots: mesh.CertSource{Secret: mesh.SecretRoots}, RequireClient: true,
 	}
-	if i.Table != "" {
+	if d.http {
 		t.ALPN = []string{"h2", "http/1.1"}
 	}
 	chain.TransportSocket, err = serverTransport(t)
 	return chain, err
-}
-
-// inspectTLS has the listener find out whether a connection is TLS, if any of its ports asks.
-func inspectTLS(out *listenerv3.Listener, l *mesh.Listener) {
-	if !securedInbound(l) {
-		return
-	}
-	out.ListenerFilters = append(out.ListenerFilters, &listenerv3.ListenerFilter{
-		Name:       "envoy.filters.listener.tls_inspector",
-		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: mustAny(&tlsinspectorv3.TlsInspector{})},
-	})
-	out.ListenerFiltersTimeout, out.ContinueOnListenerFiltersTimeout = durationpb.New(inspectTimeout), true
 }
 
 // setPeerHeader tells the application who calls it: x-forwarded-client-cert, of connections with a client certificate. From others

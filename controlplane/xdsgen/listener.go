@@ -30,6 +30,8 @@ type listenerInput struct {
 	AccessLogFile   string
 	AccessLogFormat string
 	AccessLogJSON   bool
+	DetectTimeout   time.Duration
+	Identity        bool          // the proxy has one, so that it makes mesh TLS
 	Auth            *mesh.Auth    // guards the chain at hand; nil: everything passes
 	TCPIdleTimeout  time.Duration // of Listener.Cluster; 0: Envoy's hour
 	// AsksLimits: a rate-limit service counts global limits, and Envoy's own filter is to ask it. Of HostNative only.
@@ -80,7 +82,7 @@ func setChains(out *listenerv3.Listener, in listenerInput) ([]string, error) {
 		if l.Kind != mesh.ListenGateway && in.Intercepts {
 			out.BindToPort = wrapperspb.Bool(false)
 		}
-		if len(l.Chains) > 0 {
+		if len(l.Chains) > 0 || l.Detect {
 			return listedChains(out, in)
 		}
 	}

@@ -84,7 +84,7 @@ func explicit(c *httpv3.HttpProtocolOptions_ExplicitHttpConfig) *httpv3.HttpProt
 func speaks(c *mesh.Cluster, p *mesh.ConnectionPool) speech {
 	switch {
 	case p.UseClientProtocol, c.Kind == mesh.ClusterOriginalDst, c.Kind == mesh.ClusterDynamicDNS,
-		c.Inbound && c.Protocol == mesh.HTTP:
+		c.Protocol == mesh.Detected, c.Inbound && c.Protocol == mesh.HTTP:
 		return speakDownstream
 	case c.Protocol == mesh.GRPC, c.Protocol == mesh.HTTP2, c.Protocol == mesh.HTTP && p.Upgrade == "UPGRADE":
 		return speakHTTP2

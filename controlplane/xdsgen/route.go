@@ -175,6 +175,13 @@ func setFilterConfigs(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRout
 	if err := hostOf(s.Host).route(out, h, r); err != nil {
 		return err
 	}
+	if r.Connect { // what is in a tunnel is bytes
+		off, err := toAny(&routev3.FilterConfig{Disabled: true})
+		if err != nil {
+			return err
+		}
+		setConfig(&out.TypedPerFilterConfig, stateFilter, off)
+	}
 	if r.Route != nil && r.Route.CORS != nil {
 		config, err := corsConfig(r.Route.CORS)
 		if err != nil {

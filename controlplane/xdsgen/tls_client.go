@@ -62,19 +62,22 @@ func clientTransport(t *mesh.UpstreamTLS, c *mesh.Cluster) (*corev3.TransportSoc
 	}, nil
 }
 
-// clientProtocols are offered by ALPN. A mesh client says that it is one, which a PERMISSIVE server looks for; what it then
-// speaks the server finds in the first bytes, except that HTTP/2 may be agreed on.
+// clientProtocols are offered by ALPN. A mesh client says that it is one, which a PERMISSIVE server looks for, and if it will send
+// requests, which one looks for that cannot know; in which version the server finds in the first bytes, except that HTTP/2 may be
+// agreed on.
 func clientProtocols(t *mesh.UpstreamTLS, c *mesh.Cluster) []string {
-	pool := traffic(c).Pool
-	h2 := c.Protocol.IsHTTP() && speaks(c, pool) == speakHTTP2
+	http, speech := c.Protocol.IsHTTP() && c.Protocol != mesh.Detected, speaks(c, traffic(c).Pool)
+	h2 := http && speech == speakHTTP2
 	switch {
 	case t.Mesh && h2:
-		return []string{"istio-peer-exchange", "istio", "h2"}
+		return append([]string{"istio-h2"}, append(meshBytes(), "h2")...)
+	case t.Mesh && http:
+		return append([]string{"istio-http/1.1"}, meshBytes()...)
 	case t.Mesh:
-		return []string{"istio-peer-exchange", "istio"}
+		return meshBytes()
 	case h2:
 		return []string{"h2"}
-	case c.Protocol.IsHTTP() && speaks(c, pool) == speakHTTP1:
+	case http && speech == speakHTTP1:
 		return []string{"http/1.1"}
 	}
 	return nil

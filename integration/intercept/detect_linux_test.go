@@ -1,0 +1,152 @@
+package intercept
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+)
+
+const mixed = "10.96.0.20"
+
+// Of ports that tell nothing each connection is looked at, by both sidecars: requests are routed by the rules, in whatever version of
+// HTTP, and the rest goes on as it came, even where the server speaks first.
+func TestDetection(t *testing.T) {
+	need(t)
+	client, server := newPods(t)
+	controlPlane(t, client)
+	applications(t, server)
+	twoTongues(t, server.listen(t, ":7000"))
+	greeter(t, server.listen(t, ":7001"))
+	greeter(t, server.listen(t, ":3306"))
+	client.envoy(t, config(t, client, client, "web-123", "web", kind{}))
+	server.envoy(t, config(t, server, client, "catalog-1", "catalog", kind{}))
+	c := client.client(t)
+	accepted(t, c)
+	envoytest.Await(t, 10*time.Second, "traffic by the rules", func() bool {
+		a, err := get(c, "http://"+mixed+":7000", "whatever.example")
+		return err == nil && a.code == 200 && a.from == "virtual-service" && a.body == "HTTP/1.1"
+	})
+	t.Run("HTTP/2", func(t *testing.T) {
+		h2 := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+			return client.dial(ctx, network, addr)
+		}}
+		t.Cleanup(h2.CloseIdleConnections)
+		a, err := get(&http.Client{Transport: h2, Timeout: 10 * time.Second}, "http://"+mixed+":7000", "mixed")
+		if err != nil || a.from != "virtual-service" || a.body != "HTTP/2.0" {
+			t.Errorf("prior knowledge got %+v %v", a, err)
+		}
+	})
+	t.Run("bytes", func(t *testing.T) {
+		if said := say(t, client, "7000", "not a request\n"); said != "echo not a request\n" {
+			t.Errorf("the application said %q", said)
+		}
+	})
+	for _, port := range []string{"7001", "3306"} {
+		t.Run("the server first on "+port, func(t *testing.T) {
+			if said := say(t, client, port, ""); said != "welcome\n" {
+				t.Errorf("the application said %q", said)
+			}
+		})
+	}
+	t.Run("seen as what they are", func(t *testing.T) {
+		stats, err := get(server.client(t), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=inbound.7000.*(upstream_rq_completed|upstream_cx_total)$", adminPort), "")
+		if err != nil || !strings.Contains(stats.body, "upstream_rq_completed: ") {
+			t.Errorf("requests at the server's inbound cluster: %v %s", err, stats.body)
+		}
+	})
+}
+
+// say sends a line, if there is one, and reads one.
+func say(t *testing.T, p pod, port, line string) string {
+	t.Helper()
+	conn, err := p.dial(context.Background(), "tcp", net.JoinHostPort(mixed, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(conn, line); err != nil {
+		t.Fatal(err)
+	}
+	back, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatalf("after %q: %v", back, err)
+	}
+	return back
+}
+
+// twoTongues answers requests with their version, and lines with an echo.
+func twoTongues(t *testing.T, l net.Listener) {
+	requests := make(chan net.Conn)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }), Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	go func() { _ = server.Serve(handed{l, requests}) }()
+	t.Cleanup(func() { _ = server.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				close(requests)
+				return
+			}
+			go func() {
+				r := bufio.NewReader(c)
+				if begin, _ := r.Peek(3); string(begin) == "GET" || string(begin) == "PRI" {
+					requests <- peeked{c, r}
+					return
+				}
+				defer c.Close()
+				line, _ := r.ReadString('\n')
+				_, _ = io.WriteString(c, "echo "+line)
+			}()
+		}
+	}()
+}
+
+// greeter speaks first.
+func greeter(t *testing.T, l net.Listener) {
+	t.Helper()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "welcome\n")
+			c.Close()
+		}
+	}()
+}
+
+// handed is a listener of connections that someone else accepted.
+type handed struct {
+	net.Listener
+	conns chan net.Conn
+}
+
+func (h handed) Accept() (net.Conn, error) {
+	if c, ok := <-h.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+// peeked is a connection of which something was read already.
+type peeked struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (p peeked) Read(b []byte) (int, error) { return p.r.Read(b) }
