@@ -71,7 +71,7 @@ func (g *worlds) service(rare bool) {
 		if g.rnd.IntN(3) > 0 {
 			port := &mesh.Port{Number: p, Name: "http", Protocol: mesh.HTTP, TargetPort: p}
 			if rare && g.rnd.IntN(3) == 0 {
-				port.Protocol = mesh.TCP
+				port.Protocol = []mesh.Protocol{mesh.TCP, mesh.Detected}[g.rnd.IntN(2)]
 			}
 			s.Ports = append(s.Ports, port)
 		}

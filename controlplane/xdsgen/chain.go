@@ -22,8 +22,12 @@ func listedChains(out *listenerv3.Listener, in listenerInput) ([]string, error) 
 		if err != nil {
 			return nil, err
 		}
-		out.FilterChains = append(out.FilterChains, chain)
 		tables = append(tables, ch.Table)
+		if l.Detect && chain.FilterChainMatch == nil {
+			out.DefaultFilterChain = chain // Envoy, once it has found a chain for plaintext, does not look at those for any transport
+			continue
+		}
+		out.FilterChains = append(out.FilterChains, chain)
 	}
 	out.ListenerFilters = append(out.ListenerFilters, inspectors(l)...)
 	if l.Kind != mesh.ListenGateway && len(out.ListenerFilters) > 0 {

@@ -91,9 +91,9 @@ func doors(mode mesh.PeerMode, http bool) []door {
 }
 
 // detectedDoors are those of a port of which nobody says what it speaks. Inside of mesh TLS nothing can be looked at: there the client
-// says it.
+// says it. Envoy, once it has found a chain for a transport, does not look at those for any.
 func detectedDoors(mode mesh.PeerMode) []door {
-	open := []door{{transport: plaintext, alpn: plainProtocols(), http: true}, {}}
+	open := []door{{transport: plaintext, alpn: plainProtocols(), http: true}, {transport: plaintext}, {transport: overTLS}}
 	switch mode {
 	case mesh.PeerStrict:
 		return []door{{transport: overTLS, alpn: meshHTTP(), tls: true, http: true}, {transport: overTLS, tls: true}}

@@ -48,8 +48,10 @@ func TestDetection(t *testing.T) {
 		}
 	})
 	t.Run("bytes", func(t *testing.T) {
-		if said := say(t, client, "7000", "not a request\n"); said != "echo not a request\n" {
-			t.Errorf("the application said %q", said)
+		for _, port := range []string{"7000", "7002"} { // the second by a tcp route
+			if said := say(t, client, port, "not a request\n"); said != "echo not a request\n" {
+				t.Errorf("the application said %q on %s", said, port)
+			}
 		}
 	})
 	for _, port := range []string{"7001", "3306"} {
@@ -60,9 +62,11 @@ func TestDetection(t *testing.T) {
 		})
 	}
 	t.Run("seen as what they are", func(t *testing.T) {
-		stats, err := get(server.client(t), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=inbound.7000.*(upstream_rq_completed|upstream_cx_total)$", adminPort), "")
-		if err != nil || !strings.Contains(stats.body, "upstream_rq_completed: ") {
-			t.Errorf("requests at the server's inbound cluster: %v %s", err, stats.body)
+		for port, what := range map[string]string{"7000": "upstream_rq_completed", "7001": "upstream_cx_total"} {
+			stats, err := get(server.client(t), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=^cluster.inbound.%s.*%s$", adminPort, port, what), "")
+			if err != nil || !strings.Contains(stats.body, what) || strings.HasSuffix(strings.TrimSpace(stats.body), ": 0") {
+				t.Errorf("%s of port %s at the server: %v %s", what, port, err, stats.body)
+			}
 		}
 	})
 }
