@@ -106,13 +106,13 @@ func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
 func (m *mesh) startGatewayProxy(ctx context.Context, g *gateway) error {
 	metadata := m.metadata(g.plan.PodName(), g.plan.Namespace, g.plan.Labels, nil, g.plan.Name)
 	metadata["MIZZEN_BIND_ADDRESS"] = g.address
-	metadata["SERVICE_ACCOUNT"] = g.plan.Name
+	metadata["SERVICE_ACCOUNT"] = g.plan.ServiceAccount()
 	ports := map[string]uint32{}
 	for server, bound := range g.ports {
 		ports[fmt.Sprint(server)] = bound
 	}
 	metadata["MIZZEN_PORTS"] = ports
-	id, err := m.ids.start(ctx, m, g.plan.PodName(), g.plan.Namespace, g.plan.Name)
+	id, err := m.ids.start(ctx, m, g.plan.PodName(), g.plan.Namespace, g.plan.ServiceAccount())
 	if err != nil {
 		return err
 	}

@@ -13,9 +13,11 @@ import (
 // analyzeAuthz tells where a policy does less, or more, than it seems to.
 func (c *compiler) analyzeAuthz(all *mesh.Authz) {
 	metas := map[string]*istio.Object[*security.AuthorizationPolicy]{}
+	accounts := c.accounts()
 	for _, o := range c.set.AuthorizationPolicies {
 		metas[o.Namespace+"/"+o.Name] = o
 		c.sourceNamespaces(o)
+		c.sourceIdentities(o, accounts)
 	}
 	for _, p := range all.Policies {
 		m := &metas[p.Namespace+"/"+p.Name].Meta

@@ -31,5 +31,6 @@ const (
 	codeTracer       = "MZ0520" // who makes the spans, where it is not who was asked to
 	codeAuthTCP      = "MZ0531" // a rule about requests where there are only connections
 	codeAuthToken    = "MZ0532" // a rule about tokens where none is read
+	codeNobody       = "MZ0533" // a caller whom no workload is
 	codeEndpointName = "MZ0507" // an endpoint's address is a name where no name is looked up
 )

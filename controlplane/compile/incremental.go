@@ -152,12 +152,17 @@ func (x *Incremental) touch(changes []change) *affected {
 		}
 	}
 	var touched []token
+	had := presence{}
 	for _, ch := range changes {
+		if ch.is != nil {
+			had.note(ch.is, x.graph)
+		}
 		if ch.was != nil {
 			n := x.nodes[ch.was.meta.Ref]
 			if n == nil {
 				return nil
 			}
+			had.note(n, x.graph)
 			hit.gone = append(hit.gone, n)
 			hit.refs[n.meta.Ref] = true
 			x.graph.remove(n)
@@ -173,6 +178,7 @@ func (x *Incremental) touch(changes []change) *affected {
 			touched = appendTouched(touched, ch.is, ch.shape)
 		}
 	}
+	touched = slices.DeleteFunc(touched, func(t token) bool { return had.same(t, x.graph) })
 	for {
 		for _, t := range touched {
 			for n := range x.graph.uses[t] {
@@ -191,6 +197,23 @@ func (x *Incremental) touch(changes []change) *affected {
 		}
 		queue = queue[:0]
 	}
+}
+
+// presence tells which tokens something defined before a change, of those that only this is looked at of.
+type presence map[token]bool
+
+func (p presence) note(n *node, g graph) {
+	for _, t := range n.defines {
+		if _, seen := p[t]; t.kind.presence() && !seen {
+			p[t] = len(g.defines[t]) > 0
+		}
+	}
+}
+
+// same tells whether the change makes no difference to what uses the token.
+func (p presence) same(t token, g graph) bool {
+	had, noted := p[t]
+	return noted && had == (len(g.defines[t]) > 0)
 }
 
 func appendTouched(ts []token, n *node, shape bool) []token {

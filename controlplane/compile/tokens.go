@@ -8,6 +8,7 @@ import (
 
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
 	typeapi "istio.io/api/type/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -39,10 +40,15 @@ const (
 	// Of the following, only that there are such is looked at.
 	namesToken    // services, with their ports
 	labelledToken // workloads, or templates, by one of their labels
+	// Of the following, only whether there is any is looked at.
+	accountToken // workloads, or templates, by their service account
 )
 
 // shape tells whether such a token is touched only by what shows without looking inside.
 func (k tokenKind) shape() bool { return k >= namesToken }
+
+// presence tells whether only that there is a definition is looked at.
+func (k tokenKind) presence() bool { return k >= accountToken }
 
 // graph finds the objects by their tokens.
 type graph struct{ uses, defines map[token]map[*node]bool }
@@ -168,12 +174,14 @@ func (t *tokens) service(n *node, o *istio.Object[*corev1.Service]) {
 
 func (t *tokens) pod(n *node, o *istio.Object[*corev1.Pod]) {
 	n.workload(o.Namespace, podLabels(o.Labels, o.Spec))
+	n.runsUnder(accountOf(o.Namespace, &o.Spec.Spec))
 	n.define(addressToken, o.Namespace, o.Spec.Status.PodIP)
 }
 
 // workloadEntry: what selects it may have something to say of its address.
 func (t *tokens) workloadEntry(n *node, o *istio.Object[*networking.WorkloadEntry]) {
 	n.workload(o.Namespace, o.Spec.GetLabels())
+	n.runsUnder(account{o.Namespace, o.Spec.GetServiceAccount()})
 	n.define(addressToken, o.Namespace, o.Spec.GetAddress())
 	for k, v := range o.Spec.GetLabels() {
 		n.use(selectToken, o.Namespace, k+"="+v)
@@ -182,6 +190,7 @@ func (t *tokens) workloadEntry(n *node, o *istio.Object[*networking.WorkloadEntr
 
 func (t *tokens) template(n *node, o *istio.Object[*istio.WorkloadTemplate]) {
 	n.workload(o.Namespace, o.Spec.Template.Labels)
+	n.runsUnder(accountOf(o.Namespace, &o.Spec.Template.Spec))
 }
 
 func (t *tokens) endpointSlice(n *node, o *istio.Object[*discoveryv1.EndpointSlice]) {
@@ -254,6 +263,11 @@ func (t *tokens) selector(n *node, spec any) {
 		}
 	case *corev1.Secret:
 		return
+	case *security.AuthorizationPolicy:
+		t.c.eachAccount(&istio.Object[*security.AuthorizationPolicy]{Meta: *n.meta, Spec: s}, func(_ string, a account) {
+			n.use(accountToken, a.namespace, a.name)
+		})
+		labels = s.GetSelector().GetMatchLabels()
 	case interface {
 		GetSelector() *typeapi.WorkloadSelector
 	}:
@@ -291,6 +305,8 @@ func (n *node) selects(k tokenKind, namespace string, labels map[string]string) 
 	n.use(k, namespace, best+"="+labels[best])
 	n.define(selectToken, namespace, best+"="+labels[best])
 }
+
+func (n *node) runsUnder(a account) { n.define(accountToken, a.namespace, a.name) }
 
 func (n *node) workload(namespace string, labels map[string]string) {
 	for k, v := range labels {

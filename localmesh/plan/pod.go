@@ -53,7 +53,7 @@ func (w *Workload) Pod(at Place, ready bool) *corev1.Pod {
 // port may be either.
 func (g *Gateway) Pod(address string, bound map[uint32]uint32, ready bool) *corev1.Pod {
 	p := newPod(g.PodName(), g.Namespace, g.Labels, address, ready)
-	p.Spec.ServiceAccountName = g.Name
+	p.Spec.ServiceAccountName = g.ServiceAccount()
 	c := corev1.Container{Name: "istio-proxy"}
 	for _, n := range g.Ports {
 		c.Ports = append(c.Ports, corev1.ContainerPort{ContainerPort: int32(bound[n])})
@@ -64,6 +64,10 @@ func (g *Gateway) Pod(address string, bound map[uint32]uint32, ready bool) *core
 
 // PodName of the gateway: one replica.
 func (g *Gateway) PodName() string { return g.Name + "-0" }
+
+// ServiceAccount of the gateway, named as istioctl's own installation names it: policies that exist speak of
+// cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account.
+func (g *Gateway) ServiceAccount() string { return g.Name + "-service-account" }
 
 func newPod(name, namespace string, labels map[string]string, ip string, ready bool) *corev1.Pod {
 	status := corev1.ConditionFalse
