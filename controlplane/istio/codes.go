@@ -5,6 +5,12 @@ package istio
 // MZ05xx are compile's, MZ06xx server's.
 const (
 	CodeDeprecated   = "IST0002" // an obsolete field or value; it is read as its author meant it
+	CodeMisplaced    = "IST0107" // an annotation on a kind that it does not belong on
+	CodeUnknownNote  = "IST0108" // an annotation of Istio's domain that Istio does not have
+	CodeBadNote      = "IST0125" // an annotation whose value is not of its form
+	CodeReplace      = "IST0152" // an EnvoyFilter replaces what can only be merged with
+	CodeAdd          = "IST0153" // an EnvoyFilter adds what there is only one of
+	CodeRemove       = "IST0154" // an EnvoyFilter removes what cannot be left out
 	CodeSchema       = "IST0106" // the object does not fit its schema, or breaks one of its rules
 	CodeUnreachable  = "IST0130" // a rule that no request can reach
 	CodeIneffective  = "IST0131" // a match of a rule that adds nothing

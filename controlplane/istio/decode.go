@@ -134,8 +134,7 @@ func (o *object) metadata() bool {
 	o.diags = append(o.diags, c.diags...)
 	o.meta.Labels = m.get("labels").strings()
 	o.meta.Annotations = m.get("annotations").strings()
-	o.annotations(m.get("annotations"), "metadata.annotations")
-	o.annotations(o.root.get("spec", "template", "metadata", "annotations"), "spec.template.metadata.annotations")
+	o.allAnnotations(m.get("annotations"))
 	if t := m.get("creationTimestamp").str(); t != "" {
 		created, err := time.Parse(time.RFC3339, t)
 		if err != nil {
@@ -144,20 +143,6 @@ func (o *object) metadata() bool {
 		o.meta.CreationTimestamp = created
 	}
 	return true
-}
-
-// annotations warns of a misspelt annotation of ours: nothing else would notice it.
-func (o *object) annotations(n *node, path string) {
-	if n == nil {
-		return
-	}
-	known := []string{"calls", "decision-header", "deleted", "exec", "forward", "sticky"}
-	for _, f := range n.fields {
-		name, ours := strings.CutPrefix(f.key, mizzenGroup+"/")
-		if near := nearest(name, known); ours && near != "" && near != name {
-			o.add(CodeAnnotation, Warning, f.pos, join(path, f.key), fmt.Sprintf("Mizzen has no annotation %q", f.key), fmt.Sprintf("did you mean %s/%s?", mizzenGroup, near))
-		}
-	}
 }
 
 func istioGroup(group string) bool {

@@ -4,9 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/annotation"
 )
 
 // TestSupportPage holds docs/istio-support.md to the table; `go test -update` writes it.
@@ -31,6 +32,7 @@ func supportPage(t *testing.T) string {
 
 This page is generated from the support table (controlplane/istio/fields_table.go); a test fails when it is stale, and when a field of the
 API is missing from it. Kinds are read as networking.istio.io/v1, v1beta1 and v1alpha3, which share one schema. An unknown field is an error.
+The codes of diagnostics are in [diagnostics.md](diagnostics.md).
 
 | status | what happens to a field of it |
 |---|---|
@@ -65,22 +67,21 @@ API is missing from it. Kinds are read as networking.istio.io/v1, v1beta1 and v1
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", f.Path, f.Type, f.Status, strings.TrimPrefix(note, "; "))
 	}
-	b.WriteString("\n## Codes of diagnostics\n\n| code | meaning |\n|---|---|\n")
-	codes := map[string]string{}
-	for _, file := range []string{"codes.go", "../compile/codes.go", "../server/codes.go", "../run/codes.go"} {
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+	b.WriteString(`
+## Annotations
+
+Those of Istio's domain and of Mizzen's. Another name in these domains is told as IST0108 or MZ0204, one on another kind as IST0107, another value as
+IST0125 or by who reads it. What is for injection describes the sidecar as a container of a pod: the local mesh, which has none, makes nothing of it.
+
+| annotation | on | value | status | |
+|---|---|---|---|---|
+`)
+	for _, a := range annotation.All() {
+		on := "any"
+		if a.Kinds != nil {
+			on = strings.Join(a.Kinds, ", ")
 		}
-		for _, m := range regexp.MustCompile(`= "(\w+)"\s+// (.*)`).FindAllStringSubmatch(string(source), -1) {
-			if codes[m[1]] != "" {
-				t.Errorf("%s: code %s has two meanings", file, m[1])
-			}
-			codes[m[1]] = m[2]
-		}
-	}
-	for _, code := range sortedKeys(codes) {
-		fmt.Fprintf(&b, "| %s | %s |\n", code, codes[code])
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", a.Name, on, a.Value, a.Use, a.Reason)
 	}
 	return b.String()
 }

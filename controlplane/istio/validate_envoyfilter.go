@@ -36,6 +36,19 @@ func operationsOf(applyTo networking.EnvoyFilter_ApplyTo) []string {
 	return strings.Fields(words)
 }
 
+// operationCode is the code of an operation where it has no meaning: istioctl has one for each of three.
+func operationCode(op networking.EnvoyFilter_Patch_Operation) string {
+	switch op {
+	case networking.EnvoyFilter_Patch_REPLACE:
+		return CodeReplace
+	case networking.EnvoyFilter_Patch_ADD:
+		return CodeAdd
+	case networking.EnvoyFilter_Patch_REMOVE:
+		return CodeRemove
+	}
+	return CodeSchema
+}
+
 func validateEnvoyFilter(o *Object[ef]) Diagnostics {
 	v := &validator{meta: &o.Meta}
 	if s := o.Spec.GetWorkloadSelector(); s != nil {
@@ -61,7 +74,7 @@ func (v *validator) patch(path string, p *networking.EnvoyFilter_EnvoyConfigObje
 		return
 	}
 	if allowed := operationsOf(p.GetApplyTo()); !slices.Contains(allowed, op.String()) {
-		v.fail(path+".patch.operation", fmt.Sprintf("%s has no meaning for %s", op, p.GetApplyTo()), "write "+strings.Join(allowed, ", "))
+		v.add(operationCode(op), Error, path+".patch.operation", fmt.Sprintf("%s has no meaning for %s", op, p.GetApplyTo()), "write "+strings.Join(allowed, ", "))
 		return
 	}
 	if c := p.GetPatch().GetFilterClass(); c != networking.EnvoyFilter_Patch_UNSPECIFIED &&

@@ -29,7 +29,7 @@ func (v *routeValidator) unreachable() {
 		path := index("spec.http", i)
 		if len(r.Match) == 0 {
 			if by, ok := find(&networking.HTTPMatchRequest{}); ok {
-				v.unreached(CodeUnreachable, path, "no request reaches this rule", by)
+				v.unreached(CodeUnreachable, Warning, path, "no request reaches this rule", by)
 			}
 			before = append(before, taken{nil, path})
 			continue
@@ -44,17 +44,17 @@ func (v *routeValidator) unreachable() {
 			before = append(before, taken{m, p})
 		}
 		if len(dead) == len(r.Match) {
-			v.unreached(CodeUnreachable, path, "no request reaches this rule", by)
+			v.unreached(CodeUnreachable, Warning, path, "no request reaches this rule", by)
 			continue
 		}
 		for _, p := range dead {
-			v.unreached(CodeIneffective, p, "this match adds nothing", by)
+			v.unreached(CodeIneffective, Info, p, "this match adds nothing", by)
 		}
 	}
 }
 
-func (v *routeValidator) unreached(code, path, message, by string) {
-	v.add(code, Warning, path, fmt.Sprintf("%s: %s (line %d) takes them all", message, by, v.meta.At(by).Line), "put it first, or make the earlier one narrower")
+func (v *routeValidator) unreached(code string, severity Severity, path, message, by string) {
+	v.add(code, severity, path, fmt.Sprintf("%s: %s (line %d) takes them all", message, by, v.meta.At(by).Line), "put it first, or make the earlier one narrower")
 }
 
 // covers says whether every request that b matches is matched by a. It may miss some (two regular expressions), never invent one.
