@@ -3,22 +3,22 @@ package compile
 // Codes of diagnostics about how objects fit together. Those of single objects are istio.Code*.
 // Those beginning with IST mean what they mean to `istioctl analyze`; MZ05xx are ours.
 const (
-	codeNotFound        = "IST0101" // ReferencedResourceNotFound
-	codeMeshConflict    = "IST0109" // ConflictingMeshGatewayVirtualServiceHosts
-	codeSidecarLabels   = "IST0110" // ConflictingSidecarWorkloadSelectors
-	codeSidecars        = "IST0111" // MultipleSidecarsWithoutWorkloadSelectors
-	codePortRequired    = "IST0112" // VirtualServiceDestinationPortSelectorRequired
-	codeNoWorkload      = "IST0127" // NoMatchingWorkloadsFound
-	codeNotInGateway    = "IST0132" // VirtualServiceHostNotFoundInGateway
-	codeEmptySubset     = "IST0173" // DestinationRuleSubsetNotSelectPods
-	codeClaimRouting    = "IST0149" // JwtClaimBasedRoutingWithoutRequestAuthN
-	codeUnknownTarget   = "IST0174" // UnknownDestinationRuleHost
-	codePortName        = "IST0118" // PortNameIsNotUnderNamingConvention
-	codeGatewayConflict = "IST0145" // ConflictingGateways
-	codeCredential      = "IST0161" // InvalidGatewayCredential
-	codeTelemetryLabels = "IST0159" // ConflictingTelemetryWorkloadSelectors
-	codeTelemetries     = "IST0160" // MultipleTelemetriesWithoutWorkloadSelectors
-	codeEntryProtocol   = "IST0177" // ConflictingServiceEntryProtocol
+	codeNotFound        = "IST0101" // what an object names does not exist, or is not visible from its namespace
+	codeMeshConflict    = "IST0109" // two VirtualServices claim one host inside the mesh: the older has it to itself
+	codeSidecarLabels   = "IST0110" // two Sidecars select one workload: the older counts
+	codeSidecars        = "IST0111" // two Sidecars without a selector in one namespace: the older counts
+	codePortRequired    = "IST0112" // a destination without a port, by which requests come that its service does not have
+	codeNoWorkload      = "IST0127" // a selector that no workload has the labels of
+	codeNotInGateway    = "IST0132" // a host that no server of the gateway lets in
+	codeEmptySubset     = "IST0173" // a subset whose labels no pod of the service has
+	codeClaimRouting    = "IST0149" // a route is chosen by claims where no token is read
+	codeUnknownTarget   = "IST0174" // a DestinationRule for a host that no service has
+	codePortName        = "IST0118" // a port whose name tells no protocol
+	codeGatewayConflict = "IST0145" // two servers of gateways exclude each other on one port of the same pods
+	codeCredential      = "IST0161" // a Secret that a gateway names is not there, or holds no certificate for it
+	codeTelemetryLabels = "IST0159" // two Telemetries select one workload: the older counts
+	codeTelemetries     = "IST0160" // two Telemetries without a selector in one namespace: the older counts
+	codeEntryProtocol   = "IST0177" // two ServiceEntries give one port of a host different protocols
 
 	codeAnnotation   = "MZ0501" // one of Mizzen's annotations does not say what it should
 	codeHeader       = "MZ0502" // a header that a proxy must not touch

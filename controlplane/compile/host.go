@@ -6,14 +6,9 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
-// fqdn resolves a host as Istio does: a name without a dot is a Service of the object's own namespace; anything with a
-// dot, a wildcard or an address is taken as it stands.
+// fqdn is mesh.ResolveHost with the mesh's domain.
 func (c *compiler) fqdn(host, namespace string) string {
-	host = strings.ToLower(host)
-	if host == "" || strings.ContainsAny(host, ".*:") {
-		return host
-	}
-	return c.serviceFQDN(host, namespace)
+	return mesh.ResolveHost(host, namespace, c.world.Settings.DomainSuffix)
 }
 
 // gatewayName resolves "name", "namespace/name", "./name" and the obsolete "name.namespace" to "namespace/name".

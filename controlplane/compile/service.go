@@ -134,7 +134,7 @@ func specProtocol(word string) mesh.Protocol {
 }
 
 func (c *compiler) serviceFQDN(name, namespace string) string {
-	return name + "." + namespace + ".svc." + c.world.Settings.DomainSuffix
+	return mesh.ServiceHost(name, namespace, c.world.Settings.DomainSuffix)
 }
 
 // clusterIPs returns the virtual addresses; a headless Service has none.

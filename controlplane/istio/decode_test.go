@@ -101,3 +101,11 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestDecodeRefusesWhatIsTooLarge(t *testing.T) {
+	text := strings.Repeat(" ", maxFile) + "kind: x"
+	set, diags := Decode("large.yaml", strings.NewReader(text))
+	if len(diags) != 1 || diags[0].Code != CodeTooLarge || len(set.Metas()) > 0 {
+		t.Errorf("got %v and %d objects", diags, len(set.Metas()))
+	}
+}

@@ -26,6 +26,21 @@ func InboundCluster(port uint32) string {
 	return "inbound|" + strconv.FormatUint(uint64(port), 10) + "||"
 }
 
+// ServiceHost is the full name of a Kubernetes Service.
+func ServiceHost(name, namespace, domainSuffix string) string {
+	return name + "." + namespace + ".svc." + domainSuffix
+}
+
+// ResolveHost resolves a host as Istio does: a name without a dot is a Service of the object's own namespace; anything with a dot, a
+// wildcard or an address is taken as it stands. Lower case.
+func ResolveHost(host, namespace, domainSuffix string) string {
+	host = strings.ToLower(host)
+	if host == "" || strings.ContainsAny(host, ".*:") {
+		return host
+	}
+	return ServiceHost(host, namespace, domainSuffix)
+}
+
 // IsWildcard tells whether a host name is "*" or begins with "*.".
 func IsWildcard(host string) bool { return strings.HasPrefix(host, "*") }
 

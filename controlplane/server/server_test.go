@@ -248,6 +248,18 @@ func TestModuleThatDoesNotLoad(t *testing.T) {
 	}
 }
 
+func TestSilentProxyIsTold(t *testing.T) {
+	s, c := serve(t, Options{AckTimeout: 10 * time.Millisecond})
+	s.Publish(world("1"))
+	d := dial(t, c)
+	d.send(&discoveryv3.DeltaDiscoveryRequest{Node: node("x"), TypeUrl: clusters.url()})
+	d.recv(clusters)
+	settle(t, s, "a diagnostic of the silence", func([]ProxyStatus) bool {
+		ds := s.Diagnostics()
+		return len(ds) == 1 && ds[0].Code == CodeSilent
+	})
+}
+
 func TestPublicationsAreGathered(t *testing.T) {
 	var builds atomic.Int64
 	build := small(t)

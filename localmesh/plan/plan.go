@@ -24,9 +24,6 @@ const (
 	annotationInject  = "sidecar.istio.io/inject"
 )
 
-// codeAnnotation is Istio's InvalidAnnotation.
-const codeAnnotation = "IST0125"
-
 // Plan is what has to run.
 type Plan struct {
 	Workloads []*Workload // sorted by namespace, then name
@@ -144,7 +141,7 @@ func (b *builder) add(m *istio.Meta, name, kind string, labels, annotations map[
 
 func (b *builder) warn(m *istio.Meta, path, message, fix string) {
 	b.diags = append(b.diags, istio.Diagnostic{
-		Code: codeAnnotation, Severity: istio.Warning, Object: m.Ref, Position: m.At(path), Path: path, Message: message, Fix: fix,
+		Code: istio.CodeBadNote, Severity: istio.Warning, Object: m.Ref, Position: m.At(path), Path: path, Message: message, Fix: fix,
 	})
 }
 

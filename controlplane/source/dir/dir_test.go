@@ -3,12 +3,14 @@ package dir
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
@@ -265,5 +267,18 @@ func TestWatchSettles(t *testing.T) {
 	w.await("a:201 b:1")
 	if n := len(w.got); n != 0 {
 		t.Errorf("%d reports without a change of content", n)
+	}
+}
+
+// TestUnreadable: input that cannot be read is told of, and spoils no other.
+func TestUnreadable(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "a.yaml"), service("a", 1))
+	s := newState([]string{root, "-"}, iotest.ErrReader(errors.New("gone")), time.Now)
+	if _, err := s.scan(func(string) {}, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := show(s.snapshot()); got != "a:1 "+istio.CodeRead {
+		t.Errorf("got %q", got)
 	}
 }
