@@ -46,7 +46,8 @@ func TestAnalyze(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &list); err != nil || code != exitFindings || len(list) == 0 || list[0]["severity"] != "Error" {
 			t.Errorf("%s -o json: %d %v %s", cmd, code, err, out)
 		}
-		for _, wrong := range [][]string{{cmd}, {cmd, "-f", file, "-o", "xml"}, {cmd, "-f", file, "--failure-threshold", "x"}} {
+		for _, wrong := range [][]string{{"validate"}, {"analyze", "--use-kube=false"}, {cmd, "-f", file, "-o", "xml"}, {cmd, "-f", file, "--failure-threshold", "x"},
+			{cmd, "-f", file, "--output-threshold", "x"}, {cmd, "-f", file, "-S", "IST0103"}} {
 			if code, _, err := mizzen(t, "", wrong...); code != exitUsage || !strings.HasPrefix(err, "error: ") {
 				t.Errorf("%v: %d %q, want wrong usage", wrong, code, err)
 			}
