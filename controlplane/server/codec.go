@@ -20,8 +20,13 @@ func deltaPacket(r *response) packet {
 	if err != nil { // names that came in by valid messages or were made here
 		panic(err)
 	}
-	p := packet{make(mem.BufferSlice, 0, 1+len(r.body))}
-	p.BufferSlice = append(p.BufferSlice, mem.SliceBuffer(head))
+	p := packet{mem.BufferSlice{mem.SliceBuffer(head)}}
+	if len(r.body) == r.from.Len() {
+		for frames := range r.from.Frames() {
+			p.BufferSlice = append(p.BufferSlice, mem.SliceBuffer(frames))
+		}
+		return p
+	}
 	for _, x := range r.body {
 		p.BufferSlice = append(p.BufferSlice, mem.SliceBuffer(x.Frame()))
 	}

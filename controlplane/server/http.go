@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/pprof"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ func pages() []page {
 		{"/debug/config_dump", "?proxyID=NAME.NAMESPACE: what one proxy acknowledged, as Envoy's /config_dump"},
 		{"/debug/diagnostics", "what proxies rejected or left unanswered"},
 		{"/debug/worldz", "what the current configuration holds"},
+		{"/debug/pprof/", "profiles of this process, for go tool pprof"},
 		{"/debug/list", "this list"},
 	}
 }
@@ -43,6 +45,8 @@ func (s *Server) Handler() http.Handler {
 		writeJSON(w, append(istio.Diagnostics{}, s.Diagnostics()...))
 	})
 	mux.HandleFunc("GET /debug/worldz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.summary()) })
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/list", listPages)
 	mux.HandleFunc("GET /{$}", s.front)
 	return mux

@@ -44,11 +44,11 @@ func (s *session) plan(c *channel, now time.Time) *response {
 	}
 	set, gone, waiting := s.changes(c, now)
 	c.behind = waiting
-	c.settled = len(c.marked) == 0
+	c.settled = len(c.marked) == 0 && !c.all
 	if len(set) == 0 && len(gone) == 0 && (!c.answer || waiting > 0) {
 		return nil
 	}
-	r := &response{kind: c.kind, set: set, gone: gone, at: now}
+	r := &response{kind: c.kind, set: set, from: s.list(c.kind), gone: gone, at: now}
 	if !s.fill(c, r) {
 		return nil
 	}
@@ -61,14 +61,14 @@ func (s *session) plan(c *channel, now time.Time) *response {
 // fill records a response as sent and decides what travels. False: nothing need travel.
 func (s *session) fill(c *channel, r *response) bool {
 	for _, x := range r.set {
-		if old := c.sent.at(x.Name); c.kind == clusters && old.version != "" {
+		if c.kind == clusters && c.sent.at(x.Name).version != "" {
 			// Envoy warms a changed cluster anew and waits for its endpoints, even if they are as before.
 			s.repeatEndpoints(x.Name)
 		}
-		c.sent.put(x.Name, held{x.Version, x})
 		delete(c.again, x.Name)
 		delete(c.since, x.Name)
 	}
+	c.sent.take(r.set, r.from)
 	r.was = make(map[string]held, len(r.gone))
 	for _, name := range r.gone {
 		delete(c.since, name)
@@ -136,6 +136,9 @@ const (
 // changes are what may be sent and withdrawn now; waiting counts the new and changed resources that may not be sent yet.
 // Names about which nothing can be said yet stay marked.
 func (s *session) changes(c *channel, now time.Time) (set []*xdsgen.Resource, gone []string, waiting int) {
+	if s.early(c, now) {
+		return nil, nil, 1
+	}
 	left := map[string]bool{}
 	var used map[string]bool
 	c.look(s.list(c.kind), func(name string, r *xdsgen.Resource) {
@@ -159,7 +162,7 @@ func (s *session) changes(c *channel, now time.Time) (set []*xdsgen.Resource, go
 			left[name] = true
 		}
 	})
-	c.all, c.marked = false, left
+	c.all, c.marked, c.gate = false, left, time.Time{}
 	byName(set)
 	slices.Sort(gone)
 	return set, gone, waiting
@@ -182,11 +185,17 @@ func (c *channel) look(want xdsgen.Set, visit func(string, *xdsgen.Resource)) {
 			visit(r.Name, r)
 		}
 	}
-	c.names.each(func(name string) {
-		if r := want.Find(name); r == nil || !c.wildcard {
-			visit(name, r)
+	if !c.wildcard && c.names.all(want) {
+		for r := range want.All() {
+			visit(r.Name, r)
 		}
-	})
+	} else {
+		c.names.each(func(name string) {
+			if r := want.Find(name); r == nil || !c.wildcard {
+				visit(name, r)
+			}
+		})
+	}
 	var left []string // apart: visiting may change what was sent
 	c.sent.each(func(name string, _ held) bool {
 		if !c.names.has(name) && want.Find(name) == nil {
@@ -240,6 +249,9 @@ func (s *session) allowed(c *channel, r *xdsgen.Resource, now time.Time) bool {
 	if c.kind == hosts && !s.ch[routes].has(r.Table) {
 		return false
 	}
+	if s.whole(clusters) && s.whole(endpoints) {
+		return true
+	}
 	ok, hopeless := true, false
 	for _, name := range r.Clusters {
 		ready, refused := s.ready(name)
@@ -253,14 +265,18 @@ func (s *session) allowed(c *channel, r *xdsgen.Resource, now time.Time) bool {
 		// Waits for a better version of the cluster, however long that takes.
 		delete(c.since, r.Name)
 		return false
-	case c.since[r.Name].IsZero():
-		c.since[r.Name] = now
-		return false
-	case now.Sub(c.since[r.Name]) >= s.limits.ack:
-		c.released[r.Name] = true
-		return true
 	}
-	return false
+	if c.since[r.Name].IsZero() {
+		c.since[r.Name] = now
+		if !c.gate.IsZero() {
+			c.since[r.Name] = c.gate
+		}
+	}
+	if now.Sub(c.since[r.Name]) < s.limits.ack {
+		return false
+	}
+	c.released[r.Name] = true
+	return true
 }
 
 // ready tells whether a route may name a cluster; refused, that it may not because the proxy rejected it.
@@ -384,6 +400,6 @@ func everything(l *ledger) []*xdsgen.Resource {
 	return out
 }
 
-func byName(rs []*xdsgen.Resource) {
-	slices.SortFunc(rs, func(a, b *xdsgen.Resource) int { return cmp.Compare(a.Name, b.Name) })
-}
+func byName(rs []*xdsgen.Resource) { slices.SortFunc(rs, byNameOf) }
+
+func byNameOf(a, b *xdsgen.Resource) int { return cmp.Compare(a.Name, b.Name) }

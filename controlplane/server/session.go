@@ -29,6 +29,7 @@ type response struct {
 	set     []*xdsgen.Resource
 	gone    []string           // removed, or asked for and not there
 	was     map[string]held    // what was sent before under the names that are gone
+	from    xdsgen.Set         // what set was taken from
 	body    []*xdsgen.Resource // what travels: set, or for a state-of-the-world list all of it
 	at      time.Time
 	overdue bool            // not acknowledged in time; taken as accepted
@@ -49,6 +50,7 @@ type channel struct {
 	since    map[string]time.Time // held back since; a cluster: free to go since
 	released map[string]bool      // sent although what it waits for is not acknowledged
 	answer   bool                 // the proxy waits for an answer, even an empty one
+	gate     time.Time            // of early
 	behind   int                  // changes that wait for something
 	marked   map[string]bool      // names to look at
 	all      bool                 // look at every name
@@ -240,11 +242,12 @@ func (c *channel) land(nonce string) *response {
 
 // accept records that the proxy has what a response carried.
 func (c *channel) accept(r *response) {
-	for _, x := range r.set {
-		if !c.wants(x.Name) {
-			continue
-		}
-		c.acked.put(x.Name, held{x.Version, x})
+	set := r.set
+	if !c.wildcard && !c.names.all(r.from) {
+		set = slices.DeleteFunc(slices.Clone(set), func(x *xdsgen.Resource) bool { return !c.names.has(x.Name) })
+	}
+	c.acked.take(set, r.from)
+	for _, x := range set {
 		delete(c.refused, x.Name)
 		delete(c.released, x.Name)
 	}
@@ -381,6 +384,9 @@ func (s *session) deadline() (at time.Time, ok bool) {
 		}
 	}
 	for _, c := range s.ch {
+		if !c.gate.IsZero() {
+			earliest(c.gate.Add(s.limits.ack))
+		}
 		for _, r := range c.flight {
 			if !r.overdue {
 				earliest(r.at.Add(s.limits.ack))

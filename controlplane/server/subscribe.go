@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
@@ -49,9 +51,8 @@ func (s *session) openDelta(c *channel, q *discoveryv3.DeltaDiscoveryRequest) {
 	c.open = true
 	names := q.GetResourceNamesSubscribe()
 	c.wildcard = len(names) == 0 && c.kind.listed()
-	for _, name := range names {
-		c.add(name)
-	}
+	c.wildcard = c.wildcard || slices.Contains(names, "*")
+	c.names.adopt(slices.DeleteFunc(names, func(name string) bool { return name == "*" }), s.list(c.kind))
 	for name, version := range q.GetInitialResourceVersions() {
 		if version != "" && c.wants(name) {
 			c.sent.put(name, held{version: version})
@@ -93,6 +94,12 @@ func (c *channel) add(name string) {
 
 // subscribe adds names. What is asked for again is sent again: the proxy dropped it, or waits for it.
 func (s *session) subscribe(c *channel, names []string) {
+	if c.kind == endpoints && c.blank() && !slices.Contains(names, "*") {
+		c.names.adopt(names, s.list(c.kind))
+		c.markAll()
+		s.touch()
+		return
+	}
 	for _, name := range names {
 		if name == "*" {
 			c.answer = c.answer || !c.wildcard

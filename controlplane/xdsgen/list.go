@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"sync"
 )
 
 // chunkSize is about how many resources of a List stand together: what a change of one of them copies.
@@ -22,7 +23,27 @@ type top struct {
 	n      int
 }
 
-type chunk struct{ rs []*Resource }
+type chunk struct {
+	rs []*Resource
+
+	once   sync.Once
+	frames []byte // of all of them, once asked for
+}
+
+// bytes are the frames of the chunk's resources in one piece: what goes to many proxies as a whole is put together once.
+func (c *chunk) bytes() []byte {
+	c.once.Do(func() {
+		size := 0
+		for _, r := range c.rs {
+			size += len(r.Frame())
+		}
+		c.frames = make([]byte, 0, size)
+		for _, r := range c.rs {
+			c.frames = append(c.frames, r.Frame()...)
+		}
+	})
+	return c.frames
+}
 
 // NewList makes a List of resources sorted by name, each name once. It takes no hold of the slice.
 func NewList(sorted []*Resource) List {
@@ -31,7 +52,7 @@ func NewList(sorted []*Resource) List {
 	}
 	t := &top{n: len(sorted)}
 	for part := range slices.Chunk(sorted, chunkSize) {
-		t.chunks = append(t.chunks, &chunk{slices.Clone(part)})
+		t.chunks = append(t.chunks, &chunk{rs: slices.Clone(part)})
 	}
 	return List{t}
 }
@@ -121,7 +142,7 @@ func (l List) With(set []*Resource, gone []string) List {
 // put and drop change a top that nobody else has seen yet; chunks are shared and are copied.
 func (t *top) put(r *Resource) {
 	if len(t.chunks) == 0 {
-		t.chunks, t.n = []*chunk{{[]*Resource{r}}}, 1
+		t.chunks, t.n = []*chunk{{rs: []*Resource{r}}}, 1
 		return
 	}
 	i := min(t.chunkOf(r.Name), len(t.chunks)-1)
@@ -134,12 +155,12 @@ func (t *top) put(r *Resource) {
 		t.n++
 	}
 	if len(rs) < 2*chunkSize {
-		t.chunks[i] = &chunk{rs}
+		t.chunks[i] = &chunk{rs: rs}
 		return
 	}
 	half := len(rs) / 2
-	t.chunks[i] = &chunk{rs[:half:half]}
-	t.chunks = slices.Insert(t.chunks, i+1, &chunk{rs[half:]})
+	t.chunks[i] = &chunk{rs: rs[:half:half]}
+	t.chunks = slices.Insert(t.chunks, i+1, &chunk{rs: rs[half:]})
 }
 
 func (t *top) drop(name string) {
@@ -151,7 +172,7 @@ func (t *top) drop(name string) {
 		t.chunks = slices.Delete(t.chunks, i, i+1)
 		return
 	}
-	t.chunks[i] = &chunk{rs}
+	t.chunks[i] = &chunk{rs: rs}
 }
 
 // Differences tells, once each, the names whose resources differ in version between two lists, or that only one has. Where the
@@ -227,6 +248,19 @@ func (s Set) All() iter.Seq[*Resource] {
 		for _, l := range []List{s.Shared, s.Own} {
 			for r := range l.All() {
 				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Frames visits what the Frame of every resource comes to, in large pieces. They are made once and are not to be changed.
+func (s Set) Frames() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for _, l := range []List{s.Shared, s.Own} {
+			for _, c := range l.chunks() {
+				if !yield(c.bytes()) {
 					return
 				}
 			}

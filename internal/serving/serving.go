@@ -16,10 +16,11 @@ import (
 // drainTimeout bounds how long streams and requests in progress may take to end.
 const drainTimeout = 3 * time.Second
 
-// NewGRPC is a server for long-lived proxies, of which there may be thousands: buffers are small, for they are held by each.
+// NewGRPC is a server for long-lived proxies, of which there may be thousands: the buffer that each holds is small, those for writing
+// are shared.
 func NewGRPC(more ...grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append([]grpc.ServerOption{
-		grpc.ReadBufferSize(4 << 10), grpc.WriteBufferSize(16 << 10),
+		grpc.ReadBufferSize(4 << 10), grpc.WriteBufferSize(64 << 10), grpc.SharedWriteBuffer(true),
 		// A proxy whose machine vanished is noticed within a minute.
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
