@@ -36,7 +36,7 @@ func pages() []page {
 // configuration: bind it to loopback or protect it.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", s.counted(promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})))
 	mux.HandleFunc("GET /ready", s.ready)
 	mux.HandleFunc("GET /debug/syncz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Status()) })
 	mux.HandleFunc("GET /debug/adsz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.subscriptions()) })
@@ -50,6 +50,16 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/list", listPages)
 	mux.HandleFunc("GET /{$}", s.front)
 	return mux
+}
+
+// counted has what is in the world counted when somebody asks, rather than with every change of a small part of it.
+func (s *Server) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if world, _, _ := s.current(); world != nil {
+			s.metrics.world(world)
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

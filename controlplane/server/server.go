@@ -156,7 +156,6 @@ func (s *Server) take() {
 	s.world, s.incoming = s.incoming, nil
 	s.generation++
 	s.published = s.opt.Now()
-	s.metrics.world(s.world)
 	s.metrics.triggers.WithLabelValues("config").Inc()
 	for _, c := range s.conns {
 		c.poke()

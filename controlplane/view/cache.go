@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
@@ -55,7 +56,7 @@ func NewCache(w *mesh.World) *Cache {
 		scopes: map[string]*scope{}, clusters: map[clusterKey]*mesh.Cluster{}, groups: map[clusterKey]*mesh.EndpointGroup{},
 		exact: map[string][]*mesh.HostRules{}, keys: map[string][]clusterKey{},
 	}
-	c.index(func(string) bool { return true })
+	c.index()
 	c.findSpecial()
 	keys := map[string]bool{}
 	c.local = w.Settings.Locality != nil && (len(w.Settings.Locality.Distribute) > 0 || w.Settings.Locality.Zones)
@@ -98,50 +99,110 @@ func NewCache(w *mesh.World) *Cache {
 	return c
 }
 
-// index fills the maps by host for the hosts of which there is nothing in them.
-func (c *Cache) index(wanted func(host string) bool) {
-	c.serving = map[string][]*mesh.Service{}
+// index fills the maps by host.
+func (c *Cache) index() {
 	for _, s := range c.world.Services {
-		if wanted(s.Hostname) {
-			c.services[s.Hostname] = append(c.services[s.Hostname], s)
-		}
-		if s.Selector != nil {
-			c.serving[s.Namespace] = append(c.serving[s.Namespace], s)
-		}
+		c.services[s.Hostname] = append(c.services[s.Hostname], s)
 	}
-	for _, p := range c.world.Policies {
-		if wanted(p.Hostname) {
-			k := policyKey{p.Namespace, p.Hostname}
-			c.policies[k] = append(c.policies[k], p)
-		}
-	}
+	c.indexServing()
+	c.indexPolicies()
 	for _, r := range c.world.Rules {
-		if !slices.Contains(r.Gateways, mesh.MeshGateway) || len(r.Routes) == 0 {
-			continue
-		}
-		for _, h := range r.Hosts {
-			if wanted(h) {
+		if inMesh(r) {
+			for _, h := range r.Hosts {
 				c.exact[h] = append(c.exact[h], r)
 			}
 		}
 	}
 }
 
+func (c *Cache) indexServing() {
+	c.serving = map[string][]*mesh.Service{}
+	for _, s := range c.world.Services {
+		if s.Selector != nil {
+			c.serving[s.Namespace] = append(c.serving[s.Namespace], s)
+		}
+	}
+}
+
+func (c *Cache) indexPolicies() {
+	c.policies = map[policyKey][]*mesh.Policy{}
+	for _, p := range c.world.Policies {
+		k := policyKey{p.Namespace, p.Hostname}
+		c.policies[k] = append(c.policies[k], p)
+	}
+}
+
+// inMesh tells whether a rule's routes are for sidecars.
+func inMesh(r *mesh.HostRules) bool {
+	return slices.Contains(r.Gateways, mesh.MeshGateway) && len(r.Routes) > 0
+}
+
 // known tells whether a host has a service or a rule.
 func (c *Cache) known(host string) bool { return len(c.services[host])+len(c.exact[host]) > 0 }
 
-// reindex makes the maps of some hosts anew, of a World that has changed.
-func (c *Cache) reindex(hosts map[string]bool) {
-	for h := range hosts {
-		delete(c.services, h)
-		delete(c.exact, h)
-	}
-	for k := range c.policies {
-		if hosts[k.host] {
-			delete(c.policies, k)
+// reindex takes up a World that differs in some hosts, and in some rules of theirs. It looks at no more than that if it can: touching
+// every service of a large mesh once is what a small change would cost most.
+func (c *Cache) reindex(w *mesh.World, hosts map[string]bool, rules []*mesh.HostRules) {
+	old := c.world
+	c.world = w
+	if len(differing(old.Services, w.Services)) > 0 {
+		c.indexServing()
+		for h := range hosts {
+			c.services[h] = servicesOf(w, h)
+			if c.services[h] == nil {
+				delete(c.services, h)
+			}
 		}
 	}
-	c.index(func(h string) bool { return hosts[h] })
+	if len(differing(old.Policies, w.Policies)) > 0 {
+		c.indexPolicies()
+	}
+	if len(rules) == 0 {
+		return
+	}
+	for h := range hosts {
+		c.exact[h] = c.rulesOf(h, rules)
+		if c.exact[h] == nil {
+			delete(c.exact, h)
+		}
+	}
+}
+
+// servicesOf are the services of a host, in order.
+func servicesOf(w *mesh.World, host string) []*mesh.Service {
+	from := sort.Search(len(w.Services), func(i int) bool { return w.Services[i].Hostname >= host })
+	to := from
+	for to < len(w.Services) && w.Services[to].Hostname == host {
+		to++
+	}
+	if from == to {
+		return nil
+	}
+	return slices.Clone(w.Services[from:to])
+}
+
+// rulesOf are the mesh's rules for an exact host, in order, when some came or went.
+func (c *Cache) rulesOf(host string, differ []*mesh.HostRules) []*mesh.HostRules {
+	before := c.exact[host]
+	out := slices.DeleteFunc(slices.Clone(before), func(r *mesh.HostRules) bool { return slices.Contains(differ, r) })
+	for _, r := range differ {
+		if inMesh(r) && slices.Contains(r.Hosts, host) && !slices.Contains(before, r) {
+			out = append(out, r)
+		}
+	}
+	switch len(out) {
+	case 0:
+		return nil
+	case 1:
+		return out
+	}
+	var sorted []*mesh.HostRules
+	for _, r := range c.world.Rules {
+		if slices.Contains(out, r) {
+			sorted = append(sorted, r)
+		}
+	}
+	return sorted
 }
 
 // scope returns what n shares with the proxies like it, making it on first use.

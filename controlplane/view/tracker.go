@@ -221,15 +221,23 @@ func (t *Tracker) dependents(ch *Change) {
 
 // endpoints adds the hosts whose endpoints are different.
 func (t *Tracker) endpoints(old, w *mesh.World, ch *Change) {
+	if reflect.ValueOf(old.Endpoints).Pointer() == reflect.ValueOf(w.Endpoints).Pointer() {
+		return
+	}
 	same := func(a, b []*mesh.Endpoint) bool {
 		return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 	}
+	shared := 0
 	for k, e := range w.Endpoints {
-		if was, ok := old.Endpoints[k]; !ok || !same(was, e) {
+		was, ok := old.Endpoints[k]
+		if !ok || !same(was, e) {
 			ch.Clusters[k.Hostname] = true
 		}
+		if ok {
+			shared++
+		}
 	}
-	if len(old.Endpoints) != len(w.Endpoints) || len(ch.Clusters) > 0 {
+	if shared < len(old.Endpoints) {
 		for k := range old.Endpoints {
 			if _, ok := w.Endpoints[k]; !ok {
 				ch.Clusters[k.Hostname] = true
@@ -253,8 +261,7 @@ func (t *Tracker) reindex(w *mesh.World, ch *Change, rules []*mesh.HostRules) {
 		contested = contested || t.contested(host)
 		t.claim(host, -1)
 	}
-	c.world = w
-	c.reindex(ch.Hosts)
+	c.reindex(w, ch.Hosts, rules)
 	for host := range ch.Hosts {
 		t.claim(host, 1)
 		contested = contested || t.contested(host)
