@@ -33,7 +33,7 @@ type response struct {
 	body    []*xdsgen.Resource // what travels: set, or for a state-of-the-world list all of it
 	at      time.Time
 	overdue bool            // not acknowledged in time; taken as accepted
-	prior   map[string]held // what was acknowledged before that
+	prior   map[string]held // what was acknowledged before that, if anything was
 }
 
 // channel is the state of one resource type on one stream.
@@ -291,8 +291,8 @@ func (s *session) nack(c *channel, nonce, text string) []refusal {
 	}
 	for _, x := range r.set {
 		c.mark(x.Name)
-		if p, ok := r.prior[x.Name]; ok && r.overdue {
-			c.restore(x.Name, p)
+		if r.overdue {
+			c.restore(x.Name, r.prior[x.Name])
 		}
 		if h, ok := c.sent.get(x.Name); ok && h.version == x.Version {
 			s.doubt(c, x.Name, held{x.Version, x})
@@ -354,7 +354,9 @@ func (s *session) expire(now time.Time) {
 			}
 			r.overdue, r.prior = true, map[string]held{}
 			for _, x := range r.set {
-				r.prior[x.Name] = c.acked.at(x.Name)
+				if h, ok := c.acked.get(x.Name); ok {
+					r.prior[x.Name] = h
+				}
 			}
 			c.accept(r)
 			s.touch()
