@@ -178,7 +178,7 @@ func (d *decoder) guess(root *node, kind string) string {
 // unknownKind says which kind, or which apiVersion of the kind, is nearest.
 func (d *decoder) unknownKind(o *object, kind, version string) {
 	group, _, grouped := strings.Cut(version, "/")
-	var all []string
+	var here []string // the kinds of the group, or of one that it is near
 	for _, k := range d.kinds {
 		if k.use == obsolete {
 			continue
@@ -191,10 +191,12 @@ func (d *decoder) unknownKind(o *object, kind, version string) {
 			o.add(CodeUnknownKind, severity, o.meta.Position, "apiVersion", fmt.Sprintf("no kind %s in %s", kind, version), "Mizzen reads it as "+k.APIVersion())
 			return
 		}
-		all = append(all, k.Name)
+		if !grouped || istioGroup(group) || k.Group == group || nearest(group, []string{k.Group}) != "" {
+			here = append(here, k.Name)
+		}
 	}
 	fix := ""
-	if near := nearest(kind, all); near != "" {
+	if near := nearest(kind, here); near != "" {
 		fix = "did you mean " + near + "?"
 	}
 	severity := Error
