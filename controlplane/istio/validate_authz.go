@@ -292,6 +292,9 @@ const (
 	metadataKey = "experimental.envoy.filters."
 )
 
+// pseudoHeaders are a request's own, which Envoy matches like any other (RFC 9113, section 8.3.1).
+func pseudoHeaders() []string { return []string{":authority", ":method", ":path", ":scheme"} }
+
 func (v *validator) condition(path string, c *security.Condition, action security.AuthorizationPolicy_Action) {
 	key := c.GetKey()
 	if !v.required(path+".key", key) {
@@ -303,7 +306,7 @@ func (v *validator) condition(path string, c *security.Condition, action securit
 	names, ok := Brackets(strings.TrimPrefix(strings.TrimPrefix(key, headerKey), claimKey))
 	switch {
 	case strings.HasPrefix(key, headerKey):
-		if !ok || len(names) != 1 || !headerName(names[0]) {
+		if !ok || len(names) != 1 || !headerName(names[0]) && !slices.Contains(pseudoHeaders(), names[0]) {
 			v.fail(path+".key", fmt.Sprintf("%q names no header", key), "write request.headers[x-name]")
 		}
 	case strings.HasPrefix(key, claimKey):
