@@ -17,7 +17,7 @@ import (
 // bytes get through to ports that tell nothing whether plaintext is taken beside it or not.
 func TestDetectedInsideTLS(t *testing.T) {
 	m := shared.Mesh(t)
-	proxy := strings.TrimPrefix(workloadProxy(t, m, client), "http://")
+	proxy := m.Proxy(t, client)
 	host, _, err := net.SplitHostPort(proxy)
 	if err != nil {
 		t.Fatal(err)
@@ -49,17 +49,6 @@ func TestDetectedInsideTLS(t *testing.T) {
 
 // secureConnections are those of the two ports.
 const secureConnections = `^listener\..*_9[12]00\.ssl\.handshake$`
-
-func workloadProxy(t *testing.T, m *meshtest.Mesh, workload string) string {
-	t.Helper()
-	for _, w := range m.Ready.Workloads {
-		if w.Name == workload {
-			return w.Proxy
-		}
-	}
-	t.Fatalf("no workload %s", workload)
-	return ""
-}
 
 // echoInTunnel asks an HTTP proxy for a connection, says hello in it and returns what comes back.
 func echoInTunnel(proxy, to string) (string, error) {

@@ -3,7 +3,6 @@ package intercept
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -12,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/meshtest"
 )
 
 const mixed = "10.96.0.20"
@@ -38,11 +36,7 @@ func TestDetection(t *testing.T) {
 		return err == nil && a.code == 200 && a.from == "virtual-service" && a.body == "HTTP/1.1"
 	})
 	t.Run("HTTP/2", func(t *testing.T) {
-		h2 := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			return client.dial(ctx, network, addr)
-		}}
-		t.Cleanup(h2.CloseIdleConnections)
-		a, err := get(&http.Client{Transport: h2, Timeout: 10 * time.Second}, "http://"+mixed+":7000", "mixed")
+		a, err := get(meshtest.HTTP2(t, client.dial), "http://"+mixed+":7000", "mixed")
 		if err != nil || a.from != "virtual-service" || a.body != "HTTP/2.0" {
 			t.Errorf("prior knowledge got %+v %v", a, err)
 		}

@@ -196,17 +196,19 @@ func (m *Mesh) ViaGateway() *Client {
 // From is a client whose requests leave as the workload's own: through its sidecar.
 func (m *Mesh) From(t testing.TB, workload string) *Client {
 	t.Helper()
+	return &Client{http: &http.Client{Transport: transport(&url.URL{Scheme: "http", Host: m.Proxy(t, workload)})}}
+}
+
+// Proxy is the address, "host:port", on which a workload's sidecar takes what the workload sends.
+func (m *Mesh) Proxy(t testing.TB, workload string) string {
+	t.Helper()
 	for _, w := range m.Ready.Workloads {
 		if w.Name == workload {
-			u, err := url.Parse(w.Proxy)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return &Client{http: &http.Client{Transport: transport(u)}}
+			return strings.TrimPrefix(w.Proxy, "http://")
 		}
 	}
 	t.Fatalf("no workload %q in %+v", workload, m.Ready.Workloads)
-	return nil
+	return ""
 }
 
 // Stat reads one number of a workload's Envoy: the sum of the counters whose names match the regular expression.

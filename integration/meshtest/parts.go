@@ -1,12 +1,19 @@
 package meshtest
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
@@ -40,6 +47,15 @@ func Binary(t testing.TB) string {
 		t.Fatal(buildErr)
 	}
 	return built
+}
+
+// HTTP2 is a client that speaks HTTP/2 at once, without TLS, over the connections that dial makes.
+func HTTP2(t testing.TB, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Client {
+	tr := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
+		return dial(ctx, network, address)
+	}}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: 10 * time.Second}
 }
 
 func printf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

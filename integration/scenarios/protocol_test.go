@@ -2,15 +2,12 @@ package scenarios
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
 	"golang.org/x/net/websocket"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -35,40 +32,27 @@ spec:
   - route: [{destination: {host: details}}]
 `)
 	m.ViaGateway().Await(t, "the gateway's rule", hasCode(200), "/")
-	gateway := strings.TrimPrefix(m.Gateway(), "http://")
-	sidecar := func(workload string) string {
-		for _, w := range m.Ready.Workloads {
-			if w.Name == workload {
-				return strings.TrimPrefix(w.Proxy, "http://")
-			}
-		}
-		t.Fatalf("no workload %s", workload)
-		return ""
-	}
+	gateway, sidecar := strings.TrimPrefix(m.Gateway(), "http://"), m.Proxy(t, "productpage-v1-0")
 	t.Run("HTTP/2", func(t *testing.T) { checkH2C(t, m.Gateway()+"/") })
 	t.Run("gRPC/gateway", func(t *testing.T) { checkGRPC(t, gateway, "bookshop.example.com") })
-	t.Run("gRPC/sidecar", func(t *testing.T) { checkGRPC(t, sidecar("productpage-v1-0"), "greeter:80") })
+	t.Run("gRPC/sidecar", func(t *testing.T) { checkGRPC(t, sidecar, "greeter:80") })
 	t.Run("WebSocket/gateway", func(t *testing.T) {
 		checkWebSocket(t, gateway, "ws://"+gateway+"/chat")
 	})
 	t.Run("WebSocket/sidecar", func(t *testing.T) {
-		checkWebSocket(t, sidecar("productpage-v1-0"), "ws://details:9080/chat")
+		checkWebSocket(t, sidecar, "ws://details:9080/chat")
 	})
 	t.Run("TCP", func(t *testing.T) {
 		const connections = `^cluster\.outbound\|6379\|\|redis.*upstream_cx_total$`
 		before := m.Stat(t, "productpage-v1-0", connections)
-		host, _, _ := net.SplitHostPort(sidecar("productpage-v1-0"))
+		host, _, _ := net.SplitHostPort(sidecar)
 		checkTCP(t, net.JoinHostPort(host, "6379"))
 		meshtest.Eventually(t, "the connection is counted", func() bool { return m.Stat(t, "productpage-v1-0", connections) == before+1 })
 	})
 }
 
 func checkH2C(t *testing.T, target string) {
-	tr := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, addr)
-	}}
-	defer tr.CloseIdleConnections()
-	res, err := (&http.Client{Transport: tr, Timeout: 10 * time.Second}).Get(target)
+	res, err := meshtest.HTTP2(t, new(net.Dialer).DialContext).Get(target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,11 +66,7 @@ func checkH2C(t *testing.T, target string) {
 func checkGRPC(t *testing.T, addr, authority string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithAuthority(authority), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := dialGRPC(t, addr, authority)
 	got, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{}, grpc.WaitForReady(true))
 	if err != nil || got.Status != healthv1.HealthCheckResponse_SERVING {
 		t.Fatalf("health: %v %v", got, err)
@@ -107,6 +87,16 @@ func checkGRPC(t *testing.T, addr, authority string) {
 	if md, err := stream.Header(); err != nil || strings.Join(md.Get("service"), "") != "greeter" {
 		t.Errorf("answered by %v (%v)", md, err)
 	}
+}
+
+func dialGRPC(t *testing.T, addr, authority string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithAuthority(authority), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 func checkWebSocket(t *testing.T, addr, target string) {

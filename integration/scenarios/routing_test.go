@@ -2,12 +2,16 @@ package scenarios
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mizzen-mesh/mizzen/integration/meshtest"
 )
@@ -249,6 +253,42 @@ spec:
 	if a := c.Must(t, outside.URL+"/"); a.Code != 502 {
 		t.Errorf("others stay blocked: got %d", a.Code)
 	}
+	secureEgress(t, m)
+}
+
+// secureEgress: the same over TLS, which a client asks its sidecar to tunnel.
+func secureEgress(t *testing.T, m *meshtest.Mesh) {
+	outside := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "outside "+r.Host) }))
+	defer outside.Close()
+	tr := outside.Client().Transport.(*http.Transport).Clone()
+	tr.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: m.Proxy(t, "productpage-v1-0")})
+	tr.TLSClientConfig.ServerName = "example.com" // as the test server's certificate has it
+	defer tr.CloseIdleConnections()
+	c := &http.Client{Transport: tr, Timeout: 10 * time.Second}
+	if res, err := c.Get("https://secure.outside.example/"); err == nil {
+		res.Body.Close()
+		t.Errorf("an unknown host over TLS answered %s", res.Status)
+	}
+	m.Apply(t, fmt.Sprintf(`
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: secure}
+spec:
+  hosts: [secure.outside.example]
+  location: MESH_EXTERNAL
+  resolution: STATIC
+  ports: [{number: 443, name: tls, protocol: TLS, targetPort: %d}]
+  endpoints: [{address: 127.0.0.1}]
+`, outside.Listener.Addr().(*net.TCPAddr).Port))
+	meshtest.Eventually(t, "the entry opens TLS", func() bool {
+		res, err := c.Get("https://secure.outside.example/")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		return err == nil && string(b) == "outside secure.outside.example"
+	})
 }
 
 // Row 21: a Sidecar limits what a proxy knows.
