@@ -18,6 +18,7 @@ func (c *compiler) analyze() {
 	}
 	c.analyzePorts()
 	c.analyzeMeshHosts()
+	c.analyzeSharedHosts()
 	c.analyzeDestinationRules()
 	c.analyzeSelectors()
 }

@@ -30,7 +30,7 @@ type tokenKind uint8
 const (
 	hostToken     tokenKind = iota // a service's host name
 	policyToken                    // a host of a DestinationRule
-	claimToken                     // a host that a VirtualService has in the mesh
+	claimToken                     // a host that a VirtualService has in the mesh, or at a gateway (the namespace)
 	ruleToken                      // a VirtualService by its name
 	sliceToken                     // the EndpointSlices of a Service
 	endpointToken                  // the Endpoints of a Service
@@ -103,6 +103,14 @@ func (t *tokens) virtualService(n *node, o *istio.Object[*networking.VirtualServ
 		if inMesh {
 			n.use(claimToken, "", host)
 			n.define(claimToken, "", host)
+		}
+	}
+	for _, g := range o.Spec.GetGateways() {
+		if name := gatewayName(g, o.Namespace); name != mesh.MeshGateway {
+			for _, h := range o.Spec.GetHosts() {
+				n.use(claimToken, name, t.c.fqdn(h, o.Namespace))
+				n.define(claimToken, name, t.c.fqdn(h, o.Namespace))
+			}
 		}
 	}
 	to := func(d *networking.Destination) {

@@ -49,6 +49,16 @@ type Match struct {
 	Origin Origin
 }
 
+// CatchAll tells whether every request matches, where the static selectors let it.
+func (m *Match) CatchAll() bool {
+	r := m.Request
+	if len(m.Claims) > 0 || r.Method != nil || r.Scheme != nil || r.Authority != nil || len(r.Headers)+len(r.Cookies)+len(r.Query) > 0 {
+		return false
+	}
+	p := r.Path
+	return p == nil || !p.Invert && (p.Prefix != nil && *p.Prefix == "/" || p.Regex != nil && (*p.Regex == ".*" || *p.Regex == "/.*"))
+}
+
 // Destination is one weighted side of a route.
 type Destination struct {
 	Hostname string // FQDN

@@ -32,7 +32,7 @@ func (s *scope) entries(r *mesh.HostRules, at place) []entry {
 				continue
 			}
 			e.matches = append(e.matches, m)
-			if last = catchAll(m); last {
+			if last = m.CatchAll(); last {
 				break
 			}
 		}
@@ -57,18 +57,22 @@ func (s *scope) holds(m *mesh.Match, at place) bool {
 	return mesh.Selects(m.SourceLabels, s.node.Labels) && (m.SourceNamespace == "" || m.SourceNamespace == s.node.Namespace)
 }
 
-// catchAll tells whether every request matches.
-func catchAll(m *mesh.Match) bool {
-	r := m.Request
-	if len(m.Claims) > 0 || r.Method != nil || r.Scheme != nil || r.Authority != nil || len(r.Headers)+len(r.Cookies)+len(r.Query) > 0 {
-		return false
-	}
-	p := r.Path
-	return p == nil || !p.Invert && (p.Prefix != nil && *p.Prefix == "/" || p.Regex != nil && (*p.Regex == ".*" || *p.Regex == "/.*"))
+func (e entry) catchAll() bool {
+	return len(e.matches) == 0 || e.matches[len(e.matches)-1].CatchAll()
 }
 
-func (e entry) catchAll() bool {
-	return len(e.matches) == 0 || catchAll(e.matches[len(e.matches)-1])
+// split parts an entry that ends by matching everything: what comes before that, if there is something, and the rest.
+func (e entry) split() (before, all []entry) {
+	switch last := len(e.matches) - 1; {
+	case !e.catchAll():
+		return []entry{e}, nil
+	case last < 1:
+		return nil, []entry{e}
+	default:
+		a, b := e, e
+		a.matches, b.matches = e.matches[:last], e.matches[last:]
+		return []entry{a}, []entry{b}
+	}
 }
 
 // fill gives a virtual host its routes: if Mizzen's canary decides, first the routes that it chooses from; then, for

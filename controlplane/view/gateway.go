@@ -87,7 +87,7 @@ func (s *scope) gatewayListener(v *mesh.View, n mesh.Node, port uint32, binds []
 // gatewayHost collects what several rules and servers say about one host.
 type gatewayHost struct {
 	entries []entry
-	last    []entry // routes that match everything: after all others
+	last    []entry // routes that match everything: after all others, the oldest rule's first, as in Istio
 	tls     bool
 	names   []string
 	origins []mesh.Origin
@@ -152,11 +152,8 @@ func (s *scope) bindRule(r *mesh.HostRules, b bind, at place, host func(string) 
 			}
 			g.names = append(g.names, b.name())
 			for _, e := range entries {
-				if e.catchAll() {
-					g.last = append(g.last, e)
-				} else {
-					g.entries = append(g.entries, e)
-				}
+				before, all := e.split()
+				g.entries, g.last = append(g.entries, before...), append(g.last, all...)
 			}
 		}
 	}
@@ -168,7 +165,7 @@ func (s *scope) gatewayVirtualHost(n mesh.Node, host string, g *gatewayHost, at 
 		Name: host + ":" + portString(at.port), Domains: []string{host}, RequireTLS: g.tls, Origins: g.origins,
 	}
 	entries := append(slices.Clone(g.entries), g.last...)
-	if i := slices.IndexFunc(entries, func(e entry) bool { return len(e.matches) == 0 || catchAll(e.matches[0]) }); i >= 0 {
+	if i := slices.IndexFunc(entries, func(e entry) bool { return len(e.matches) == 0 || e.matches[0].CatchAll() }); i >= 0 {
 		entries = entries[:i+1] // the oldest rule's; others cannot be reached
 	}
 	s.fill(vh, entries, at)
