@@ -43,7 +43,7 @@ func (m *mesh) startControlPlane(paths []string) error {
 		return err
 	}
 	cp := &controlPlane{ControlPlane: state.ControlPlane{XDS: xds, Secure: secure, HTTP: "http://" + pages}}
-	args := []string{"controlplane", "--xds-addr", xds, "--http-addr", pages}
+	args := []string{"controlplane", "--xds-addr", xds, "--http-addr", pages, "--module-dir", m.modules()}
 	if m.o.Filters != "" {
 		args = append(args, "--filters", string(m.o.Filters))
 	}
@@ -72,3 +72,6 @@ func address(port uint32) (string, error) {
 func (m *mesh) logFile(name string) string {
 	return filepath.Join(m.dir.Path, "logs", plan.FileName(name)+".log")
 }
+
+// modules is where the control plane keeps the modules of plugins, for all proxies.
+func (m *mesh) modules() string { return filepath.Join(m.dir.Path, "modules") }

@@ -143,6 +143,7 @@ func (m *mesh) metadata(pod, namespace string, labels, annotations map[string]st
 		"NAME": pod, "NAMESPACE": namespace, "LABELS": labels, "WORKLOAD_NAME": workload,
 		"CLUSTER_ID": "Kubernetes", "MESH_ID": "cluster.local", "ISTIO_VERSION": "mizzen",
 	}
+	out["MIZZEN_MODULES"] = m.modules()
 	host := m.filters(annotations)
 	out["MIZZEN_FILTERS"] = string(host)
 	if host == cpmesh.HostWasm {

@@ -43,7 +43,7 @@ it is by its certificate or a service account token, and its proxy gets what a p
 			if err := flagsFromEnv(cmd, os.Getenv, "config", "xds-addr", "http-addr", "log-level", "filters", "wasm"); err != nil {
 				return err
 			}
-			if err := flagsFromEnv(cmd, os.Getenv, append(identityFlags(), "ratelimit", "ratelimit-timeout")...); err != nil {
+			if err := flagsFromEnv(cmd, os.Getenv, append(identityFlags(), "ratelimit", "ratelimit-timeout", "module-dir", "module-addr", "insecure-registries")...); err != nil {
 				return err
 			}
 			if _, _, err := net.SplitHostPort(o.RateLimit); err != nil && o.RateLimit != "" && o.RateLimit != "off" {
@@ -78,6 +78,9 @@ it is by its certificate or a service account token, and its proxy gets what a p
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	cmd.Flags().StringVar(&filters, "filters", "", "what runs the policies in proxies whose node metadata MIZZEN_FILTERS does not say: dynamic-module, wasm or native (the default)")
 	cmd.Flags().StringVar(&o.Wasm, "wasm", mesh.DefaultWasm, "where these proxies find mizzen.wasm, a `FILE` of theirs")
+	cmd.Flags().StringVar(&o.Modules, "module-dir", "", "`DIR` where the modules of WasmPlugins are kept; default: one in the user's cache")
+	cmd.Flags().StringVar(&o.ModuleServer, "module-addr", "", "`HOST:PORT` where proxies fetch these, unless metadata MIZZEN_MODULES says where they see --module-dir; default: --http-addr")
+	cmd.Flags().StringSliceVar(&o.Insecure, "insecure-registries", nil, "`HOSTS` of registries that are asked in plaintext, host or host:port")
 	addIdentityFlags(cmd, &id)
 	return cmd
 }

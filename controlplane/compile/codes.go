@@ -33,5 +33,6 @@ const (
 	codeAuthTCP      = "MZ0531" // a rule about requests where there are only connections
 	codeAuthToken    = "MZ0532" // a rule about tokens where none is read
 	codeNobody       = "MZ0533" // a caller whom no workload is
+	codePullSecret   = "MZ0540" // an imagePullSecret that holds no Docker configuration
 	codeEndpointName = "MZ0507" // an endpoint's address is a name where no name is looked up
 )

@@ -25,6 +25,8 @@ type Inputs struct {
 	RateLimit string
 	// RateLimitTimeout of a call; 0: the filter's default.
 	RateLimitTimeout time.Duration
+	// ModuleServer is the "host:port" where proxies fetch the modules of plugins; "": they cannot.
+	ModuleServer string
 }
 
 // World compiles everything. The order of the input's lists does not matter. The World is never nil; an object with an
@@ -56,6 +58,7 @@ func (c *compiler) run(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c.telemetries()
 	c.authz()
 	c.envoyFilters()
+	c.extensions()
 	c.claimRoutes()
 	c.analyze()
 	c.diags.Sort()

@@ -40,6 +40,7 @@ func (f nodeFile) node() mesh.Node {
 	n := mesh.Node{
 		Name: f.Name, Namespace: f.Namespace, IP: f.IP, Labels: f.Labels, Gateway: f.Gateway, Intercepts: f.Intercepts,
 		Ports: f.Ports, AppAddress: f.AppAddress, Module: !f.NoModule, Identity: f.Identity, Metadata: f.Metadata,
+		Modules: "/var/lib/mizzen/modules",
 	}
 	if n.Namespace == "" {
 		n.Namespace = "default"
@@ -67,6 +68,7 @@ func (f nodeFile) node() mesh.Node {
 // outcome is all that a case comes to.
 type outcome struct {
 	Views       map[string]*mesh.View // by file name
+	Modules     []*mesh.Module        // that plugins run
 	Diagnostics istio.Diagnostics
 }
 
@@ -108,7 +110,7 @@ func nodes(t *testing.T, c *golden.Case) map[string]nodeFile {
 
 func run(t *testing.T, c *golden.Case, set istio.Set) outcome {
 	w, diags := compile.World(compile.Inputs{Set: set})
-	o := outcome{Views: map[string]*mesh.View{}, Diagnostics: diags}
+	o := outcome{Views: map[string]*mesh.View{}, Diagnostics: diags, Modules: w.Modules}
 	cache := view.NewCache(w)
 	for name, n := range nodes(t, c) {
 		o.Views[name] = cache.Of(n.node())
@@ -124,6 +126,9 @@ func TestCorpus(t *testing.T) {
 		out := map[string]string{}
 		for name, n := range nodes(t, c) {
 			out[name] = golden.YAML(shown(o.Views[name], n.Show))
+		}
+		if len(o.Modules) > 0 {
+			out["view-modules.yaml"] = golden.YAML(o.Modules)
 		}
 		diags = append(diags, o.Diagnostics...)
 		diags.Sort()

@@ -163,6 +163,10 @@ func bootstrap(t *testing.T, v *mesh.View) *bootstrapv3.Bootstrap {
 	for _, r := range res.InlineRoutes {
 		tables[r.Name] = r.Body
 	}
+	found := map[string]*anypb.Any{}
+	for _, r := range res.Extensions {
+		found[r.Name] = into(t, r.Body, &corev3.TypedExtensionConfig{}).TypedConfig
+	}
 	boot := &bootstrapv3.Bootstrap{
 		Node: &corev3.Node{Id: "x", Cluster: "x"}, StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{{
 			Name: "sds-grpc", LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: "sds-grpc"}, // the agent
@@ -180,7 +184,10 @@ func bootstrap(t *testing.T, v *mesh.View) *bootstrapv3.Bootstrap {
 		l := into(t, r.Body, &listenerv3.Listener{})
 		for _, chain := range append(l.FilterChains, l.DefaultFilterChain) {
 			for _, f := range chain.GetFilters() {
-				inlineTable(t, f, tables)
+				if f.GetConfigDiscovery() != nil {
+					f.ConfigType = &listenerv3.Filter_TypedConfig{TypedConfig: found[f.Name]}
+				}
+				inlineTable(t, f, tables, found)
 			}
 		}
 		boot.StaticResources.Listeners = append(boot.StaticResources.Listeners, l)
@@ -188,7 +195,8 @@ func bootstrap(t *testing.T, v *mesh.View) *bootstrapv3.Bootstrap {
 	return boot
 }
 
-func inlineTable(t *testing.T, f *listenerv3.Filter, tables map[string]*anypb.Any) {
+// inlineTable puts into an HTTP connection manager what it would discover: its table, and the configurations of filters.
+func inlineTable(t *testing.T, f *listenerv3.Filter, tables, found map[string]*anypb.Any) {
 	t.Helper()
 	m := &hcmv3.HttpConnectionManager{}
 	if !f.GetTypedConfig().MessageIs(m) {
@@ -197,6 +205,11 @@ func inlineTable(t *testing.T, f *listenerv3.Filter, tables map[string]*anypb.An
 	into(t, f.GetTypedConfig(), m)
 	name := m.GetRds().GetRouteConfigName()
 	m.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: into(t, tables[name], &routev3.RouteConfiguration{})}
+	for _, h := range m.HttpFilters {
+		if h.GetConfigDiscovery() != nil {
+			h.ConfigType = &hcmv3.HttpFilter_TypedConfig{TypedConfig: found[h.Name]}
+		}
+	}
 	packed, err := anypb.New(m)
 	if err != nil {
 		t.Fatal(err)

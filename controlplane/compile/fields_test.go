@@ -100,6 +100,11 @@ func fingerprint(t *testing.T, c *golden.Case, docs []document) string {
 		}
 		b.Write(places.ReplaceAll(j, nil))
 	}
+	j, err := json.Marshal(o.Modules)
+	if err != nil {
+		t.Fatalf("write modules: %v", err)
+	}
+	b.Write(places.ReplaceAll(j, nil))
 	return b.String()
 }
 

@@ -23,6 +23,7 @@ func (c *compiler) settings(in Inputs) mesh.Settings {
 		DetectTimeout:  detectTimeout,
 		Locality:       &mesh.Locality{},
 		DefaultRetries: defaultRetries(),
+		ModuleServer:   in.ModuleServer,
 	}
 	root := in.RootNamespace
 	if m := c.set.Mesh; m != nil && m.Spec != nil {

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	extensions "istio.io/api/extensions/v1alpha1"
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
@@ -74,6 +75,8 @@ func schemas() []schema {
 		of("RequestAuthentication", "spec", &security.RequestAuthentication{}),
 		of("PeerAuthentication", "spec", &security.PeerAuthentication{}),
 		of("EnvoyFilter", "spec", &networking.EnvoyFilter{}),
+		of("WasmPlugin", "spec", &extensions.WasmPlugin{}),
+		of("TrafficExtension", "spec", &extensions.TrafficExtension{}),
 		of("Telemetry", "spec", &telemetry.Telemetry{}),
 		of("MeshConfig", "data.mesh", &meshconfig.MeshConfig{}),
 	}

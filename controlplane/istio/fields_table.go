@@ -21,7 +21,7 @@ const (
 // supportRules is THE support table. A field of the API that it does not name fails a test, and so does a name that the API
 // does not have. To support a field, change its line here; architecture.md says what else.
 func supportRules() []supportRule {
-	return slices.Concat(virtualServiceRules(), destinationRuleRules(), gatewayRules(), edgeRules(), serviceEntryRules(), sidecarRules(), meshConfigRules(), telemetryRules(), authzRules(), identityRules())
+	return slices.Concat(virtualServiceRules(), destinationRuleRules(), gatewayRules(), edgeRules(), serviceEntryRules(), sidecarRules(), meshConfigRules(), telemetryRules(), authzRules(), identityRules(), extensionRules())
 }
 
 func yes(message, fields string) supportRule { return supportRule{message: message, fields: fields} }

@@ -55,6 +55,7 @@ func FindKind(word string) (Kind, bool) {
 const (
 	networkingGroup = "networking.istio.io"
 	securityGroup   = "security.istio.io"
+	extensionsGroup = "extensions.istio.io"
 	mizzenGroup     = "mizzen.dev"
 )
 
@@ -113,7 +114,7 @@ func otherKinds() []Kind {
 	add("storage.k8s.io", "v1", false, kept, "StorageClass")
 	add("scheduling.k8s.io", "v1", false, kept, "PriorityClass")
 	add(networkingGroup, "v1alpha3", true, refused, "ProxyConfig")
-	add("extensions.istio.io", "v1alpha1", true, refused, "WasmPlugin", "TrafficExtension")
+	add(extensionsGroup, "v1alpha1", true, typed, "WasmPlugin", "TrafficExtension")
 	add("gateway.networking.k8s.io", "v1", true, refused, "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant")
 	add("config.istio.io", "v1alpha2", true, obsolete, "RouteRule", "DestinationPolicy", "EgressRule", "rule", "handler", "instance",
 		"quota", "memquota", "redisquota", "QuotaSpec", "QuotaSpecBinding", "denier", "listchecker", "checknothing", "listentry")

@@ -109,7 +109,7 @@ func (s *Set) lists() []list {
 		listOf[we]{&s.WorkloadEntries}, listOf[sc]{&s.Sidecars}, listOf[*RateLimit]{&s.RateLimits}, listOf[tel]{&s.Telemetries},
 		listOf[pa]{&s.PeerAuthentications},
 		listOf[ap]{&s.AuthorizationPolicies}, listOf[ra]{&s.RequestAuthentications},
-		listOf[ef]{&s.EnvoyFilters},
+		listOf[ef]{&s.EnvoyFilters}, listOf[wp]{&s.WasmPlugins}, listOf[te]{&s.TrafficExtensions},
 		listOf[svc]{&s.Services}, listOf[pod]{&s.Pods}, listOf[eps]{&s.Endpoints}, listOf[slice]{&s.EndpointSlices},
 		listOf[ns]{&s.Namespaces}, listOf[secret]{&s.Secrets}, listOf[*WorkloadTemplate]{&s.Workloads},
 	}

@@ -1,6 +1,7 @@
 package istio
 
 import (
+	extensions "istio.io/api/extensions/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
@@ -17,6 +18,8 @@ type (
 	we     = *networking.WorkloadEntry
 	sc     = *networking.Sidecar
 	ef     = *networking.EnvoyFilter
+	wp     = *extensions.WasmPlugin
+	te     = *extensions.TrafficExtension
 	tel    = *telemetry.Telemetry
 	pa     = *security.PeerAuthentication
 	ap     = *security.AuthorizationPolicy

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	extensions "istio.io/api/extensions/v1alpha1"
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
@@ -99,6 +100,9 @@ type Set struct {
 	RateLimits       []*Object[*RateLimit]
 	Telemetries      []*Object[*telemetry.Telemetry]
 	EnvoyFilters     []*Object[*networking.EnvoyFilter]
+
+	WasmPlugins       []*Object[*extensions.WasmPlugin]
+	TrafficExtensions []*Object[*extensions.TrafficExtension]
 
 	PeerAuthentications []*Object[*security.PeerAuthentication]
 

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	extensions "istio.io/api/extensions/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
@@ -56,6 +57,10 @@ func (d *decoder) typed(o *object) {
 		decodeProto(o, &security.PeerAuthentication{}, &s.PeerAuthentications, nil, validatePeerAuthentication)
 	case "EnvoyFilter":
 		decodeProto(o, &networking.EnvoyFilter{}, &s.EnvoyFilters, nil, validateEnvoyFilter)
+	case "WasmPlugin":
+		decodeProto(o, &extensions.WasmPlugin{}, &s.WasmPlugins, nil, validateWasmPlugin)
+	case "TrafficExtension":
+		decodeProto(o, &extensions.TrafficExtension{}, &s.TrafficExtensions, nil, validateTrafficExtension)
 	case "Telemetry":
 		decodeProto(o, &telemetry.Telemetry{}, &s.Telemetries, nil, validateTelemetry)
 	case "AuthorizationPolicy":

@@ -40,6 +40,9 @@ type Node struct {
 	// Wasm is the file of mizzen.wasm as the proxy sees it (metadata MIZZEN_FILTERS "wasm", MIZZEN_WASM); "": no wasm.
 	// A proxy with neither gets the policies in the form of Envoy's own filters, see Host.
 	Wasm string
+	// Modules is where the proxy sees the directory in which the control plane keeps the modules of Extensions (metadata
+	// MIZZEN_MODULES); "": it has to fetch them.
+	Modules string
 }
 
 // View is all that one proxy may know: the cache key of configuration. xdsgen sees nothing else.
@@ -97,8 +100,10 @@ type Listener struct {
 	// Inbound: one for ListenInbound, any number for ListenVirtualInbound.
 	Inbound []*Inbound
 	// Auth guards the listener's chains, but those of Inbound, which have their own; nil: everything passes.
-	Auth    *Auth
-	Origins []Origin
+	Auth *Auth
+	// Extensions stand in the listener's chains, but those of Inbound, which have their own.
+	Extensions []*Extension
+	Origins    []Origin
 	// DynamicDNS: some requests go to the host that they name, whatever it is.
 	DynamicDNS bool
 	// Tracing is the listener's base filter configuration.
@@ -115,6 +120,8 @@ type Inbound struct {
 	Table    string // RouteTable "inbound|9080||"; "" for TCP; with Detected, what is not HTTP goes to Cluster
 	Hostname string // service, for stats; "" if none
 	Auth     *Auth  // guards the port; nil: everything passes
+	// Extensions stand in the port's chains.
+	Extensions []*Extension
 	// Peer is what the port takes: plaintext, mesh TLS or both. "" is plaintext.
 	Peer PeerMode
 }

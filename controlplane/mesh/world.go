@@ -32,6 +32,9 @@ type World struct {
 	Tracing   *Tracing       // nil: nobody says anything about it
 	// Filters are the EnvoyFilters, in the order in which they are applied: those of the root namespace first.
 	Filters []*EnvoyFilter
+	// Extensions are the WasmPlugins and TrafficExtensions, in the order in which they stand in a phase.
+	Extensions []*Extension
+	Modules    []*Module // that Extensions run, sorted by Key
 	// Endpoints by Service: see EndpointKey. Kept apart so that an endpoint change rebuilds nothing else.
 	Endpoints map[EndpointKey][]*Endpoint
 }
@@ -57,6 +60,8 @@ type Settings struct {
 	TraceSampling *float64
 	// LimitService counts limits of scope global; nil: each proxy allows its share of them.
 	LimitService *LimitService
+	// ModuleServer is the "host:port" where proxies fetch the modules of Extensions; "": they cannot.
+	ModuleServer string
 }
 
 // LimitService is the rate-limit service: a service of the World if Hostname is set, else whatever listens at Address.

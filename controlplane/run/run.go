@@ -2,6 +2,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/compile"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/controlplane/module"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/internal/serving"
@@ -33,6 +35,10 @@ type Options struct {
 	// RateLimit and RateLimitTimeout are compile.Inputs'.
 	RateLimit        string
 	RateLimitTimeout time.Duration
+	// Modules is the directory where the modules of plugins are kept; "" is one in the user's cache. ModuleServer is the host:port
+	// where proxies that do not see it fetch them; "" HTTPAddr, if that is one address. Insecure are module.Options'.
+	Modules, ModuleServer string
+	Insecure              []string
 	// Identity, if not nil, is the certificate authority and its listener.
 	Identity *Identity
 	// Listening, if not nil, is told the addresses that were bound.
@@ -61,7 +67,14 @@ func Run(ctx context.Context, o Options) error {
 		}
 		admit = id.admit
 	}
-	p := &publisher{log: o.Log, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}}
+	p := &publisher{log: o.Log, plugins: &plugins{}, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}}
+	if p.plugins.store, err = module.Open(module.Options{
+		Dir: cmp.Or(o.Modules, moduleDir()), Insecure: o.Insecure, Log: o.Log, Changed: p.refresh,
+	}); err != nil {
+		_, _ = xds.Close(), pages.Close()
+		return err
+	}
+	defer p.plugins.store.Close()
 	fleet := NewFleet(p.notice)
 	s := server.New(server.Options{Build: fleet.Build, Delta: fleet.Delta, Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm, Admit: admit})
 	p.server = s
@@ -69,7 +82,7 @@ func Run(ctx context.Context, o Options) error {
 		o.Listening(xds.Addr(), pages.Addr())
 	}
 	o.Log.Info("control plane is up", "xds", xds.Addr().String(), "http", pages.Addr().String())
-	p.inputs = compile.Inputs{RateLimit: o.RateLimit, RateLimitTimeout: o.RateLimitTimeout}
+	p.inputs = compile.Inputs{RateLimit: o.RateLimit, RateLimitTimeout: o.RateLimitTimeout, ModuleServer: cmp.Or(o.ModuleServer, reachable(pages.Addr()))}
 	g, ctx := errgroup.WithContext(ctx)
 	if id != nil {
 		p.inputs.TrustDomain = id.authority.TrustDomain()
@@ -80,7 +93,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	g.Go(func() error { return dir.Watch(ctx, o.Paths, o.Log, p.publish) })
 	g.Go(func() error { return serveXDS(ctx, s, xds) })
-	g.Go(func() error { return serving.HTTP(ctx, s.Handler(), pages) })
+	g.Go(func() error { return serving.HTTP(ctx, withModules(s.Handler(), p.plugins.store), pages) })
 	return g.Wait()
 }
 
@@ -100,9 +113,12 @@ type publisher struct {
 
 	mu    sync.Mutex
 	told  map[istio.Diagnostic]bool // in force and logged
-	world *mesh.World               // published last; nil none
+	world *mesh.World               // compiled last; nil none
 	found istio.Diagnostics         // in what was read last
+	unmet istio.Diagnostics         // of the modules that it wants
 	hosts map[mesh.FilterHost]bool  // that some proxy has, or had
+
+	plugins *plugins
 }
 
 // notice takes down what runs the policies in a proxy: a host that is new may be unable to do what the world says.
@@ -117,7 +133,7 @@ func (p *publisher) notice(h mesh.FilterHost) {
 
 // report tells what was found, and what the hosts in use cannot do. p.mu is held.
 func (p *publisher) report() {
-	ds := append(istio.Diagnostics{}, p.found...)
+	ds := append(append(istio.Diagnostics{}, p.found...), p.unmet...)
 	if p.world != nil {
 		for _, h := range []mesh.FilterHost{mesh.HostWasm, mesh.HostNative} {
 			if p.hosts[h] {
@@ -135,17 +151,32 @@ func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
 	in.Set = set
 	w, more, err := p.compile(in)
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.found = append(append(istio.Diagnostics{}, ds...), more...)
-	if err == nil {
-		p.world = w
-	}
-	p.report()
-	p.mu.Unlock()
 	if err != nil {
+		p.report()
 		p.log.Error("compiling failed, the last configuration stays", "error", err)
 		return
 	}
+	p.world = w
+	p.resolve()
+}
+
+// resolve publishes the world with the modules that are there. p.mu is held.
+func (p *publisher) resolve() {
+	var w *mesh.World
+	w, p.unmet = p.plugins.resolve(p.world)
+	p.report()
 	p.server.Publish(w)
+}
+
+// refresh does it again, for other modules.
+func (p *publisher) refresh() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.world != nil {
+		p.resolve()
+	}
 }
 
 // compile turns a panic into an error: input that nobody thought of must not stop a control plane that has good configuration to

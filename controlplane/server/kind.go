@@ -10,7 +10,8 @@ type kind int
 const (
 	clusters kind = iota
 	endpoints
-	secrets // what listeners wait for
+	secrets    // what listeners wait for
+	extensions // too
 	listeners
 	routes
 	hosts // VirtualHosts; delta only
@@ -29,28 +30,30 @@ func kindOf(url string) (kind, bool) {
 
 func (k kind) url() string {
 	return [...]string{
-		xdsgen.TypeCluster, xdsgen.TypeEndpoint, xdsgen.TypeSecret, xdsgen.TypeListener, xdsgen.TypeRoute, xdsgen.TypeVirtualHost,
+		xdsgen.TypeCluster, xdsgen.TypeEndpoint, xdsgen.TypeSecret, xdsgen.TypeExtension, xdsgen.TypeListener, xdsgen.TypeRoute, xdsgen.TypeVirtualHost,
 	}[k]
 }
 
 // short is the name that Istio's metrics and tables use.
-func (k kind) short() string { return [...]string{"cds", "eds", "sds", "lds", "rds", "vhds"}[k] }
+func (k kind) short() string {
+	return [...]string{"cds", "eds", "sds", "ecds", "lds", "rds", "vhds"}[k]
+}
 
 // noun is what a user calls one resource of the kind.
 func (k kind) noun() string {
-	return [...]string{"cluster", "endpoints", "secret", "listener", "route table", "virtual host"}[k]
+	return [...]string{"cluster", "endpoints", "secret", "extension", "listener", "route table", "virtual host"}[k]
 }
 
 // listed kinds may be asked for as a whole; the others only by name.
-func (k kind) listed() bool { return k != endpoints && k != routes && k != secrets }
+func (k kind) listed() bool { return k != endpoints && k != routes && k != secrets && k != extensions }
 
-// routing kinds send traffic to clusters and so wait for them.
-func (k kind) routing() bool { return k >= listeners }
+// routing kinds send something to clusters and so wait for them.
+func (k kind) routing() bool { return k >= extensions }
 
 // setOf picks what a proxy is to have of a kind.
 func setOf(r *xdsgen.Sets, k kind) xdsgen.Set {
 	if r == nil {
 		return xdsgen.Set{}
 	}
-	return [...]xdsgen.Set{r.Clusters, r.Endpoints, r.Secrets, r.Listeners, r.Routes, r.VirtualHosts}[k]
+	return [...]xdsgen.Set{r.Clusters, r.Endpoints, r.Secrets, r.Extensions, r.Listeners, r.Routes, r.VirtualHosts}[k]
 }

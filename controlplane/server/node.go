@@ -58,6 +58,7 @@ func ParseNode(n *corev3.Node) mesh.Node {
 	out.AppAddress = text(md["MIZZEN_APP_ADDRESS"])
 	out.BindAddress = text(md["MIZZEN_BIND_ADDRESS"])
 	out.Ports = ports(md["MIZZEN_PORTS"])
+	out.Modules = text(md["MIZZEN_MODULES"])
 	return out.RunsOn(mesh.FilterHost(text(md[metaFilters])), text(md["MIZZEN_WASM"]))
 }
 

@@ -317,6 +317,8 @@ func (s *session) removable(c *channel, name string, used map[string]bool, now t
 		return s.ch[clusters].sent.at(name).version == ""
 	case routes:
 		return !s.tableUsed(name)
+	case extensions:
+		return !c.names.has(name) // a listener that discovers it is still there
 	case hosts:
 		// With its table gone the virtual host still serves the listener that drains.
 		h := c.sent.at(name)
@@ -329,7 +331,7 @@ func (s *session) removable(c *channel, name string, used map[string]bool, now t
 // what a reconnected proxy brought along and has not replaced yet.
 func (s *session) used() map[string]bool {
 	out := map[string]bool{}
-	for k := listeners; k < kinds; k++ {
+	for k := extensions; k < kinds; k++ {
 		c := s.ch[k]
 		for _, l := range []*ledger{&c.sent, &c.acked} {
 			l.each(func(name string, h held) bool {

@@ -33,6 +33,7 @@ func (c *Cache) own(s *scope, n mesh.Node) *mesh.View {
 	c.limitCluster(v)
 	s.trace(v)
 	s.authorize(v, n)
+	c.extend(v, n)
 	v.Patches = c.patches(n)
 	for _, l := range v.Listeners {
 		l.DynamicDNS = s.dynamic && (l.Kind == mesh.ListenHTTPProxy || l.Kind == mesh.ListenOutboundHTTP || l.Kind == mesh.ListenGateway)

@@ -127,6 +127,23 @@ func askFilters(a *mesh.Auth, tcp bool) ([]namedConfig, error) {
 	return out, nil
 }
 
+// judgeFilters judge AuthorizationPolicies.
+func judgeFilters(a *mesh.Auth, tcp bool) ([]namedConfig, error) {
+	rules, err := judgements(a, tcp)
+	if err != nil {
+		return nil, err
+	}
+	var out []namedConfig
+	for _, r := range rules {
+		if tcp {
+			out = append(out, namedConfig{rbacTCPFilter, r.tcp()})
+		} else {
+			out = append(out, namedConfig{rbacFilter, r.http()})
+		}
+	}
+	return out, nil
+}
+
 // authStage is one part of what guards a chain, between which extensions may stand.
 type authStage uint8
 
@@ -154,12 +171,9 @@ func httpAuth(a *mesh.Auth, stage authStage) ([]*hcmv3.HttpFilter, error) {
 			configs = append(configs, namedConfig{jwtFilter, jwtAuthn(a.Tokens)})
 		}
 	case stageJudge:
-		rules, err := judgements(a, false)
-		if err != nil {
+		var err error
+		if configs, err = judgeFilters(a, false); err != nil {
 			return nil, err
-		}
-		for _, r := range rules {
-			configs = append(configs, namedConfig{rbacFilter, r.http()})
 		}
 	}
 	var out []*hcmv3.HttpFilter
@@ -173,33 +187,47 @@ func httpAuth(a *mesh.Auth, stage authStage) ([]*hcmv3.HttpFilter, error) {
 	return out, nil
 }
 
-// tcpFilters is a chain of plain TCP: what guards it, then the proxy.
+// tcpFilters is a chain of plain TCP: what guards it, extensions where their phases are, then the proxy.
 func tcpFilters(in listenerInput, name string, p *tcpproxyv3.TcpProxy) (*listenerv3.FilterChain, error) {
 	chain, err := filterChain(name, "envoy.filters.network.tcp_proxy", p)
-	if err != nil || in.Auth == nil {
-		return chain, err
-	}
-	configs, err := askFilters(in.Auth, true)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := judgements(in.Auth, true)
+	var filters []*listenerv3.Filter
+	for _, step := range []func() ([]*listenerv3.Filter, error){
+		func() ([]*listenerv3.Filter, error) { return tcpAuth(in.Auth, askFilters) },
+		func() ([]*listenerv3.Filter, error) { return tcpExtensions(in, mesh.PhaseAuthn, mesh.PhaseAuthz) },
+		func() ([]*listenerv3.Filter, error) { return tcpAuth(in.Auth, judgeFilters) },
+		func() ([]*listenerv3.Filter, error) { return tcpExtensions(in, mesh.PhaseStats, "") },
+	} {
+		more, err := step()
+		if err != nil {
+			return nil, err
+		}
+		filters = append(filters, more...)
+	}
+	chain.Filters = append(filters, chain.Filters...)
+	return chain, nil
+}
+
+// tcpAuth lists the filters of one stage of a chain of plain TCP.
+func tcpAuth(a *mesh.Auth, stage func(a *mesh.Auth, tcp bool) ([]namedConfig, error)) ([]*listenerv3.Filter, error) {
+	if a == nil {
+		return nil, nil
+	}
+	configs, err := stage(a, true)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range rules {
-		configs = append(configs, namedConfig{rbacTCPFilter, r.tcp()})
-	}
-	var guards []*listenerv3.Filter
+	var out []*listenerv3.Filter
 	for _, c := range configs {
 		packed, err := toAny(c.config)
 		if err != nil {
 			return nil, err
 		}
-		guards = append(guards, &listenerv3.Filter{Name: c.name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: packed}})
+		out = append(out, &listenerv3.Filter{Name: c.name, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: packed}})
 	}
-	chain.Filters = append(guards, chain.Filters...)
-	return chain, nil
+	return out, nil
 }
 
 // authClusters are the clusters that guards call: they must be there before the listener is.

@@ -61,7 +61,7 @@ func (b *Builder) buildWith(v *mesh.View, inline bool, shared func(name string) 
 		return shared(name)
 	}
 	s := &session{Builder: b, view: v, have: have, inline: inline}
-	for _, step := range []func() error{s.clusters, s.endpoints, s.tables, s.listeners, s.secrets} {
+	for _, step := range []func() error{s.clusters, s.endpoints, s.tables, s.listeners, s.secrets, s.extensions} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("build resources of %s: %w", v.Node.ID, err)
 		}
@@ -135,11 +135,7 @@ func (s *session) listeners() error {
 		dynamic = true // if one is, this one is
 	}
 	for _, l := range v.Listeners {
-		in := listenerInput{
-			Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Host: v.Node.Host(), Wasm: v.Node.Wasm, DynamicDNS: dynamic || l.DynamicDNS,
-			Identity: v.Node.Identity, DetectTimeout: v.Settings.DetectTimeout,
-			AccessLogFile: v.Settings.AccessLogFile, AccessLogFormat: v.Settings.AccessLogFormat, AccessLogJSON: v.Settings.AccessLogJSON,
-		}
+		in := s.listenerInput(l, dynamic)
 		if limits := v.Settings.LimitService; limits != nil && in.Host == mesh.HostNative {
 			in.AsksLimits, in.LimitTimeout = true, limits.Timeout
 		}
@@ -153,6 +149,16 @@ func (s *session) listeners() error {
 		s.out.Listeners = append(s.out.Listeners, existing(r, s.have))
 	}
 	return nil
+}
+
+// listenerInput is what a listener is made of, as far as its view alone says.
+func (s *session) listenerInput(l *mesh.Listener, dynamic bool) listenerInput {
+	v := s.view
+	return listenerInput{
+		Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Host: v.Node.Host(), Wasm: v.Node.Wasm, DynamicDNS: dynamic || l.DynamicDNS,
+		AccessLogFile: v.Settings.AccessLogFile, AccessLogFormat: v.Settings.AccessLogFormat, AccessLogJSON: v.Settings.AccessLogJSON,
+		Identity: v.Node.Identity, DetectTimeout: v.Settings.DetectTimeout, Modules: v.Node.Modules, ModuleServer: v.Settings.ModuleServer,
+	}
 }
 
 func (s *session) tables() error {

@@ -90,8 +90,17 @@ func httpFilters(in listenerInput) ([]*hcmv3.HttpFilter, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, guards...)
+		extensions, err := httpExtensions(in, phaseOf(stage))
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(out, guards...), extensions...)
 	}
+	extensions, err := httpExtensions(in, "")
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, extensions...)
 	native := []struct {
 		name   string
 		config proto.Message

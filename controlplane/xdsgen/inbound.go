@@ -35,7 +35,7 @@ func virtualInbound(out *listenerv3.Listener, in listenerInput) ([]string, error
 		return tables, err
 	}
 	// A default chain would also take what no chain of a port takes, such as plaintext to a STRICT one.
-	rest := &mesh.Inbound{Cluster: in.Listener.Cluster, Peer: in.Listener.Peer, Auth: in.Listener.Auth}
+	rest := &mesh.Inbound{Cluster: in.Listener.Cluster, Peer: in.Listener.Peer, Auth: in.Listener.Auth, Extensions: in.Listener.Extensions}
 	return tables, addInbound(out, in, rest, "virtualInbound-catchall-tcp", false)
 }
 
@@ -127,7 +127,7 @@ func addInbound(out *listenerv3.Listener, in listenerInput, i *mesh.Inbound, nam
 }
 
 func inboundChain(in listenerInput, i *mesh.Inbound, name string, d door) (chain *listenerv3.FilterChain, err error) {
-	in.Auth = i.Auth
+	in.Auth, in.Extensions = i.Auth, i.Extensions
 	switch {
 	case i.Peer == mesh.PeerRefuse:
 		chain, err = tcpChain(in, name, blackHole)

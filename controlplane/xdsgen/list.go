@@ -276,7 +276,7 @@ func (s Set) Differences(now Set, tell func(name string)) {
 
 // Lists are resources of every type.
 type Lists struct {
-	Clusters, Endpoints, Listeners, Routes, Secrets List
+	Clusters, Endpoints, Listeners, Routes, Secrets, Extensions List
 	// VirtualHosts is for delta clients; to others the Routes hold them.
 	VirtualHosts List
 }
@@ -285,6 +285,7 @@ type Lists struct {
 func (r *Resources) Lists(delta bool) Lists {
 	out := Lists{
 		Clusters: NewList(r.Clusters), Endpoints: NewList(r.Endpoints), Listeners: NewList(r.Listeners), Secrets: NewList(r.Secrets),
+		Extensions: NewList(r.Extensions),
 	}
 	if delta {
 		out.Routes, out.VirtualHosts = NewList(r.Routes), NewList(r.VirtualHosts)
@@ -296,7 +297,7 @@ func (r *Resources) Lists(delta bool) Lists {
 
 // Sets is all that one proxy is to have.
 type Sets struct {
-	Clusters, Endpoints, Listeners, Routes, Secrets, VirtualHosts Set
+	Clusters, Endpoints, Listeners, Routes, Secrets, Extensions, VirtualHosts Set
 }
 
 // Join is what a proxy shares with those like it, and its own.
@@ -307,6 +308,7 @@ func Join(shared, own Lists) *Sets {
 		Listeners:    Set{shared.Listeners, own.Listeners},
 		Routes:       Set{shared.Routes, own.Routes},
 		Secrets:      Set{shared.Secrets, own.Secrets},
+		Extensions:   Set{shared.Extensions, own.Extensions},
 		VirtualHosts: Set{shared.VirtualHosts, own.VirtualHosts},
 	}
 }

@@ -31,8 +31,11 @@ type listenerInput struct {
 	AccessLogFormat string
 	AccessLogJSON   bool
 	DetectTimeout   time.Duration
-	Identity        bool          // the proxy has one, so that it makes mesh TLS
-	Auth            *mesh.Auth    // guards the chain at hand; nil: everything passes
+	Identity        bool              // the proxy has one, so that it makes mesh TLS
+	Auth            *mesh.Auth        // guards the chain at hand; nil: everything passes
+	Extensions      []*mesh.Extension // of the chain at hand
+	Modules         string            // of the node
+	ModuleServer    string
 	TCPIdleTimeout  time.Duration // of Listener.Cluster; 0: Envoy's hour
 	// AsksLimits: a rate-limit service counts global limits, and Envoy's own filter is to ask it. Of HostNative only.
 	AsksLimits   bool
@@ -41,7 +44,7 @@ type listenerInput struct {
 
 func buildListener(in listenerInput) (*Resource, error) {
 	l := in.Listener
-	in.Auth = l.Auth
+	in.Auth, in.Extensions = l.Auth, l.Extensions
 	out := &listenerv3.Listener{
 		Name: l.Name, Address: socket(l.Address, l.Port),
 		TrafficDirection:              corev3.TrafficDirection_OUTBOUND,
@@ -154,7 +157,13 @@ func httpChain(in listenerInput, role httpRole) (*listenerv3.FilterChain, error)
 	if err != nil {
 		return nil, err
 	}
-	return filterChain(role.Name, "envoy.filters.network.http_connection_manager", m)
+	chain, err := filterChain(role.Name, "envoy.filters.network.http_connection_manager", m)
+	if err != nil {
+		return nil, err
+	}
+	extensions, err := tcpExtensions(in, mesh.PhaseAuthn, mesh.PhaseAuthz, mesh.PhaseStats, "")
+	chain.Filters = append(extensions, chain.Filters...)
+	return chain, err
 }
 
 func filterChain(name, filter string, config proto.Message) (*listenerv3.FilterChain, error) {

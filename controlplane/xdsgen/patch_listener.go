@@ -136,7 +136,7 @@ func (p *patcher) chain(patch *mesh.Patch, c *listenerv3.FilterChain, value prot
 		changed := false
 		end := max(len(c.Filters)-1, 0) // the last filter is the one that takes the connection
 		c.Filters, changed = edited(c.Filters, patch,
-			func(f *listenerv3.Filter) bool { return f.GetName() == m.Filter }, m.Filter != "", value.(*listenerv3.Filter), end)
+			func(f *listenerv3.Filter) bool { return knownName(f.GetName()) == m.Filter }, m.Filter != "", value.(*listenerv3.Filter), end)
 		return changed
 	}
 	changed := false
@@ -149,7 +149,7 @@ func (p *patcher) chain(patch *mesh.Patch, c *listenerv3.FilterChain, value prot
 			continue
 		}
 		var did bool
-		h.HttpFilters, did = edited(h.HttpFilters, patch, func(f *hcmv3.HttpFilter) bool { return f.GetName() == m.SubFilter },
+		h.HttpFilters, did = edited(h.HttpFilters, patch, func(f *hcmv3.HttpFilter) bool { return knownName(f.GetName()) == m.SubFilter },
 			m.SubFilter != "", p.discovered(value.(*hcmv3.HttpFilter)), placeOf(h.HttpFilters, patch.FilterClass))
 		if !did {
 			continue

@@ -13,6 +13,7 @@ const (
 	TypeListener    = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	TypeRoute       = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	TypeSecret      = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+	TypeExtension   = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 	TypeVirtualHost = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
 )
 
@@ -45,4 +46,6 @@ type Resources struct {
 	InlineRoutes []*Resource
 	// Secrets are a gateway's certificates, private keys included: never to be printed.
 	Secrets []*Resource
+	// Extensions are the configurations that filters discover by name.
+	Extensions []*Resource
 }
