@@ -48,7 +48,7 @@ func (m *mesh) copyFiles(ctx context.Context) (folder string, err error) {
 }
 
 func (m *mesh) copySet(folder string, set istio.Set, diags istio.Diagnostics) error {
-	set = overlay.WithNamespace(set, m.o.Namespace)
+	set = overlay.WithNamespace(set.Written(), m.o.Namespace)
 	items := []json.RawMessage{}
 	for _, o := range set.Metas() {
 		raw, err := overlay.Explicit(o)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,19 +54,23 @@ func apply(ctx context.Context, cmd *cobra.Command, s *state.State, files []stri
 	if err != nil {
 		return err
 	}
-	printDiagnostics(cmd.ErrOrStderr(), diags)
-	if worst, _ := diags.Worst(); worst == istio.Error {
-		return fmt.Errorf("apply: refused for the mistakes above; the last good state stays")
-	}
-	set = overlay.WithNamespace(set, orDefault(namespace, s.Namespace))
-	if len(set.Metas()) == 0 {
-		return fmt.Errorf("apply: no objects in %v", files)
-	}
+	set = overlay.WithNamespace(set.Written(), orDefault(namespace, s.Namespace))
 	o, err := overlay.Open(s, time.Now)
 	if err != nil {
 		return err
 	}
 	merged, _ := istio.Merge(o.Current(), set)
+	merged, converted := istio.Today(merged)
+	diags = inTheMesh(diags, converted, set)
+	printDiagnostics(cmd.ErrOrStderr(), diags)
+	if worst, _ := diags.Worst(); worst == istio.Error {
+		o.Close()
+		return fmt.Errorf("apply: refused for the mistakes above; the last good state stays")
+	}
+	if len(set.Metas()) == 0 {
+		o.Close()
+		return fmt.Errorf("apply: no objects in %v", files)
+	}
 	in := compile.Inputs{Set: merged, RootNamespace: "istio-system", DomainSuffix: "cluster.local"}
 	if s.RateLimit != nil {
 		in.RateLimit = s.RateLimit.GRPC
@@ -106,6 +111,17 @@ func settle(ctx context.Context, cmd *cobra.Command, s *state.State, revision st
 		return fmt.Errorf("apply: proxies rejected it; they keep their last good configuration")
 	}
 	return nil
+}
+
+// inTheMesh tells of objects of old kinds what they come to together with those of the mesh, not what the files alone would.
+func inTheMesh(read, converted istio.Diagnostics, set istio.Set) istio.Diagnostics {
+	alone, _ := istio.Today(set)
+	about := concerning(read, istio.Set{Legacy: set.Legacy})
+	about = append(about, concerning(read, alone.Only(func(m *istio.Meta) bool { return m.From != nil }))...)
+	out := slices.DeleteFunc(slices.Clone(read), func(d istio.Diagnostic) bool { return slices.Contains(about, d) })
+	out = append(out, concerning(converted, istio.Set{Legacy: set.Legacy})...)
+	out.Sort()
+	return out
 }
 
 // concerning picks the diagnostics about objects of the set.

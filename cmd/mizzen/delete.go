@@ -86,7 +86,7 @@ func refsToDelete(cmd *cobra.Command, o *overlay.Overlay, f deleteFlags, args []
 		}
 		// Warnings are of no use to one who deletes; an object with a mistake is none that could be found.
 		printDiagnostics(cmd.ErrOrStderr(), diags.Errors())
-		set = overlay.WithNamespace(set, namespace)
+		set = overlay.WithNamespace(set.Written(), namespace)
 		for _, m := range set.Metas() {
 			refs = append(refs, m.Ref)
 		}

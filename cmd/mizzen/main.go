@@ -96,7 +96,7 @@ Start a mesh on this machine with "mizzen up", work with it with "call", "apply"
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newUpCommand(), newCallCommand(), newApplyCommand(), newDeleteCommand(), newGetCommand(),
-		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(),
+		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
 		newControlplaneCommand(), newRatelimitCommand(), newVersionCommand(),
 	}
 }

@@ -84,6 +84,8 @@ func inputs(c *golden.Case) (istio.Set, istio.Diagnostics) {
 		sets, diags = append(sets, s), append(diags, ds...)
 	}
 	s, ds := istio.Merge(sets...)
+	diags = append(diags, ds...)
+	s, ds = istio.Today(s)
 	return s, append(diags, ds...)
 }
 

@@ -295,7 +295,7 @@ func (a *affected) services(old *mesh.World, made []*mesh.Service) []*mesh.Servi
 func sameWholes(a, b istio.Set) bool {
 	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
 	for i := range x.NumField() {
-		if traced[x.Type().Field(i).Name] {
+		if name := x.Type().Field(i).Name; traced[name] || name == "Legacy" { // of legacy objects only what they come to counts
 			continue
 		}
 		p, q := x.Field(i), y.Field(i)

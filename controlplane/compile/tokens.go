@@ -226,7 +226,7 @@ func (t *tokens) wholes(set istio.Set) []*node {
 	v := reflect.ValueOf(set)
 	for i := range v.NumField() {
 		name, f := v.Type().Field(i).Name, v.Field(i)
-		if traced[name] || name == "Others" || name == "Namespaces" || f.Kind() != reflect.Slice {
+		if traced[name] || name == "Legacy" || name == "Others" || name == "Namespaces" || f.Kind() != reflect.Slice {
 			continue
 		}
 		for j := range f.Len() {

@@ -107,10 +107,6 @@ func (d *decoder) object(o *object, sound bool) {
 		return
 	}
 	o.meta.Raw = o.root.json()
-	if k.use == obsolete {
-		o.add(CodeObsoleteKind, Error, o.meta.Position, "", kind+" is no longer in Istio", replacement(k, o.root))
-		return
-	}
 	if o.metadata() {
 		d.typed(o)
 	}

@@ -18,6 +18,8 @@ import (
 func TestDecode(t *testing.T) {
 	golden.Run(t, "testdata/decode", func(t *testing.T, c *golden.Case) map[string]string {
 		set, diags := Decode("input.yaml", bytes.NewReader(c.File("input.yaml")))
+		set, converted := Today(set)
+		diags = append(diags, converted...)
 		var told strings.Builder
 		for _, d := range diags {
 			fmt.Fprintln(&told, d)

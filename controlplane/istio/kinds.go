@@ -35,7 +35,7 @@ func (k Kind) APIVersion() string {
 
 // Known returns every kind that Decode accepts, in the order in which `mizzen get all` prints them.
 func Known() []Kind {
-	return slices.DeleteFunc(allKinds(), func(k Kind) bool { return k.use == refused || k.use == obsolete })
+	return slices.DeleteFunc(allKinds(), func(k Kind) bool { return k.use == refused })
 }
 
 // FindKind resolves what a user types: a kind, its plural or a short name, in any case, with or without ".group".
@@ -56,6 +56,7 @@ const (
 	networkingGroup = "networking.istio.io"
 	securityGroup   = "security.istio.io"
 	extensionsGroup = "extensions.istio.io"
+	configGroup     = "config.istio.io"
 	mizzenGroup     = "mizzen.dev"
 )
 
@@ -116,10 +117,13 @@ func otherKinds() []Kind {
 	add(networkingGroup, "v1alpha3", true, refused, "ProxyConfig")
 	add(extensionsGroup, "v1alpha1", true, typed, "WasmPlugin", "TrafficExtension")
 	add("gateway.networking.k8s.io", "v1", true, refused, "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant")
-	add("config.istio.io", "v1alpha2", true, obsolete, "RouteRule", "DestinationPolicy", "EgressRule", "rule", "handler", "instance",
-		"quota", "memquota", "redisquota", "QuotaSpec", "QuotaSpecBinding", "denier", "listchecker", "checknothing", "listentry")
-	add("authentication.istio.io", "v1alpha1", true, obsolete, "Policy", "MeshPolicy")
-	add("rbac.istio.io", "v1alpha1", true, obsolete, "ServiceRole", "ServiceRoleBinding", "RbacConfig", "ClusterRbacConfig")
+	add(configGroup, "v1alpha2", true, obsolete, "RouteRule", "DestinationPolicy", "EgressRule", "QuotaSpec", "QuotaSpecBinding",
+		"rule", "handler", "instance", "quota", "memquota", "redisquota")
+	add(configGroup, "v1alpha2", true, obsolete, mixerOthers()...)
+	add("authentication.istio.io", "v1alpha1", true, obsolete, "Policy")
+	add("authentication.istio.io", "v1alpha1", false, obsolete, "MeshPolicy")
+	add("rbac.istio.io", "v1alpha1", true, obsolete, "ServiceRole", "ServiceRoleBinding", "RbacConfig")
+	add("rbac.istio.io", "v1alpha1", false, obsolete, "ClusterRbacConfig")
 	return kinds
 }
 

@@ -1,9 +1,6 @@
 package istio
 
-import (
-	"fmt"
-	"strconv"
-)
+import "fmt"
 
 // Obsolete fields mean what their author meant: each is rewritten to today's before the schema sees it, with a Warning.
 // What was dropped in silence by Istio (fault.abort.percent, appendHeaders) works here as it did when the tutorials were written.
@@ -62,6 +59,19 @@ func (n *node) below(keys ...string) *node {
 }
 
 func mapping(pos Position) *node { return &node{kind: mapNode, pos: pos} }
+
+// rewriter makes the obsolete fields of a kind's spec today's; nil: it has none.
+func rewriter(kind string) func(*object, *node) {
+	switch kind {
+	case "VirtualService":
+		return rewriteVirtualService
+	case "DestinationRule":
+		return rewriteDestinationRule
+	case "ServiceEntry":
+		return rewriteServiceEntry
+	}
+	return nil
+}
 
 func rewriteVirtualService(o *object, spec *node) {
 	spec.each("http", "spec", func(r *node, path string) {
@@ -267,49 +277,6 @@ func (o *object) outlier(n *node, path string) {
 // rewriteServiceEntry reads the 2018 spelling of resolution.
 func rewriteServiceEntry(o *object, spec *node) {
 	o.move(spec, "spec", "resolution", "discovery")
-}
-
-// replacement says what to write instead of a kind that Istio removed.
-func replacement(k Kind, root *node) string {
-	spec := root.get("spec")
-	host := spec.get("destination", "name").str()
-	if host == "" {
-		host = "HOST"
-	}
-	switch k.Name {
-	case "RouteRule":
-		return fmt.Sprintf("write a VirtualService (%s/v1) with hosts: [%s] and http: [{match, route: [{destination: {host: %s, subset}, weight}]}]; "+
-			"labels of a route become subsets of a DestinationRule, precedence the order of http, httpFault fault, httpReqTimeout timeout, httpReqRetries retries", networkingGroup, host, host)
-	case "DestinationPolicy":
-		return fmt.Sprintf("write a DestinationRule (%s/v1) with host: %s and trafficPolicy: {loadBalancer, connectionPool, outlierDetection}", networkingGroup, host)
-	case "EgressRule":
-		return fmt.Sprintf("write a ServiceEntry (%s/v1) with hosts, ports, location: MESH_EXTERNAL and resolution: DNS", networkingGroup)
-	case "Policy":
-		return peerAuthentication(spec, root.get("metadata", "namespace").str())
-	case "MeshPolicy":
-		return peerAuthentication(spec, "istio-system")
-	case "ServiceRole", "ServiceRoleBinding", "RbacConfig", "ClusterRbacConfig":
-		return "write an AuthorizationPolicy (security.istio.io/v1): a ServiceRole's rules are rules[].to, its binding's subjects rules[].from"
-	case "denier", "listchecker", "checknothing", "listentry":
-		return "Mixer is gone: write an AuthorizationPolicy (security.istio.io/v1)"
-	case "quota", "memquota", "redisquota", "QuotaSpec", "QuotaSpecBinding":
-		return fmt.Sprintf("Mixer is gone: write a RateLimit (%s/v1alpha1) with limits: [{key, requests, per}]", mizzenGroup)
-	}
-	return fmt.Sprintf("Mixer is gone: for quotas write a RateLimit (%s/v1alpha1)", mizzenGroup)
-}
-
-func peerAuthentication(spec *node, namespace string) string {
-	mode := "STRICT" // mtls: {} meant that
-	peers := spec.get("peers")
-	if peers == nil || len(peers.items) == 0 {
-		mode = "PERMISSIVE"
-	} else if m := peers.items[0].get("mtls", "mode").str(); m != "" {
-		mode = m
-	}
-	if namespace == "" {
-		namespace = "default"
-	}
-	return fmt.Sprintf("write a PeerAuthentication (security.istio.io/v1) in namespace %s with mtls: {mode: %s}", strconv.Quote(namespace), mode)
 }
 
 // former says what became of fields of v1alpha2, and of names that people expect, where no like-named field is left; "" for others.

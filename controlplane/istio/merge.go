@@ -112,6 +112,7 @@ func (s *Set) lists() []list {
 		listOf[ef]{&s.EnvoyFilters}, listOf[wp]{&s.WasmPlugins}, listOf[te]{&s.TrafficExtensions},
 		listOf[svc]{&s.Services}, listOf[pod]{&s.Pods}, listOf[eps]{&s.Endpoints}, listOf[slice]{&s.EndpointSlices},
 		listOf[ns]{&s.Namespaces}, listOf[secret]{&s.Secrets}, listOf[*WorkloadTemplate]{&s.Workloads},
+		listOf[*Legacy]{&s.Legacy},
 	}
 }
 

@@ -79,7 +79,7 @@ func TestFindKind(t *testing.T) {
 		"vs": "VirtualService", "virtualservice": "VirtualService", "VirtualServices": "VirtualService", "virtualservices.networking.istio.io": "VirtualService",
 		"dr": "DestinationRule", "gw": "Gateway", "se": "ServiceEntry", "we": "WorkloadEntry", "sidecar": "Sidecar", "rl": "RateLimit",
 		"svc": "Service", "po": "Pod", "deploy": "Deployment", "sts": "StatefulSet", "ep": "Endpoints", "ns": "Namespace", "cm": "ConfigMap",
-		"endpointslices": "EndpointSlice", "networkpolicies": "NetworkPolicy", "ingresses": "Ingress", "routerule": "", "x": "",
+		"endpointslices": "EndpointSlice", "networkpolicies": "NetworkPolicy", "ingresses": "Ingress", "routerule": "RouteRule", "x": "",
 	}
 	for word, want := range tests {
 		k, ok := FindKind(word)

@@ -62,6 +62,8 @@ type Meta struct {
 	Places map[string]Position
 	// Raw is the object as JSON, as the user wrote it: what `mizzen get -o yaml` prints.
 	Raw []byte
+	// From are the legacy objects that a Converter made this one of; nil: the user wrote it.
+	From []Ref
 }
 
 // At returns the position of path, or of its nearest ancestor that has one, or of the document.
@@ -121,6 +123,8 @@ type Set struct {
 	Workloads []*Object[*WorkloadTemplate]
 	// Mesh is the MeshConfig: from ConfigMap istio in istio-system (data.mesh), nil if none.
 	Mesh *Object[*meshconfig.MeshConfig]
+	// Legacy are objects of kinds that Istio removed; see Converter.
+	Legacy []*Object[*Legacy]
 	// Others are recognised kinds that are kept but mean nothing here (ServiceAccount, ConfigMap...).
 	Others []*Meta
 }

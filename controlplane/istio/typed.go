@@ -40,6 +40,10 @@ func (d *decoder) typed(o *object) {
 		return
 	}
 	o.version()
+	if o.kind.use == obsolete {
+		decodeLegacy(o, &s.Legacy)
+		return
+	}
 	switch o.kind.Name {
 	case "VirtualService":
 		decodeProto(o, &networking.VirtualService{}, &s.VirtualServices, rewriteVirtualService, validateVirtualService)

@@ -121,6 +121,9 @@ func (o *Overlay) remove(ref istio.Ref) error {
 	if m == nil {
 		return fmt.Errorf("delete %s: not found in namespace %s", strings.Replace(Resource(ref), "/", " ", 1), ref.Namespace)
 	}
+	if m.From != nil {
+		return fmt.Errorf("delete %s: it is what objects of old kinds come to; delete %s", Resource(ref), m.From)
+	}
 	var err error
 	if find(&o.base, ref) == nil {
 		err = os.Remove(o.file(ref))

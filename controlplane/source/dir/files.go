@@ -2,9 +2,12 @@ package dir
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 )
 
 // maxDepth bounds the directories below a path, so that a symbolic link to a parent ends.
@@ -58,4 +61,38 @@ func walk(dir string, visit func(string), depth int) []string {
 		}
 	}
 	return files
+}
+
+// Sources reads the text of every file of paths, each once, in the order in which Load reads them. in is what "-" names.
+func Sources(paths []string, in io.Reader) ([]istio.Source, error) {
+	var out []istio.Source
+	seen := map[string]bool{}
+	for _, p := range paths {
+		names := []string{stdin}
+		if p != stdin {
+			var err error
+			if names, err = list(filepath.Clean(p), func(string) {}); err != nil {
+				return nil, err
+			}
+		}
+		for _, name := range names {
+			if seen[name] {
+				continue
+			}
+			seen[name] = true
+			text, err := readSource(name, in)
+			if err != nil {
+				return nil, fmt.Errorf("read configuration: %w", err)
+			}
+			out = append(out, istio.Source{Name: name, Text: string(text)})
+		}
+	}
+	return out, nil
+}
+
+func readSource(name string, in io.Reader) ([]byte, error) {
+	if name == stdin {
+		return io.ReadAll(in)
+	}
+	return os.ReadFile(name)
 }

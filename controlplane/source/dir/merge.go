@@ -16,6 +16,7 @@ type merged struct {
 	twice  map[istio.Ref]istio.Diagnostics // of objects that stand a second time
 	noisy  map[string]*file                // files with diagnostics
 	won    map[istio.Ref]*istio.Meta       // what of an object is in set
+	legacy istio.Converter
 }
 
 // claim is an object as a file has it.
@@ -46,8 +47,10 @@ func (s *state) snapshot() (istio.Set, istio.Diagnostics) {
 	for _, ds := range s.twice {
 		diags = append(diags, ds...)
 	}
+	set, converted := s.legacy.Convert(s.set)
+	diags = append(diags, converted...)
 	diags.Sort()
-	return s.set, diags
+	return set, diags
 }
 
 // swap takes the claims of a file in the place of an older one's; open gets the objects about which is to be decided anew.
