@@ -32,11 +32,12 @@ type Inputs struct {
 // World compiles everything. The order of the input's lists does not matter. The World is never nil; an object with an
 // error is left out, or the part of it that is wrong, and a diagnostic says so.
 func World(in Inputs) (*mesh.World, istio.Diagnostics) {
+	in.Set = discovered(in)
 	return newCompiler(in).run(in)
 }
 
 func newCompiler(in Inputs) *compiler {
-	return &compiler{set: sorted(in.Set), world: &mesh.World{}, scanned: map[istio.Ref]bool{}}
+	return &compiler{set: sorted(in.Set), world: &mesh.World{}, scanned: map[istio.Ref]bool{}, namespaceLabels: labelsOf(in.Set)}
 }
 
 func (c *compiler) run(in Inputs) (*mesh.World, istio.Diagnostics) {
@@ -74,7 +75,9 @@ type compiler struct {
 	byHost   map[string][]*mesh.Service // by Hostname, see index
 	labelled map[label][]*mesh.Workload // see indexWorkloads
 	policies map[string][]*mesh.Policy  // by Hostname
-	rules    []*rule                    // world.Rules with the objects they came from
+	// namespaceLabels are those of a namespace.
+	namespaceLabels func(namespace string) map[string]string
+	rules           []*rule // world.Rules with the objects they came from
 
 	// all gives the services of the whole mesh where this compiler has but some; nil: it has all.
 	all func(mine []*mesh.Service) []*mesh.Service

@@ -37,7 +37,7 @@ func (c *compiler) delegate(r *rule, path string, root *networking.HTTPRoute, st
 	case len(o.Spec.GetHosts()) > 0:
 		drop(fmt.Sprintf("VirtualService %s/%s has hosts of its own, and so is no delegate", ns, o.Name), "take its hosts away")
 		return
-	case !visibility(c.exportTo(o.Spec.GetExportTo()), o.Namespace).In(r.Namespace):
+	case !visibility(exportOr(o.Spec.GetExportTo(), c.meshConfig().GetDefaultVirtualServiceExportTo()), o.Namespace).In(r.Namespace):
 		drop(fmt.Sprintf("VirtualService %s/%s is not exported to namespace %s", ns, o.Name, r.Namespace), "add "+r.Namespace+" to its exportTo")
 		return
 	}

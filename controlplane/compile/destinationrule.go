@@ -19,10 +19,7 @@ func (c *compiler) destinationRules() {
 		if host == "" {
 			continue
 		}
-		export := o.Spec.GetExportTo()
-		if len(export) == 0 && c.set.Mesh != nil && c.set.Mesh.Spec != nil {
-			export = c.set.Mesh.Spec.GetDefaultDestinationRuleExportTo()
-		}
+		export := exportOr(o.Spec.GetExportTo(), c.meshConfig().GetDefaultDestinationRuleExportTo())
 		vis, sel := visibility(export, o.Namespace), o.Spec.GetWorkloadSelector().GetMatchLabels()
 		k := key{o.Namespace, host, fmt.Sprint(vis, sel)} // fmt prints maps sorted
 		p := merged[k]

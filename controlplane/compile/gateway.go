@@ -17,6 +17,7 @@ func (c *compiler) gateways() {
 				Origin: origin(&o.Meta, index("spec.servers", i)),
 			}
 			setServerTLS(srv, s)
+			defaultTLS(srv.TLS, s, &c.world.Settings)
 			for _, h := range s.GetHosts() {
 				srv.Hosts = append(srv.Hosts, gatewayHost(h, o.Namespace))
 			}

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -33,6 +34,21 @@ func setServerTLS(srv *mesh.Server, s *networking.Server) {
 	srv.TLS.CipherSuites = t.GetCipherSuites()
 	if srv.Protocol == mesh.HTTPS {
 		srv.TLS.ALPN = []string{"h2", "http/1.1"}
+	}
+}
+
+// defaultTLS fills in what the mesh says, of its own connections or of others, where the server says nothing.
+func defaultTLS(t *mesh.ServerTLS, s *networking.Server, settings *mesh.Settings) {
+	d := settings.OtherTLS
+	if s.GetTls().GetMode() == networking.ServerTLSSettings_ISTIO_MUTUAL {
+		d = settings.MeshTLS
+	}
+	if t == nil || d == nil {
+		return
+	}
+	t.MinVersion, t.Curves = cmp.Or(t.MinVersion, d.MinVersion), d.Curves
+	if len(t.CipherSuites) == 0 {
+		t.CipherSuites = d.CipherSuites
 	}
 }
 

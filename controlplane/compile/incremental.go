@@ -37,6 +37,7 @@ type node struct {
 
 // World compiles in.
 func (x *Incremental) World(in Inputs) (*mesh.World, istio.Diagnostics) {
+	in.Set = discovered(in)
 	if x.world != nil && !x.odd {
 		world, diags := x.world, x.diags
 		x.world = nil // should this end in a panic, the next time begins anew

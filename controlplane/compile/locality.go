@@ -14,10 +14,13 @@ func locality(in *networking.LoadBalancerSettings) *mesh.Locality {
 	if l := in.GetLocalityLbSetting(); l != nil {
 		return localitySetting(l)
 	}
-	z := in.GetZoneAwareLbSetting()
-	if z == nil {
-		return nil
+	if z := in.GetZoneAwareLbSetting(); z != nil {
+		return zoneSetting(z)
 	}
+	return nil
+}
+
+func zoneSetting(z *networking.ZoneAwareLoadBalancerSetting) *mesh.Locality {
 	out := &mesh.Locality{Off: z.Enabled != nil && !z.Enabled.Value, Zones: true, Priority: z.GetFailoverPriority()}
 	for _, f := range z.GetFailover() {
 		out.Failover = append(out.Failover, mesh.Failover{From: f.GetFrom(), To: f.GetTo()})

@@ -23,7 +23,7 @@ func (c *compiler) services() {
 			ShortName:  o.Name,
 			Addresses:  canonical(clusterIPs(o.Spec)),
 			Selector:   o.Spec.Spec.Selector,
-			Visibility: visibility(serviceExport(o), o.Namespace),
+			Visibility: visibility(exportOr(serviceExport(o), c.meshConfig().GetDefaultServiceExportTo()), o.Namespace),
 			Origin:     origin(&o.Meta, ""),
 		}
 		if len(s.Selector) == 0 {
@@ -162,6 +162,14 @@ func serviceExport(o *istio.Object[*corev1.Service]) []string {
 		parts[i] = strings.TrimSpace(parts[i])
 	}
 	return parts
+}
+
+// exportOr falls back on MeshConfig's default.
+func exportOr(own, otherwise []string) []string {
+	if len(own) == 0 {
+		return otherwise
+	}
+	return own
 }
 
 // visibility lowers exportTo: nothing said and "*" are everywhere, "~" is nowhere.

@@ -42,7 +42,7 @@ func (c *compiler) serviceEntry(o *istio.Object[*networking.ServiceEntry], i int
 		Addresses:  canonical(spec.GetAddresses()),
 		SANs:       spec.GetSubjectAltNames(),
 		External:   spec.GetLocation() == networking.ServiceEntry_MESH_EXTERNAL,
-		Visibility: visibility(spec.GetExportTo(), o.Namespace),
+		Visibility: c.entryVisibility(o),
 		Origin:     origin(&o.Meta, fmt.Sprintf("spec.hosts[%d]", i)),
 	}
 	if sel := spec.GetWorkloadSelector().GetLabels(); len(sel) > 0 {

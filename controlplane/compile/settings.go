@@ -61,6 +61,59 @@ func meshSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
 		v := t.GetSampling()
 		s.TraceSampling = &v
 	}
+	interceptionSettings(s, spec)
+	trafficSettings(s, spec)
+	tlsSettings(s, spec)
+	s.Proxy = proxy(spec.GetDefaultConfig())
+}
+
+// interceptionSettings are where connections reach a proxy, and what it looks for in them.
+func interceptionSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
+	s.OutboundPort, s.InboundPort = positive(spec.GetProxyListenPort()), positive(spec.GetProxyInboundListenPort())
+	s.HTTPProxyPort = positive(spec.GetProxyHttpPort())
+	s.InboundLocalhost = spec.GetInboundTrafficPolicy().GetMode() == meshconfig.MeshConfig_InboundTrafficPolicy_LOCALHOST
+	switch n := spec.GetPathNormalization().GetNormalization(); n {
+	case meshconfig.MeshConfig_ProxyPathNormalization_DEFAULT, meshconfig.MeshConfig_ProxyPathNormalization_BASE:
+	default:
+		s.Paths = mesh.PathMode(n.String())
+	}
+}
+
+// trafficSettings are the defaults of clusters.
+func trafficSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
+	s.InboundStat, s.OutboundStat = spec.GetInboundClusterStatName(), spec.GetOutboundClusterStatName()
+	s.DNSRefresh = duration(spec.GetDnsRefreshRate())
+	s.Upgrade = spec.GetH2UpgradePolicy() == meshconfig.MeshConfig_UPGRADE
+	s.Pool = connectionPool(spec.GetDefaultTrafficPolicy().GetConnectionPool())
+	s.Outlier = outlier(spec.GetDefaultTrafficPolicy().GetOutlierDetection())
+	if k := spec.GetTcpKeepalive(); k != nil {
+		s.Keepalive = &mesh.ConnectionPool{}
+		setKeepalive(s.Keepalive, k)
+	}
+	if z := spec.GetZoneAwareLbSetting(); z != nil {
+		s.Locality = zoneSetting(z) // wins over localityLbSetting, as in Istio
+	}
+}
+
+func tlsSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
+	if v := spec.GetVerifyCertificateAtClient(); v != nil { //nolint:staticcheck // deprecated, and in use
+		s.Unverified = !v.GetValue()
+	}
+	s.MeshTLS, s.OtherTLS = tlsParameters(spec.GetMeshMTLS()), tlsParameters(spec.GetTlsDefaults())
+	if s.MeshTLS != nil {
+		s.MeshTLS.Curves = nil // as in Istio
+	}
+}
+
+func tlsParameters(in *meshconfig.MeshConfig_TLSConfig) *mesh.TLSParameters {
+	if in == nil {
+		return nil
+	}
+	out := &mesh.TLSParameters{CipherSuites: in.GetCipherSuites(), Curves: in.GetEcdhCurves()}
+	if v := in.GetMinProtocolVersion(); v != meshconfig.MeshConfig_TLSConfig_TLS_AUTO {
+		out.MinVersion = v.String()
+	}
+	return out
 }
 
 func duration(d *durationpb.Duration) time.Duration {

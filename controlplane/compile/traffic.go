@@ -137,8 +137,7 @@ func connectionPool(in *networking.ConnectionPoolSettings) *mesh.ConnectionPool 
 		PingTimeout:              duration(http.GetHttp2KeepAlive().GetTimeout()),
 	}
 	if k := tcp.GetTcpKeepalive(); k != nil {
-		out.Keepalive, out.KeepaliveProbes = true, k.GetProbes()
-		out.KeepaliveTime, out.KeepaliveInterval = duration(k.GetTime()), duration(k.GetInterval())
+		setKeepalive(out, k)
 	}
 	switch http.GetH2UpgradePolicy() {
 	case networking.ConnectionPoolSettings_HTTPSettings_UPGRADE:
@@ -147,6 +146,11 @@ func connectionPool(in *networking.ConnectionPoolSettings) *mesh.ConnectionPool 
 		out.Upgrade = "DO_NOT_UPGRADE"
 	}
 	return out
+}
+
+func setKeepalive(out *mesh.ConnectionPool, k *networking.ConnectionPoolSettings_TCPSettings_TcpKeepalive) {
+	out.Keepalive, out.KeepaliveProbes = true, k.GetProbes()
+	out.KeepaliveTime, out.KeepaliveInterval = duration(k.GetTime()), duration(k.GetInterval())
 }
 
 func outlier(in *networking.OutlierDetection) *mesh.Outlier {

@@ -38,7 +38,7 @@ func (c *compiler) virtualServices() {
 		r := &rule{object: o, from: map[*mesh.Route]*istio.Object[*networking.VirtualService]{}, HostRules: &mesh.HostRules{
 			Namespace: o.Namespace, Name: o.Name,
 			Gateways:   c.ruleGateways(o.Spec.GetGateways(), o.Namespace),
-			Visibility: visibility(c.exportTo(o.Spec.GetExportTo()), o.Namespace),
+			Visibility: visibility(exportOr(o.Spec.GetExportTo(), c.meshConfig().GetDefaultVirtualServiceExportTo()), o.Namespace),
 			Origin:     origin(&o.Meta, ""),
 		}}
 		for _, h := range o.Spec.GetHosts() {
@@ -66,14 +66,6 @@ func (c *compiler) virtualServices() {
 		c.rules = append(c.rules, r)
 		c.world.Rules = append(c.world.Rules, r.HostRules)
 	}
-}
-
-// exportTo falls back on MeshConfig's default for VirtualServices.
-func (c *compiler) exportTo(own []string) []string {
-	if len(own) == 0 && c.set.Mesh != nil && c.set.Mesh.Spec != nil {
-		return c.set.Mesh.Spec.GetDefaultVirtualServiceExportTo()
-	}
-	return own
 }
 
 func (c *compiler) ruleGateways(gateways []string, namespace string) []string {

@@ -24,6 +24,7 @@ func (c *compiler) workloads() {
 			Locality:       cmp.Or(mesh.LocalityOf(podLabels(o.Labels, p)), nodes[p.Spec.NodeName]),
 			Origin:         origin(&o.Meta, ""),
 		}
+		w.Proxy = c.podProxy(o)
 		for _, ct := range p.Spec.Containers {
 			for _, port := range ct.Ports {
 				w.Ports = setPort(w.Ports, port.Name, uint32(port.ContainerPort))

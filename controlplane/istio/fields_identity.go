@@ -7,6 +7,5 @@ func identityRules() []supportRule {
 		yes("PeerAuthentication.MutualTLS", "mode"),
 		yes("ClientTLSSettings", "mode clientCertificate privateKey caCertificates credentialName subjectAltNames sni insecureSkipVerify caCrl"),
 		yes("ServiceEntry", "subjectAltNames"),
-		yes("MeshConfig", "trustDomain enableAutoMtls"),
 	}
 }

@@ -21,7 +21,7 @@ const (
 // supportRules is THE support table. A field of the API that it does not name fails a test, and so does a name that the API
 // does not have. To support a field, change its line here; architecture.md says what else.
 func supportRules() []supportRule {
-	return slices.Concat(virtualServiceRules(), destinationRuleRules(), gatewayRules(), edgeRules(), serviceEntryRules(), sidecarRules(), meshConfigRules(), telemetryRules(), authzRules(), identityRules(), extensionRules())
+	return slices.Concat(virtualServiceRules(), destinationRuleRules(), gatewayRules(), edgeRules(), serviceEntryRules(), sidecarRules(), meshConfigRules(), proxyConfigRules(), telemetryRules(), authzRules(), identityRules(), extensionRules())
 }
 
 func yes(message, fields string) supportRule { return supportRule{message: message, fields: fields} }
@@ -85,19 +85,5 @@ func gatewayRules() []supportRule {
 		idle("Server", "defaultEndpoint", "as in Istio, it is never used"),
 		yes("Port", "number protocol name"),
 		no("Port", "targetPort", "it never had an effect: the gateway listens on number"),
-	}
-}
-
-func meshConfigRules() []supportRule {
-	return []supportRule{
-		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat accessLogEncoding connectTimeout protocolDetectionTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing localityLbSetting"),
-		idle("MeshConfig", "*", "not in this version"),
-		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
-		refuse("MeshConfig.OutboundTrafficPolicy", "mode", "ALLOW_ANY_DYNAMIC_DNS", notYet+"write REGISTRY_ONLY or ALLOW_ANY"),
-		idle("MeshConfig.OutboundTrafficPolicy", "tls", "not in this version"),
-		yes("ProxyConfig", "tracing"),
-		idle("ProxyConfig", "*", "the sidecar is set up by mizzen itself"),
-		yes("Tracing", "sampling zipkin"),
-		idle("Tracing", "*", "not in this version"),
 	}
 }

@@ -51,6 +51,7 @@ func (d *decoder) meshConfig(o *object) bool {
 		return true
 	}
 	o.support("MeshConfig", spec.ProtoReflect().Descriptor(), root, "data.mesh")
+	o.diags = append(o.diags, validateMesh(&o.meta, spec)...)
 	o.diags = append(o.diags, validateProviders(&o.meta, spec)...)
 	o.diags = append(o.diags, validateLogFormat(&o.meta, spec)...)
 	o.diags = append(o.diags, validateAuthorizers(&o.meta, spec)...)

@@ -103,10 +103,12 @@ func (v *validator) regex(path, s string) {
 }
 
 // exportTo checks visibility: "*", "." or namespaces, and "~" where none allows it.
-func (v *validator) exportTo(entries []string, none bool) {
+func (v *validator) exportTo(entries []string, none bool) { v.exports("spec.exportTo", entries, none) }
+
+func (v *validator) exports(field string, entries []string, none bool) {
 	seen := map[string]bool{}
 	for i, e := range entries {
-		path := index("spec.exportTo", i)
+		path := index(field, i)
 		key := e
 		if e == "." {
 			key = v.meta.Namespace

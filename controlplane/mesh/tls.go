@@ -52,6 +52,7 @@ type ServerTLS struct {
 	// MinVersion and MaxVersion are Istio's names (TLSV1_2); "" is TLSV1_2 and Envoy's maximum.
 	MinVersion, MaxVersion string
 	CipherSuites           []string
+	Curves                 []string // ECDH; empty: Envoy's
 	// ALPN protocols offered, in order; empty: none.
 	ALPN []string
 }
@@ -102,6 +103,8 @@ type UpstreamTLS struct {
 	// HostSNI takes what SNI and SANs leave open from the request's host. HTTP only.
 	HostSNI  bool
 	Insecure bool
+	// Parameters bound version, ciphers and curves; nil: Envoy's.
+	Parameters *TLSParameters
 	// Mesh offers the mesh's protocols (ALPN), by which PERMISSIVE servers know a mesh client.
 	Mesh bool
 }

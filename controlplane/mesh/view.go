@@ -108,6 +108,8 @@ type Listener struct {
 	DynamicDNS bool
 	// Tracing is the listener's base filter configuration.
 	Tracing *tracing.Config
+	// Stats are the names in statistics of clusters that get bytes, by cluster, where they differ from the clusters' own.
+	Stats map[string]string
 	// Tracer is Envoy's own, which makes the spans in place of Tracing.Export; nil: off.
 	Tracer *Tracer
 }
@@ -203,6 +205,7 @@ const (
 // Cluster of one proxy.
 type Cluster struct {
 	Name     string // outbound|9080|v1|reviews.default.svc.cluster.local
+	StatName string // in statistics; "": Name
 	Kind     ClusterKind
 	Hosts    []*Endpoint // for Static and DNS kinds
 	Places   []*Place    // Hosts, arranged as the client prefers them, in their stead; nil: they are all alike

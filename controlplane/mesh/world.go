@@ -39,31 +39,6 @@ type World struct {
 	Endpoints map[EndpointKey][]*Endpoint
 }
 
-// Settings are mesh-wide (Istio's MeshConfig).
-type Settings struct {
-	DomainSuffix    string // "cluster.local"
-	RootNamespace   string // "istio-system"
-	TrustDomain     string // of the identities in certificates: "cluster.local"
-	AutoMTLS        bool   // enableAutoMtls, the default: mesh TLS to endpoints that take it, without being asked
-	OutboundAny     bool   // outboundTrafficPolicy ALLOW_ANY (the default) rather than REGISTRY_ONLY
-	AccessLogFile   string // "" off; "/dev/stdout"
-	AccessLogFormat string // "" Istio's default format
-	AccessLogJSON   bool   // AccessLogFormat is a JSON object of formats rather than a line (accessLogEncoding JSON)
-	ConnectTimeout  time.Duration
-	// DetectTimeout is how long a listener waits for a client's first bytes where they tell what the connection is: in some protocols
-	// the server speaks first. 0: for ever. Istio's protocolDetectionTimeout.
-	DetectTimeout time.Duration
-	Locality      *Locality // of hosts whose policy does not say; nil: off
-	// DefaultRetries is used by routes without retries; nil means none.
-	DefaultRetries *Retries
-	// TraceSampling in percent of new traces; nil 100 (the filter's default).
-	TraceSampling *float64
-	// LimitService counts limits of scope global; nil: each proxy allows its share of them.
-	LimitService *LimitService
-	// ModuleServer is the "host:port" where proxies fetch the modules of Extensions; "": they cannot.
-	ModuleServer string
-}
-
 // LimitService is the rate-limit service: a service of the World if Hostname is set, else whatever listens at Address.
 type LimitService struct {
 	Hostname, Namespace string
@@ -153,6 +128,7 @@ type Workload struct {
 	Draining        bool   // it ends, and still answers: no new requests, but those that are bound to it
 	Locality        string // region/zone/subzone
 	Weight          uint32
+	Proxy           *Proxy // what its pod says of its proxy, over the mesh's; nil: nothing
 	Origin          Origin
 }
 

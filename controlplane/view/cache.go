@@ -25,6 +25,8 @@ type Cache struct {
 	// exact are the mesh's rules by exact host, in order of precedence; wild the patterns of the others.
 	exact map[string][]*mesh.HostRules
 	wild  []string
+	// proxies are what pods say of their proxies, by "namespace/name".
+	proxies map[string]*mesh.Proxy
 	// serving are the services that select workloads, by namespace.
 	serving map[string][]*mesh.Service
 
@@ -57,6 +59,12 @@ func NewCache(w *mesh.World) *Cache {
 		exact: map[string][]*mesh.HostRules{}, keys: map[string][]clusterKey{},
 	}
 	c.index()
+	c.proxies = map[string]*mesh.Proxy{}
+	for _, w := range c.world.Workloads {
+		if w.Proxy != nil {
+			c.proxies[w.Namespace+"/"+w.Name] = w.Proxy
+		}
+	}
 	c.findSpecial()
 	keys := map[string]bool{}
 	c.local = w.Settings.Locality != nil && (len(w.Settings.Locality.Distribute) > 0 || w.Settings.Locality.Zones)
@@ -222,6 +230,9 @@ func (c *Cache) scope(n mesh.Node) *scope {
 // scopeID is all of a proxy that its scope depends on.
 func (c *Cache) scopeID(n mesh.Node, sc *mesh.Sidecar) string {
 	id := fmt.Sprintf("%t %q %t %t %t %t", n.Gateway, c.namespaceID(n), n.Intercepts, n.HTTPProxyPort != 0, n.Host().Mizzen(), n.Identity)
+	if p := c.proxy(n); p != c.world.Settings.Proxy {
+		id += fmt.Sprintf(" %t %t %t %d", p.NoAttemptCount, p.KeepHeaderCase, p.ForwardedHost, p.Connections.ClusterBuffer)
+	}
 	if sc != nil {
 		id += fmt.Sprintf(" %q %q", sc.Namespace, sc.Name)
 	}

@@ -61,6 +61,7 @@ func (s *scope) addCluster(svc *mesh.Service, port *mesh.Port, p *mesh.Policy, s
 			traffic = sub.Traffic.ForPort(port.Number)
 		}
 	}
+	traffic = s.cache.withDefaults(traffic, port.Protocol)
 	k.kind = s.clusterKind(svc, traffic)
 	prefer := s.preference(traffic)
 	k.near = s.near(prefer)
@@ -126,7 +127,7 @@ func (c *Cache) cluster(k clusterKey, svc *mesh.Service, port *mesh.Port, sub *m
 	cl := &mesh.Cluster{
 		Name: mesh.OutboundCluster(k.port, k.subset, k.host), Kind: k.kind, Protocol: port.Protocol, Traffic: t,
 		Hostname: k.host, Namespace: k.namespace, Subset: k.subset, Port: k.port,
-		Origins: []mesh.Origin{svc.Origin},
+		Origins: []mesh.Origin{svc.Origin}, StatName: statName(c.world.Settings.OutboundStat, svc, port, k.subset, 0),
 	}
 	cl.TLS = c.upstreamTLS(k, svc, cl)
 	switch {

@@ -35,6 +35,7 @@ func (t *Tracker) Group(n mesh.Node) (g *Group, made bool) {
 	if n.Gateway {
 		return nil, false
 	}
+	n = t.cache.listening(n)
 	sc := t.cache.sidecarOf(n)
 	id := t.cache.scopeID(n, sc) + " " + string(n.Host())
 	t.mu.Lock()
@@ -62,7 +63,7 @@ func (t *Tracker) Group(n mesh.Node) (g *Group, made bool) {
 // are worth their memory only to whom makes something of them.
 func (g *Group) Whole() *mesh.View {
 	s := g.scope
-	v := &mesh.View{Node: s.node, Settings: s.cache.world.Settings, Tables: s.tables, Clusters: s.clusters, Endpoints: s.endpoints}
+	v := &mesh.View{Node: s.node, Settings: g.Settings(), Tables: s.tables, Clusters: s.clusters, Endpoints: s.endpoints}
 	tables := make([]*mesh.RouteTable, len(s.tables))
 	for i, t := range s.tables {
 		bare := *t
@@ -87,7 +88,7 @@ func (t *Tracker) Drop(g *Group) {
 func (g *Group) Node() mesh.Node { return g.scope.node }
 
 // Settings as the group has them.
-func (g *Group) Settings() mesh.Settings { return g.scope.cache.world.Settings }
+func (g *Group) Settings() mesh.Settings { return g.scope.cache.settings(g.scope.node) }
 
 // Cluster finds one of the group's clusters, nil if there is none of that name.
 func (g *Group) Cluster(name string) *mesh.Cluster { return g.scope.named[name] }
@@ -284,6 +285,6 @@ func (g *Group) virtualHost(host string, at tablePlace) *mesh.VirtualHost {
 func (t *Tracker) Own(g *Group, n mesh.Node) *mesh.View {
 	s := &scope{}
 	*s = *g.scope
-	s.node = n
-	return t.cache.own(s, n)
+	s.node = t.cache.listening(n)
+	return t.cache.own(s, s.node)
 }

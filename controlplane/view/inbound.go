@@ -65,7 +65,7 @@ func (c *Cache) inboundCluster(n mesh.Node, in *mesh.Inbound) *mesh.Cluster {
 		Hosts:    []*mesh.Endpoint{{Address: cmp.Or(n.AppAddress, "127.0.0.1"), Port: in.Port, Ready: true}},
 		Hostname: in.Hostname, Namespace: n.Namespace, Port: in.Port,
 	}
-	if n.Intercepts && n.AppAddress == "" {
+	if n.Intercepts && n.AppAddress == "" && !c.world.Settings.InboundLocalhost {
 		cl.Kind, cl.Hosts = mesh.ClusterOriginalDst, nil
 	}
 	sidecar := c.sidecarOf(n)
@@ -81,6 +81,7 @@ func (c *Cache) inboundCluster(n mesh.Node, in *mesh.Inbound) *mesh.Cluster {
 		return cl
 	}
 	cl.Origins = append(cl.Origins, svc.Origin)
+	cl.StatName = statName(c.world.Settings.InboundStat, svc, svc.PortByNumber(port), "", in.Port)
 	s := &scope{cache: c, node: n}
 	if p := s.findPolicy(svc); p != nil && pool == nil {
 		if t := p.Traffic.ForPort(port); t != nil && t.Pool != nil {

@@ -17,6 +17,18 @@ const (
 	inboundPort  = 15006
 )
 
+// outboundPort and inboundPort are where intercepted connections come in.
+func (c *Cache) outboundPort() uint32 { return cmp.Or(c.world.Settings.OutboundPort, outboundPort) }
+func (c *Cache) inboundPort() uint32  { return cmp.Or(c.world.Settings.InboundPort, inboundPort) }
+
+// listening is n with the port at which it is to be a proxy, if it does not say one itself.
+func (c *Cache) listening(n mesh.Node) mesh.Node {
+	if !n.Gateway && n.HTTPProxyPort == 0 {
+		n.HTTPProxyPort = c.world.Settings.HTTPProxyPort
+	}
+	return n
+}
+
 // sidecarOutbound adds the listeners before the scope's tables and clusters.
 func (s *scope) sidecarOutbound(v *mesh.View, n mesh.Node) {
 	tr := tracer(v)
@@ -29,7 +41,7 @@ func (s *scope) sidecarOutbound(v *mesh.View, n mesh.Node) {
 	taken := map[string]bool{}
 	if n.Intercepts {
 		// What a service on one of these ports gets goes on as it came: the listener there is the proxy's own.
-		taken["0.0.0.0_"+portString(outboundPort)], taken["0.0.0.0_"+portString(inboundPort)] = true, true
+		taken["0.0.0.0_"+portString(s.cache.outboundPort())], taken["0.0.0.0_"+portString(s.cache.inboundPort())] = true, true
 		for _, t := range s.tables {
 			if t.Proxy || t.Own || taken["0.0.0.0_"+t.Name] {
 				continue
@@ -48,7 +60,7 @@ func (s *scope) sidecarOutbound(v *mesh.View, n mesh.Node) {
 
 func (s *scope) virtualOutbound() *mesh.Listener {
 	l := &mesh.Listener{
-		Name: "virtualOutbound", Kind: mesh.ListenVirtualOutbound, Address: "0.0.0.0", Port: outboundPort,
+		Name: "virtualOutbound", Kind: mesh.ListenVirtualOutbound, Address: "0.0.0.0", Port: s.cache.outboundPort(),
 		Cluster: mesh.BlackHoleCluster,
 	}
 	if s.outboundAny() {
@@ -114,7 +126,7 @@ func (s *scope) addTCP(v *mesh.View, t tcpPort, address string, n mesh.Node, tak
 // without one, what no chain takes goes on as it came.
 func (s *scope) addServerNames(v *mesh.View, port uint32, chains []*mesh.Chain) {
 	name := "0.0.0.0_" + portString(port)
-	if port == outboundPort || port == inboundPort || len(chains) == 0 {
+	if port == s.cache.outboundPort() || port == s.cache.inboundPort() || len(chains) == 0 {
 		return
 	}
 	for _, l := range v.Listeners {
@@ -190,7 +202,7 @@ func (c *Cache) inbound(v *mesh.View, n mesh.Node) {
 			Name: mesh.InboundPassthroughCluster, Kind: mesh.ClusterOriginalDst, Protocol: mesh.TCP, Inbound: true,
 		})
 		v.Listeners = append(v.Listeners, &mesh.Listener{
-			Name: "virtualInbound", Kind: mesh.ListenVirtualInbound, Address: "0.0.0.0", Port: inboundPort,
+			Name: "virtualInbound", Kind: mesh.ListenVirtualInbound, Address: "0.0.0.0", Port: c.inboundPort(),
 			Cluster: mesh.InboundPassthroughCluster, Inbound: captured, Peer: modes.Mode, Tracing: tr,
 		})
 	}

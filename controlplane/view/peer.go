@@ -58,10 +58,12 @@ func (c *Cache) upstreamTLS(k clusterKey, svc *mesh.Service, cl *mesh.Cluster) *
 	}
 	out := &mesh.UpstreamTLS{
 		Certificate: t.Certificate, Roots: t.Roots, SANs: t.SANs, SNI: t.SNI, HostSNI: cl.Protocol.IsHTTP(), Insecure: t.Insecure,
+		Parameters: c.world.Settings.OtherTLS,
 	}
 	if len(out.SANs) == 0 {
 		out.SANs = svc.SANs
 	}
+	out.Insecure = out.Insecure || c.world.Settings.Unverified && out.Roots.IsZero() && len(out.SANs) == 0
 	if !k.gateway { // Secrets are for gateways: without one nothing but a public server passes
 		out.Certificate, out.Roots = withoutSecret(out.Certificate), withoutSecret(out.Roots)
 	}
@@ -96,7 +98,7 @@ func (k clusterKey) endpoints() mesh.EndpointKey {
 func (c *Cache) meshTLS(k clusterKey, svc *mesh.Service) *mesh.UpstreamTLS {
 	t := &mesh.UpstreamTLS{
 		Certificate: mesh.CertSource{Secret: mesh.SecretIdentity}, Roots: mesh.CertSource{Secret: mesh.SecretRoots},
-		SNI: mesh.ServerName(k.port, k.subset, k.host), SANs: slices.Clone(svc.SANs), Mesh: true,
+		SNI: mesh.ServerName(k.port, k.subset, k.host), SANs: slices.Clone(svc.SANs), Mesh: true, Parameters: c.world.Settings.MeshTLS,
 	}
 	for _, e := range c.world.Endpoints[k.endpoints()] {
 		if e.ServiceAccount != "" {

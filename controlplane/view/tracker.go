@@ -120,7 +120,11 @@ func (t *Tracker) step(w *mesh.World, ch *Change) bool {
 	if w.Authz != nil && slices.ContainsFunc(w.Authz.Hosts, func(host string) bool { return ch.Clusters[host] }) {
 		return false // keys fetched over TLS have a cluster of their own to the same endpoints
 	}
-	ch.Own = ch.Own || len(limits)+len(differing(old.Workloads, w.Workloads)) > 0
+	workloads := differing(old.Workloads, w.Workloads)
+	if slices.ContainsFunc(workloads, func(w *mesh.Workload) bool { return w.Proxy != nil }) {
+		return false
+	}
+	ch.Own = ch.Own || len(limits)+len(workloads) > 0
 	t.reindex(w, ch, rules)
 	return true
 }

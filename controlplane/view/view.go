@@ -14,6 +14,7 @@ func Of(w *mesh.World, n mesh.Node) *mesh.View { return NewCache(w).Of(n) }
 
 // Of returns the view of one proxy, which shares with earlier views what is equal.
 func (c *Cache) Of(n mesh.Node) *mesh.View {
+	n = c.listening(n)
 	s := c.scope(n)
 	v := c.own(s, n)
 	share(v, s)
@@ -22,7 +23,7 @@ func (c *Cache) Of(n mesh.Node) *mesh.View {
 
 // own makes what is the proxy's alone, beside its scope's: listeners, what stands before the workload, a gateway's tables.
 func (c *Cache) own(s *scope, n mesh.Node) *mesh.View {
-	v := &mesh.View{Node: n, Settings: c.world.Settings}
+	v := &mesh.View{Node: n, Settings: c.settings(n)}
 	v.Settings.OutboundAny = s.outboundAny()
 	if n.Gateway {
 		s.gateway(v, n)
@@ -34,6 +35,7 @@ func (c *Cache) own(s *scope, n mesh.Node) *mesh.View {
 	s.trace(v)
 	s.authorize(v, n)
 	c.extend(v, n)
+	s.nameStats(v)
 	v.Patches = c.patches(n)
 	for _, l := range v.Listeners {
 		l.DynamicDNS = s.dynamic && (l.Kind == mesh.ListenHTTPProxy || l.Kind == mesh.ListenOutboundHTTP || l.Kind == mesh.ListenGateway)

@@ -46,6 +46,7 @@ func setAction(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRoute, s sc
 		setForward(action, def, e.authority)
 		setDestinations(action, r.Clusters)
 		setPolicies(action, def, r, s)
+		action.AppendXForwardedHost = s.ForwardedHost && action.HostRewriteSpecifier != nil
 		out.Action = &routev3.Route_Route{Route: action}
 	}
 	out.RequestHeadersToAdd, out.RequestHeadersToRemove = e.requestAdd, e.requestRemove

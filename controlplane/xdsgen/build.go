@@ -99,7 +99,10 @@ func (s *session) clusters() error {
 }
 
 func (b *Builder) cluster(c *mesh.Cluster, n mesh.Node, set mesh.Settings) (*Resource, error) {
-	ctx := clusterContext{ConnectTimeout: set.ConnectTimeout}
+	ctx := clusterContext{ConnectTimeout: set.ConnectTimeout, DNSRefresh: set.DNSRefresh}
+	if set.Proxy != nil {
+		ctx.Buffer, ctx.KeepHeaderCase = set.Proxy.Connections.ClusterBuffer, set.Proxy.KeepHeaderCase
+	}
 	if c.Inbound {
 		ctx.AppAddress = n.AppAddress
 	}
@@ -154,16 +157,21 @@ func (s *session) listeners() error {
 // listenerInput is what a listener is made of, as far as its view alone says.
 func (s *session) listenerInput(l *mesh.Listener, dynamic bool) listenerInput {
 	v := s.view
-	return listenerInput{
+	in := listenerInput{
 		Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Host: v.Node.Host(), Wasm: v.Node.Wasm, DynamicDNS: dynamic || l.DynamicDNS,
 		AccessLogFile: v.Settings.AccessLogFile, AccessLogFormat: v.Settings.AccessLogFormat, AccessLogJSON: v.Settings.AccessLogJSON,
 		Identity: v.Node.Identity, DetectTimeout: v.Settings.DetectTimeout, Modules: v.Node.Modules, ModuleServer: v.Settings.ModuleServer,
+		Paths: v.Settings.Paths, MeshTLS: v.Settings.MeshTLS,
 	}
+	if v.Settings.Proxy != nil {
+		in.Proxy = *v.Settings.Proxy
+	}
+	return in
 }
 
 func (s *session) tables() error {
 	for _, t := range s.view.Tables {
-		ctx := tableContext{Host: s.view.Node.Host(), Retries: s.view.Settings.DefaultRetries}
+		ctx := newTableContext(s.view.Node, s.view.Settings)
 		if whole := !splits(t); whole || s.inline {
 			r, err := recall(s.Builder, "inline", t, ctx, func() (*Resource, error) {
 				return memo(s.Builder, "inline", tableInput{t, ctx}, buildInlineTable)

@@ -127,7 +127,7 @@ func inspectors(l *mesh.Listener) []*listenerv3.ListenerFilter {
 func weightedChain(in listenerInput, ch *mesh.Chain) (*listenerv3.FilterChain, error) {
 	proxy := &tcpproxyv3.TcpProxy{StatPrefix: ch.Name, IdleTimeout: optional(ch.IdleTimeout)}
 	if len(ch.Clusters) == 1 {
-		proxy.StatPrefix = ch.Clusters[0].Cluster
+		proxy.StatPrefix = in.stat(ch.Clusters[0].Cluster)
 		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_Cluster{Cluster: ch.Clusters[0].Cluster}
 	} else {
 		all := &tcpproxyv3.TcpProxy_WeightedCluster{}

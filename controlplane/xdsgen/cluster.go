@@ -1,12 +1,15 @@
 package xdsgen
 
 import (
+	"cmp"
 	"math"
 	"strings"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	dnscommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
+	dnsclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	dfpclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dynamic_forward_proxy/v3"
 	dfpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/dynamic_forward_proxy/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
@@ -32,6 +35,9 @@ type clusterInput struct {
 type clusterContext struct {
 	ConnectTimeout time.Duration // 0: Istio's
 	AppAddress     string        // of inbound clusters without hosts; "": 127.0.0.1
+	DNSRefresh     time.Duration // 0: Envoy's
+	Buffer         uint32        // of a connection, bytes; 0: Envoy's
+	KeepHeaderCase bool
 }
 
 // usesEDS tells whether Envoy asks for the cluster's endpoints. PASSTHROUGH ignores them: the connection goes where
@@ -61,7 +67,7 @@ func buildCluster(in clusterInput) (*Resource, error) {
 	out := &clusterv3.Cluster{
 		Name: c.Name,
 		// Istio ends the name in statistics with ";", so that dots inside it do not cut it short.
-		AltStatName:     c.Name + ";",
+		AltStatName:     cmp.Or(c.StatName, c.Name) + ";",
 		ConnectTimeout:  durationpb.New(connectTimeout(t.Pool, in.ConnectTimeout)),
 		CircuitBreakers: circuitBreakers(t.Pool, t.RetryBudget),
 		Metadata:        clusterMetadata(c),
@@ -73,6 +79,9 @@ func buildCluster(in clusterInput) (*Resource, error) {
 			LocalityWeightedLbConfig: &clusterv3.Cluster_CommonLbConfig_LocalityWeightedLbConfig{},
 		}
 	}
+	if in.Buffer > 0 {
+		out.PerConnectionBufferLimitBytes = wrapperspb.UInt32(in.Buffer)
+	}
 	if t.Pool.Keepalive {
 		out.UpstreamConnectionOptions = keepalive(t.Pool)
 	}
@@ -81,7 +90,7 @@ func buildCluster(in clusterInput) (*Resource, error) {
 	}
 	setDiscovery(out, in)
 	setLoadBalancer(out, c, t.LoadBalancer)
-	if err := setProtocol(out, c, t); err != nil {
+	if err := setProtocol(out, c, t, in.KeepHeaderCase); err != nil {
 		return nil, err
 	}
 	if err := setTransport(out, c); err != nil {
@@ -156,13 +165,7 @@ func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
 		setType(out, clusterv3.Cluster_EDS)
 		out.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource(), ServiceName: c.Name}
 	case mesh.ClusterStrictDNS, mesh.ClusterLogicalDNS:
-		setType(out, clusterv3.Cluster_STRICT_DNS)
-		if kind == mesh.ClusterLogicalDNS {
-			setType(out, clusterv3.Cluster_LOGICAL_DNS)
-		}
-		// Envoy refreshes every 5 s; its resolver (c-ares) answers from its cache until the name's TTL ends. The
-		// fields by which Istio sets the rate are deprecated: each would be a warning in Envoy's log.
-		out.DnsLookupFamily = clusterv3.Cluster_V4_ONLY
+		setDNS(out, kind == mesh.ClusterLogicalDNS, in.DNSRefresh)
 		out.LoadAssignment = loadAssignment(c.Name, c.Hosts, c.Places)
 	case mesh.ClusterOriginalDst:
 		setType(out, clusterv3.Cluster_ORIGINAL_DST)
@@ -182,6 +185,26 @@ func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
 	default:
 		setType(out, clusterv3.Cluster_STATIC)
 	}
+}
+
+// setDNS has Envoy look the hosts up: every 5 s, where nothing is said; its resolver (c-ares) answers from its cache until the
+// name's TTL ends. The fields by which Istio sets the rate are deprecated, each would be a warning in Envoy's log: hence the
+// extension in their place.
+func setDNS(out *clusterv3.Cluster, logical bool, refresh time.Duration) {
+	if refresh > 0 {
+		out.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
+			Name: "envoy.cluster.dns",
+			TypedConfig: mustAny(&dnsclusterv3.DnsCluster{
+				DnsRefreshRate: durationpb.New(refresh), DnsLookupFamily: dnscommonv3.DnsLookupFamily_V4_ONLY, AllAddressesInSingleEndpoint: logical,
+			}),
+		}}
+		return
+	}
+	setType(out, clusterv3.Cluster_STRICT_DNS)
+	if logical {
+		setType(out, clusterv3.Cluster_LOGICAL_DNS)
+	}
+	out.DnsLookupFamily = clusterv3.Cluster_V4_ONLY
 }
 
 func setType(out *clusterv3.Cluster, t clusterv3.Cluster_DiscoveryType) {

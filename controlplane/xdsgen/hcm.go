@@ -27,7 +27,7 @@ type httpRole struct {
 }
 
 // connectionManager translates one HTTP listener. Istio's settings: stream idle timeout off, paths normalised, every
-// kind of WebSocket let through, server: istio-envoy.
+// kind of WebSocket let through, server: istio-envoy; setProxy has what the mesh or the pod may say otherwise.
 func connectionManager(in listenerInput, role httpRole) (*hcmv3.HttpConnectionManager, error) {
 	out := &hcmv3.HttpConnectionManager{
 		CodecType: hcmv3.HttpConnectionManager_AUTO, StatPrefix: role.Stat, ServerName: "istio-envoy",
@@ -38,14 +38,11 @@ func connectionManager(in listenerInput, role httpRole) (*hcmv3.HttpConnectionMa
 		GenerateRequestId: wrapperspb.Bool(!makesRequestID(in)),
 		// A caller's own x-request-id is kept at the edge too: tests and traces rely on it.
 		PreserveExternalRequestId:     in.Gateway,
-		NormalizePath:                 wrapperspb.Bool(true),
 		StreamIdleTimeout:             seconds(0),
 		UpgradeConfigs:                []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		EarlyHeaderMutationExtensions: stripInternal(),
 	}
-	if role.Inbound {
-		setPeerHeader(out)
-	}
+	setProxy(out, in, role)
 	if in.Listener.Kind == mesh.ListenHTTPProxy {
 		out.UpgradeConfigs = append(out.UpgradeConfigs, &hcmv3.HttpConnectionManager_UpgradeConfig{UpgradeType: "CONNECT"})
 	}
@@ -111,7 +108,7 @@ func httpFilters(in listenerInput) ([]*hcmv3.HttpFilter, error) {
 			ImplementationSpecifier: &dfpfilterv3.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache()},
 		}, in.DynamicDNS},
 		{stateFilter, offerHTTP(), in.Identity && in.Listener.Kind != mesh.ListenInbound && in.Listener.Kind != mesh.ListenVirtualInbound},
-		{"envoy.filters.http.router", &routerv3.Router{}, true},
+		{"envoy.filters.http.router", &routerv3.Router{SuppressEnvoyHeaders: in.Proxy.NoDebugHeaders}, true},
 	}
 	for _, n := range native {
 		if !n.on {

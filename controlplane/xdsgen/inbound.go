@@ -7,7 +7,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
@@ -142,18 +141,12 @@ func inboundChain(in listenerInput, i *mesh.Inbound, name string, d door) (chain
 	t := &mesh.ServerTLS{
 		Certificates: []mesh.CertSource{{Secret: mesh.SecretIdentity}}, Roots: mesh.CertSource{Secret: mesh.SecretRoots}, RequireClient: true,
 	}
+	if p := in.MeshTLS; p != nil {
+		t.MinVersion, t.CipherSuites = p.MinVersion, p.CipherSuites
+	}
 	if d.http {
 		t.ALPN = []string{"h2", "http/1.1"}
 	}
 	chain.TransportSocket, err = serverTransport(t)
 	return chain, err
-}
-
-// setPeerHeader tells the application who calls it: x-forwarded-client-cert, of connections with a client certificate. From others
-// the header is taken away, for anybody could write it. As Istio does.
-func setPeerHeader(out *hcmv3.HttpConnectionManager) {
-	out.ForwardClientCertDetails = hcmv3.HttpConnectionManager_APPEND_FORWARD
-	out.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{
-		Subject: wrapperspb.Bool(true), Uri: true, Dns: true,
-	}
 }

@@ -1,6 +1,7 @@
 package xdsgen
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -36,7 +37,10 @@ type listenerInput struct {
 	Extensions      []*mesh.Extension // of the chain at hand
 	Modules         string            // of the node
 	ModuleServer    string
-	TCPIdleTimeout  time.Duration // of Listener.Cluster; 0: Envoy's hour
+	TCPIdleTimeout  time.Duration       // of Listener.Cluster; 0: Envoy's hour
+	Proxy           mesh.Proxy          // what the proxy is told about itself
+	Paths           mesh.PathMode       // "": PathsBase
+	MeshTLS         *mesh.TLSParameters // of connections from the mesh; nil: Envoy's
 	// AsksLimits: a rate-limit service counts global limits, and Envoy's own filter is to ask it. Of HostNative only.
 	AsksLimits   bool
 	LimitTimeout time.Duration // of a call; 0: the policy's default
@@ -48,7 +52,7 @@ func buildListener(in listenerInput) (*Resource, error) {
 	out := &listenerv3.Listener{
 		Name: l.Name, Address: socket(l.Address, l.Port),
 		TrafficDirection:              corev3.TrafficDirection_OUTBOUND,
-		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(cmp.Or(in.Proxy.Connections.ListenerBuffer, bufferLimit)),
 		// Outbound connections are the application's own: only a change of the listener ends them, not the
 		// proxy's failing health.
 		DrainType: listenerv3.Listener_MODIFY_ONLY,
@@ -59,6 +63,9 @@ func buildListener(in listenerInput) (*Resource, error) {
 	}
 	if l.Kind == mesh.ListenVirtualInbound || l.Kind == mesh.ListenInbound || l.Kind == mesh.ListenGateway {
 		out.DrainType = listenerv3.Listener_DEFAULT
+	}
+	if l.Kind == mesh.ListenGateway && in.Proxy.ProxyProtocol {
+		out.ListenerFilters = append([]*listenerv3.ListenerFilter{proxyProtocolFilter()}, out.ListenerFilters...)
 	}
 	r, err := resource(l.Name, out)
 	if err != nil {
@@ -135,8 +142,13 @@ func virtualOutbound(out *listenerv3.Listener, in listenerInput) error {
 	return nil
 }
 
+// stat is the name of a cluster in statistics.
+func (in listenerInput) stat(cluster string) string {
+	return cmp.Or(in.Listener.Stats[cluster], cluster)
+}
+
 func tcpChain(in listenerInput, name, cluster string) (*listenerv3.FilterChain, error) {
-	stat := cluster
+	stat := in.stat(cluster)
 	if strings.HasPrefix(name, "virtual") || stat == "" {
 		stat = name
 	}

@@ -28,7 +28,7 @@ func (p Parts) Endpoints(g *mesh.EndpointGroup) (*Resource, error) {
 
 // VirtualHost makes one that travels alone. Of its table everything but the hosts is looked at.
 func (p Parts) VirtualHost(t *mesh.RouteTable, h *mesh.VirtualHost) (*Resource, error) {
-	r, err := p.host(h, newScope(tableInput{t, tableContext{Host: p.Node.Host(), Retries: p.Settings.DefaultRetries}}))
+	r, err := p.host(h, newScope(tableInput{t, newTableContext(p.Node, p.Settings)}))
 	if err != nil {
 		return nil, err
 	}

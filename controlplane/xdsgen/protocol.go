@@ -27,8 +27,11 @@ const (
 )
 
 // setProtocol sets the HTTP options, if any differ from Envoy's defaults.
-func setProtocol(out *clusterv3.Cluster, c *mesh.Cluster, t mesh.Traffic) error {
-	p := t.Pool
+func setProtocol(out *clusterv3.Cluster, c *mesh.Cluster, t mesh.Traffic, keepHeaderCase bool) error {
+	p, http1 := t.Pool, &corev3.Http1ProtocolOptions{}
+	if keepHeaderCase = keepHeaderCase && c.Protocol.IsHTTP(); keepHeaderCase {
+		http1 = keepCase()
+	}
 	s := speaks(c, p)
 	common := commonHTTP(p)
 	names := setHostNames(c.TLS)
@@ -36,7 +39,7 @@ func setProtocol(out *clusterv3.Cluster, c *mesh.Cluster, t mesh.Traffic) error 
 	if !c.Inbound {
 		errors = errorStatuses(t.Outlier)
 	}
-	if s == speakHTTP1 && common == nil && names == nil && errors == nil {
+	if s == speakHTTP1 && common == nil && names == nil && errors == nil && !keepHeaderCase {
 		return nil
 	}
 	opts := &httpv3.HttpProtocolOptions{CommonHttpProtocolOptions: common, UpstreamHttpProtocolOptions: names, OutlierDetection: errors}
@@ -51,7 +54,7 @@ func setProtocol(out *clusterv3.Cluster, c *mesh.Cluster, t mesh.Traffic) error 
 	case speakDownstream:
 		opts.UpstreamProtocolOptions = &httpv3.HttpProtocolOptions_UseDownstreamProtocolConfig{
 			UseDownstreamProtocolConfig: &httpv3.HttpProtocolOptions_UseDownstreamHttpConfig{
-				HttpProtocolOptions: &corev3.Http1ProtocolOptions{}, Http2ProtocolOptions: http2,
+				HttpProtocolOptions: http1, Http2ProtocolOptions: http2,
 			},
 		}
 	case speakHTTP2:
@@ -60,7 +63,7 @@ func setProtocol(out *clusterv3.Cluster, c *mesh.Cluster, t mesh.Traffic) error 
 		})
 	default:
 		opts.UpstreamProtocolOptions = explicit(&httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}},
+			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: http1},
 		})
 	}
 	if c.Kind == mesh.ClusterDynamicDNS {

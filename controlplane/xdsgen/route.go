@@ -29,6 +29,18 @@ type tableInput struct {
 type tableContext struct {
 	Host    mesh.FilterHost // what runs the policies in the proxy
 	Retries *mesh.Retries   // of routes that say nothing
+	headerContext
+}
+
+// headerContext is what a proxy does with headers of its own, see mesh.Proxy.
+type headerContext struct{ NoAttemptCount, ForwardedHost bool }
+
+func newTableContext(n mesh.Node, s mesh.Settings) tableContext {
+	out := tableContext{Host: n.Host(), Retries: s.DefaultRetries}
+	if p := s.Proxy; p != nil {
+		out.headerContext = headerContext{p.NoAttemptCount, p.ForwardedHost}
+	}
+	return out
 }
 
 // hostInput is all that a virtual host travelling alone is made of.
@@ -43,10 +55,11 @@ type scope struct {
 	Inbound bool
 	Host    mesh.FilterHost
 	Retries *mesh.Retries
+	headerContext
 }
 
 func newScope(in tableInput) scope {
-	return scope{Table: in.Table.Name, Inbound: in.Table.Inbound, Host: in.Host, Retries: in.Retries}
+	return scope{Table: in.Table.Name, Inbound: in.Table.Inbound, Host: in.Host, Retries: in.Retries, headerContext: in.headerContext}
 }
 
 // splits tells whether the table's virtual hosts travel one by one. Inbound tables hold one virtual host; and a table
@@ -122,7 +135,7 @@ func virtualHost(h *mesh.VirtualHost, s scope) (*routev3.VirtualHost, []string, 
 	out := &routev3.VirtualHost{
 		Name: h.Name, Domains: h.Domains,
 		// As Istio: the upstream learns from x-envoy-attempt-count which attempt it sees.
-		IncludeRequestAttemptCount: !s.Inbound,
+		IncludeRequestAttemptCount: !s.Inbound && !s.NoAttemptCount,
 	}
 	if h.RequireTLS {
 		out.RequireTls = routev3.VirtualHost_ALL

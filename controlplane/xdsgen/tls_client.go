@@ -49,6 +49,9 @@ func tlsModeIstio() *structpb.Struct {
 // clientTransport originates TLS.
 func clientTransport(t *mesh.UpstreamTLS, c *mesh.Cluster) (*corev3.TransportSocket, error) {
 	common := &tlsv3.CommonTlsContext{AlpnProtocols: clientProtocols(t, c)}
+	if p := t.Parameters; p != nil {
+		common.TlsParams = tlsParameters(&mesh.ServerTLS{MinVersion: p.MinVersion, CipherSuites: p.CipherSuites, Curves: p.Curves})
+	}
 	if !t.Certificate.IsZero() {
 		common.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{secretOf(certificateName(t.Certificate))}
 	}

@@ -45,7 +45,7 @@ func tlsParameters(t *mesh.ServerTLS) *tlsv3.TlsParameters {
 	return &tlsv3.TlsParameters{
 		TlsMinimumProtocolVersion: tlsVersion(t.MinVersion, tlsv3.TlsParameters_TLSv1_2),
 		TlsMaximumProtocolVersion: tlsVersion(t.MaxVersion, tlsv3.TlsParameters_TLSv1_3),
-		CipherSuites:              t.CipherSuites,
+		CipherSuites:              t.CipherSuites, EcdhCurves: t.Curves,
 	}
 }
 

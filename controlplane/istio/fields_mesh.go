@@ -1,0 +1,67 @@
+package istio
+
+// Reasons that several fields share.
+const (
+	noIngress = "Kubernetes Ingress is not read: write a Gateway and a VirtualService"
+	oneMesh   = "Mizzen has one cluster: every service is local to it"
+	isRestart = "the local mesh starts the Envoy that --envoy names, by a bootstrap of its own"
+	noAgent   = "no agent stands between you and the Envoys of the local mesh: it asks them itself whether they are ready"
+)
+
+// meshConfigRules is the support table of MeshConfig, but for its providers.
+func meshConfigRules() []supportRule {
+	return []supportRule{
+		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat accessLogEncoding connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing localityLbSetting"),
+		yes("MeshConfig", "defaultServiceExportTo defaultVirtualServiceExportTo defaultDestinationRuleExportTo serviceEntryVisibility discoverySelectors"),
+		yes("MeshConfig", "proxyListenPort proxyInboundListenPort proxyHttpPort protocolDetectionTimeout inboundTrafficPolicy pathNormalization"),
+		yes("MeshConfig", "tcpKeepalive h2UpgradePolicy dnsRefreshRate defaultTrafficPolicy zoneAwareLbSetting inboundClusterStatName outboundClusterStatName"),
+		yes("MeshConfig", "trustDomain enableAutoMtls verifyCertificateAtClient meshMTLS tlsDefaults"),
+		idle("MeshConfig", "hboneIdleTimeout", "it is for ztunnel, and Mizzen has sidecars only"),
+		idle("MeshConfig", "ingressClass ingressService ingressControllerMode ingressSelector", noIngress),
+		idle("MeshConfig", "enableEnvoyAccessLogService", "name the collector as an extension provider (envoyHttpAls), and that in a Telemetry"),
+		idle("MeshConfig", "disableEnvoyListenerLog", "there is no log of listeners to switch off"),
+		idle("MeshConfig", "configSources", "the control plane reads what --config names"),
+		idle("MeshConfig", "caCertificates", "what is trusted stands in root-cert.pem of the authority's directory: add your roots there (mizzen controlplane --ca-files)"),
+		idle("MeshConfig", "certificates", "as in Istio today: let cert-manager or its like make certificates for DNS names"),
+		idle("MeshConfig", "serviceSettings serviceScopeConfigs", oneMesh),
+		idle("MeshConfig", "enablePrometheusMerge", "an application's metrics are scraped at its own port, a proxy's at its administration page under /stats/prometheus"),
+		idle("MeshConfig", "ca", "the control plane signs by itself, or with the intermediate that --ca-files names"),
+		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
+		refuse("MeshConfig.OutboundTrafficPolicy", "mode", "ALLOW_ANY_DYNAMIC_DNS", "unknown hosts are reached in plaintext or tunnelled as they came: write ALLOW_ANY, and a ServiceEntry with resolution DYNAMIC_DNS for hosts that Envoy is to look up"),
+		idle("MeshConfig.OutboundTrafficPolicy", "tls", "it goes with mode ALLOW_ANY_DYNAMIC_DNS only: write a ServiceEntry with resolution DYNAMIC_DNS and a DestinationRule with tls"),
+		yes("MeshConfig.InboundTrafficPolicy", "mode"),
+		yes("MeshConfig.ProxyPathNormalization", "normalization"),
+		yes("MeshConfig.DefaultTrafficPolicy", "connectionPool outlierDetection"),
+		yes("MeshConfig.TLSConfig", "minProtocolVersion ecdhCurves cipherSuites"),
+		yes("LabelSelector", "matchLabels matchExpressions"),
+		yes("LabelSelectorRequirement", "key operator values"),
+		yes("ServiceEntryVisibility", "defaultVisibility applyToSidecars policies"),
+		yes("ServiceEntryVisibility.Policy", "visibility matchingRules"),
+		yes("ServiceEntryVisibility.MatchRule", "namespaceSelector"),
+	}
+}
+
+// proxyConfigRules is the support table of ProxyConfig: MeshConfig's defaultConfig, which the annotation proxy.istio.io/config has too.
+func proxyConfigRules() []supportRule {
+	return []supportRule{
+		yes("ProxyConfig", "tracing gatewayTopology proxyHeaders connectionSettings"),
+		idle("ProxyConfig", "*", isRestart),
+		yes("Topology", "numTrustedProxies forwardClientCertDetails proxyProtocol"),
+		yes("ProxyConfig.ProxyHeaders", "forwardedClientCert setCurrentClientCertDetails requestId server attemptCount envoyDebugHeaders preserveHttp1HeaderCase xForwardedHost xForwardedPort"),
+		idle("ProxyConfig.ProxyHeaders", "metadataExchangeHeaders", "Mizzen's proxies send no such headers: who calls is in the certificate"),
+		yes("ProxyConfig.ProxyHeaders.SetCurrentClientCertDetails", "subject cert chain dns uri"),
+		yes("ProxyConfig.ProxyHeaders.RequestId", "disabled"),
+		yes("ProxyConfig.ProxyHeaders.Server", "disabled value"),
+		yes("ProxyConfig.ProxyHeaders.AttemptCount", "disabled"),
+		yes("ProxyConfig.ProxyHeaders.EnvoyDebugHeaders", "disabled"),
+		yes("ProxyConfig.ProxyHeaders.XForwardedHost", "enabled"),
+		yes("ProxyConfig.ProxyHeaders.XForwardedPort", "enabled"),
+		yes("ProxyConfig.ConnectionSettings", "profile listenerPerConnectionBufferLimitBytes clusterPerConnectionBufferLimitBytes httpIdleTimeout httpMaxConnectionDuration "+
+			"httpDrainTimeout httpRequestTimeout httpRequestHeadersTimeout httpStreamIdleTimeout httpMaxStreamDuration httpMaxConcurrentStreams "+
+			"http2InitialStreamWindowSize http2InitialConnectionWindowSize httpHeadersWithUnderscoresAction httpMergeSlashes httpPathWithEscapedSlashesAction"),
+		idle("ProxyConfig.ConnectionSettings", "listenerConnectionLimit globalDownstreamConnectionLimit", "an Envoy is told at its start: write runtimeValues with "+
+			"envoy.resource_limits.listener.NAME.connection_limit"),
+		yes("Tracing", "sampling zipkin"),
+		idle("Tracing", "*", "write an extension provider and a Telemetry: they say it of any tracer"),
+	}
+}
