@@ -164,7 +164,7 @@ func tracer(v *mesh.View) *tracing.Config {
 	if !v.Node.Host().Mizzen() {
 		return nil
 	}
-	c := &tracing.Config{}
+	c := &tracing.Config{KeepRequestID: v.Settings.Proxy != nil && v.Settings.Proxy.NoRequestID}
 	if p := v.Settings.TraceSampling; p != nil {
 		share := filter.PercentOf(*p)
 		c.Sampling.Percentage = &share
