@@ -64,7 +64,7 @@ func fakeProxies(t *testing.T) {
 	}
 	answer("/config_dump", `{"configs":[{"dynamic_active_clusters":[{"cluster":{"name":"outbound|80|v1|reviews.default.svc.cluster.local","type":"EDS"}}]}]}`)
 	answer("/clusters", `{"cluster_statuses":[{"name":"c","host_statuses":[{"address":{"socket_address":{"address":"10.0.0.1","port_value":80}}}]}]}`)
-	answer("/debug/syncz", `[{"proxy":"reviews-v1-0.default","id":"x","synced":true,"envoy":"1.39.3","types":{"cds":{"state":"SYNCED","resources":3},"lds":{"state":"ERROR","error":"no"}}}]`)
+	answer("/debug/syncz", `[{"proxy":"reviews-v1-0.default","id":"x","synced":true,"envoy":"1.39.3","without":["EnvoyFilter default/lua a.yaml:3: no Lua"],"types":{"cds":{"state":"SYNCED","resources":3},"lds":{"state":"ERROR","error":"no"}}}]`)
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
 	admin := strings.TrimPrefix(srv.URL, "http://")
@@ -89,6 +89,8 @@ func TestProxyCommands(t *testing.T) {
 	}{
 		{"proxy-status", "", 0, "reviews-v1-0.default"},
 		{"proxy-status reviews", "", 0, "Listeners Don't Match: rejected: no"},
+		{"proxy-status", "", 0, "reviews-v1-0.default goes without EnvoyFilter default/lua a.yaml:3: no Lua"},
+		{"proxy-status reviews", "", 0, "goes without EnvoyFilter default/lua"},
 		{"proxy-status -o short", "", 0, "2 (CDS,LDS)"},
 		{"proxy-status -o json", "", 0, `"synced": true`},
 		{"proxy-status nobody", "", 1, `none is named "nobody"`},

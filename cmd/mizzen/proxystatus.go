@@ -24,7 +24,8 @@ func newProxyStatusCommand() *cobra.Command {
 		Short:   "Show how each proxy stands with the control plane",
 		Long: `Show, for each proxy and resource type, whether it has acknowledged what the control plane wants it to have:
 SYNCED, STALE (sent and not acknowledged, or waiting for something else), NOT SENT (not asked for, or nothing to send),
-ERROR (rejected; the last good configuration stays). With a WORKLOAD, tell about that one and what it rejected.`,
+ERROR (rejected; the last good configuration stays). Below the table stand the objects that a proxy goes without, since Envoy refused what they
+made and the proxy had nothing older. With a WORKLOAD, tell about that one and what it rejected.`,
 		Example: `  mizzen proxy-status
   mizzen proxy-status reviews-v1-0.default`,
 		Args: cobra.MaximumNArgs(1),
@@ -85,7 +86,25 @@ func printStatus(w io.Writer, raw []byte, control, output string, names []string
 	case len(names) > 0:
 		return printOne(w, proxies[0])
 	}
-	return proxyconfig.StatusTable(proxies, control).Write(w)
+	if err := proxyconfig.StatusTable(proxies, control).Write(w); err != nil {
+		return err
+	}
+	for _, p := range proxies {
+		if err := printWithout(w, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printWithout tells what a proxy goes without: Envoy refused what it made.
+func printWithout(w io.Writer, p proxyconfig.ProxyState) error {
+	for _, o := range p.Without {
+		if _, err := fmt.Fprintf(w, "%s goes without %s\n", p.Proxy, o); err != nil {
+			return fmt.Errorf("print status: %w", err)
+		}
+	}
+	return nil
 }
 
 // printOne tells about one proxy as `istioctl proxy-status POD` does.
@@ -109,7 +128,7 @@ func printOne(w io.Writer, p proxyconfig.ProxyState) error {
 			return fmt.Errorf("print status: %w", err)
 		}
 	}
-	return nil
+	return printWithout(w, p)
 }
 
 // pick finds the one item that a user's name means: NAME, NAME.NAMESPACE or NAMESPACE/NAME, as istioctl takes them also after

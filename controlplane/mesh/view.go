@@ -43,6 +43,8 @@ type Node struct {
 	// Modules is where the proxy sees the directory in which the control plane keeps the modules of Extensions (metadata
 	// MIZZEN_MODULES); "": it has to fetch them.
 	Modules string
+	// Without are keys of EnvoyFilters that this proxy's Envoy refused and that are left out of its view; see view.FilterKey.
+	Without []string
 }
 
 // View is all that one proxy may know: the cache key of configuration. xdsgen sees nothing else.

@@ -14,6 +14,7 @@ type ProxyState struct {
 	Protocol string               `json:"protocol,omitempty"`
 	Synced   bool                 `json:"synced"`
 	Module   bool                 `json:"module"`
+	Without  []string             `json:"without,omitempty"` // objects that it goes without, with Envoy's reason
 	Types    map[string]TypeState `json:"types"`
 }
 

@@ -74,6 +74,12 @@ func (r *rig) write(s string) {
 // newRig starts all of it; module is what the proxy says it can load.
 func newRig(t *testing.T, sotw bool, proxyPort int, module bool) *rig {
 	t.Helper()
+	return newRigWith(t, sotw, proxyPort, module, "")
+}
+
+// newRigWith is newRig with more YAML from the beginning.
+func newRigWith(t *testing.T, sotw bool, proxyPort int, module bool, extra string) *rig {
+	t.Helper()
 	envoytest.Find(t)
 	dir := t.TempDir()
 	r := &rig{t: t, file: filepath.Join(dir, "mesh.yaml"), proxyPort: proxyPort}
@@ -85,7 +91,7 @@ func newRig(t *testing.T, sotw bool, proxyPort int, module bool) *rig {
 	if proxyPort == 0 {
 		r.proxyPort = envoytest.FreePort(t)
 	}
-	r.write(r.yaml(50, ""))
+	r.write(r.yaml(50, extra))
 	r.xds, r.pages, r.log, r.stop = start(t, dir)
 	md := map[string]any{"NAMESPACE": "default", "INTERCEPTION_MODE": "NONE", "HTTP_PROXY_PORT": fmt.Sprint(r.proxyPort)}
 	if module {

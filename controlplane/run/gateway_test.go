@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
@@ -123,6 +124,81 @@ func (r *rig) ask(port int, name string) string {
 
 // TestRejectedListener: what Envoy refuses is told with its object and line, everything else goes on and takes changes,
 // and what is put right is accepted.
+// luaFilter is an EnvoyFilter that puts a Lua filter into a sidecar's outbound HTTP.
+func luaFilter(name, code string) string {
+	return `---
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: ` + name + `, namespace: default}
+spec:
+  configPatches:
+  - applyTo: HTTP_FILTER
+    match:
+      context: SIDECAR_OUTBOUND
+      listener: {filterChain: {filter: {name: envoy.filters.network.http_connection_manager, subFilter: {name: envoy.filters.http.router}}}}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: ` + name + `
+        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, inlineCode: "` + code + `"}
+`
+}
+
+// TestStartsWithoutWhatEnvoyRefuses: a sidecar that starts while an EnvoyFilter makes what only Envoy finds wrong comes up without that one
+// and with the others, carries traffic, and takes it up once it is mended.
+func TestStartsWithoutWhatEnvoyRefuses(t *testing.T) {
+	for _, sotw := range []bool{false, true} {
+		t.Run(map[bool]string{false: "delta", true: "sotw"}[sotw], func(t *testing.T) {
+			good := luaFilter("good", "function envoy_on_response(h) h:headers():add('x-good', 'yes') end")
+			bad := luaFilter("bad", "function envoy_on_response(h) this is no Lua")
+			r := newRigWith(t, sotw, 0, false, bad+good)
+			r.synced(1)
+			if h := r.header("x-good"); h != "yes" {
+				t.Errorf("the innocent EnvoyFilter is not in force: header %q", h)
+			}
+			var found []struct {
+				Code, Message string
+				Object        istio.Ref
+				Position      istio.Position
+			}
+			text := fetch(t, "http://"+r.pages+"/debug/diagnostics", &found)
+			line := 1 + strings.Count(strings.Split(r.yaml(50, bad), "  - applyTo")[0], "\n")
+			if len(found) != 1 || found[0].Code != server.CodeLeftOut || found[0].Object.Name != "bad" || found[0].Position.File != r.file ||
+				found[0].Position.Line > line || found[0].Position.Line < line-6 || !strings.Contains(found[0].Message, "proxy curl.default") {
+				t.Errorf("diagnostics, want one of about line %d: %s", line, text)
+			}
+			if st := r.status(); len(st[0].Without) != 1 || !strings.Contains(st[0].Without[0], "EnvoyFilter default/bad") {
+				t.Errorf("status %+v", st)
+			}
+			mended := luaFilter("bad", "function envoy_on_response(h) h:headers():add('x-bad', 'mended') end")
+			r.write(r.yaml(50, mended+good))
+			eventually(t, "the mended one is in force", func() bool { return r.header("x-bad") == "mended" })
+			r.synced(2)
+			if s := fetch(t, "http://"+r.pages+"/debug/diagnostics", nil); strings.Contains(s, "MZ06") {
+				t.Errorf("still told: %s", s)
+			}
+			// A proxy that has it keeps it as it was.
+			r.write(r.yaml(50, bad+good))
+			eventually(t, "the rejection is told", func() bool {
+				return strings.Contains(fetch(t, "http://"+r.pages+"/debug/diagnostics", nil), server.CodeRejected)
+			})
+			if h := r.header("x-bad"); h != "mended" {
+				t.Errorf("header %q of the last good version", h)
+			}
+		})
+	}
+}
+
+// header asks the service and returns one header of the answer; "" also if there is no answer.
+func (r *rig) header(name string) string {
+	resp, err := r.client.Get("http://reviews.example.com:9080/")
+	if err != nil {
+		return ""
+	}
+	defer resp.Body.Close()
+	return resp.Header.Get(name)
+}
+
 func TestRejectedListener(t *testing.T) {
 	for _, sotw := range []bool{false, true} {
 		t.Run(map[bool]string{false: "delta", true: "state of the world"}[sotw], func(t *testing.T) {

@@ -6,4 +6,5 @@ const (
 	CodeSilent   = "MZ0602" // a proxy does not acknowledge; the order of updates no longer waits for it
 	CodeNoModule = "MZ0603" // a proxy cannot load what runs the policies; Envoy's own filters stand in, as far as they go
 	CodeBuild    = "MZ0604" // a proxy's configuration could not be built
+	CodeLeftOut  = "MZ0607" // Envoy refused what an EnvoyFilter made; a proxy that has nothing older goes without it
 )

@@ -32,6 +32,7 @@ type conn struct {
 	failure    string    // why building failed; "" if it did not
 	said       mesh.Node // node with the module that it says it has
 	noModule   string    // why that could not be loaded
+	out        quarantine
 }
 
 // inbound is one request, of either protocol.
@@ -127,7 +128,7 @@ func (s *Server) connect(ctx context.Context, n *corev3.Node, delta bool) (*conn
 		return nil, status.Error(codes.InvalidArgument, "the first request of a stream must carry a node with an id")
 	}
 	c := &conn{
-		id: n.GetId(), node: ParseNode(n), since: s.opt.Now(), version: envoyVersion(n), wake: make(chan struct{}, 1),
+		id: n.GetId(), node: ParseNode(n), since: s.opt.Now(), version: envoyVersion(n), wake: make(chan struct{}, 1), out: newQuarantine(),
 		state: newSession(delta, limits{ack: s.opt.AckTimeout, linger: s.opt.Linger}),
 	}
 	if !saysFilters(n) {
@@ -197,6 +198,7 @@ func (s *Server) rejected(ctx context.Context, c *conn, e event) {
 	}
 	c.mu.Unlock()
 	if !had {
+		s.without(ctx, c, e)
 		return
 	}
 	s.mu.Lock()
@@ -236,7 +238,9 @@ func (s *Server) rebuild(ctx context.Context, c *conn) {
 		return
 	}
 	c.mu.Lock()
+	c.out.prune(w)
 	node := c.node
+	node.Without = c.out.keys()
 	c.mu.Unlock()
 	r, err := s.build(w, node, c.state.delta)
 	c.mu.Lock()

@@ -32,6 +32,7 @@ func (c *conn) findings() []finding {
 	if c.failure != "" {
 		add(istio.Diagnostic{Code: CodeBuild, Severity: istio.Error, Message: "its configuration could not be built: " + c.failure})
 	}
+	c.out.each(func(ref istio.Ref, why culprit) { add(leftOut(ref, why)) })
 	for _, ch := range c.state.ch {
 		for _, ref := range ch.refused {
 			add(rejection(ch.kind, ref))

@@ -19,6 +19,7 @@ type held struct {
 type refusal struct {
 	res  *xdsgen.Resource
 	text string // Envoy's message
+	bare bool   // the proxy has no earlier version
 }
 
 // response is one message to a proxy, and what it changes there.
@@ -298,9 +299,10 @@ func (s *session) nack(c *channel, nonce, text string) []refusal {
 			s.doubt(c, x.Name, held{x.Version, x})
 		}
 		if guilty[x.Name] {
-			out = append(out, refusal{x, text})
+			ref := refusal{x, text, !c.has(x.Name)}
+			out = append(out, ref)
 			if w := s.list(c.kind).Find(x.Name); w != nil && w.Version == x.Version {
-				c.refused[x.Name] = refusal{x, text}
+				c.refused[x.Name] = ref
 			}
 		}
 	}

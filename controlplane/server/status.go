@@ -1,8 +1,10 @@
 package server
 
 import (
+	"strings"
 	"time"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
 )
@@ -32,7 +34,9 @@ type ProxyStatus struct {
 	Generation uint64 `json:"generation"`
 	Module     bool   `json:"module"` // the Go policies act in this proxy
 	// Filters is what runs the policies there now: "native" also where the module could not be loaded.
-	Filters   mesh.FilterHost      `json:"filters"`
+	Filters mesh.FilterHost `json:"filters"`
+	// Without are the objects that the proxy goes without since Envoy refused what they made, each with Envoy's message.
+	Without   []string             `json:"without,omitempty"`
 	Connected time.Time            `json:"connected"`
 	Types     map[string]TypeState `json:"types"` // by cds, eds, lds, rds, vhds
 }
@@ -69,6 +73,9 @@ func (c *conn) status(generation uint64) ProxyStatus {
 	}
 	p.Synced = generation > 0 && c.generation == generation && c.failure == "" && c.state.acknowledged()
 	p.Acknowledged = p.Synced
+	c.out.each(func(ref istio.Ref, why culprit) {
+		p.Without = append(p.Without, strings.TrimSpace(ref.String()+" "+why.position.String())+": "+why.text)
+	})
 	for _, ch := range c.state.ch {
 		if ch.kind != hosts || c.state.delta {
 			p.Types[ch.kind.short()] = c.state.typeState(ch)

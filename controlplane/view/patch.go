@@ -1,7 +1,11 @@
 package view
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"regexp"
+	"slices"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
@@ -13,6 +17,9 @@ func (c *Cache) patches(n mesh.Node) []*mesh.Patch {
 		if f.Namespace != n.Namespace && f.Namespace != c.world.Settings.RootNamespace || !mesh.Selects(f.Selector, n.Labels) {
 			continue
 		}
+		if len(n.Without) > 0 && slices.Contains(n.Without, FilterKey(f)) {
+			continue
+		}
 		for _, p := range f.Patches {
 			if patches(p, n) {
 				out = append(out, p)
@@ -20,6 +27,21 @@ func (c *Cache) patches(n mesh.Node) []*mesh.Patch {
 		}
 	}
 	return out
+}
+
+// FilterKey names an EnvoyFilter with its content, wherever it stands in its file: the words of mesh.Node.Without.
+func FilterKey(f *mesh.EnvoyFilter) string {
+	bare := *f
+	bare.Origin, bare.Patches = mesh.Origin{}, nil
+	sum := sha256.New()
+	enc := json.NewEncoder(sum)
+	_ = enc.Encode(bare) // plain values and a hash cannot fail
+	for _, p := range f.Patches {
+		q := *p
+		q.Origin = mesh.Origin{}
+		_ = enc.Encode(q)
+	}
+	return f.Namespace + "/" + f.Name + " " + hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
 // patches tells whether a patch is for this proxy, as far as the proxy alone decides.
