@@ -1,13 +1,10 @@
 package compile
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
-	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	meshconfig "istio.io/api/mesh/v1alpha1"
 )
@@ -86,26 +83,8 @@ func headerPatterns(in []string) []mesh.AuthValue {
 	return out
 }
 
-// authorizerService finds the authorizer's service, "[namespace/]hostname"; false, with a diagnostic, if there is none with the port.
-func (c *compiler) authorizerService(p *mesh.AuthProvider, path, service string) bool {
-	namespace, host, ok := strings.Cut(service, "/")
-	if !ok {
-		namespace, host = c.world.Settings.RootNamespace, service
-	}
-	p.Hostname = c.fqdn(host, namespace)
-	if ok && len(c.byHost[p.Hostname]) == 0 {
-		p.Hostname = c.serviceFQDN(host, namespace)
-	}
-	list := c.byHost[p.Hostname]
-	if len(list) == 0 {
-		c.report(&c.set.Mesh.Meta, path+".service", istio.Error, codeNotFound,
-			fmt.Sprintf("service %s of external authorizer %s not found", p.Hostname, p.Name), "write NAMESPACE/HOST of a Service or ServiceEntry")
-		return false
-	}
-	if !slices.ContainsFunc(list, func(s *mesh.Service) bool { return s.PortByNumber(p.Port) != nil }) {
-		c.report(&c.set.Mesh.Meta, path+".port", istio.Error, codeNotFound,
-			fmt.Sprintf("service %s of external authorizer %s has no port %d", p.Hostname, p.Name, p.Port), "")
-		return false
-	}
-	return true
+// authorizerService finds the authorizer's service.
+func (c *compiler) authorizerService(p *mesh.AuthProvider, path, service string) (ok bool) {
+	p.Hostname, ok = c.providerHost("external authorizer", p.Name, path, service, p.Port, "")
+	return ok
 }

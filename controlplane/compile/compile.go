@@ -57,6 +57,7 @@ func (c *compiler) run(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c.limitService(in)
 	c.rateLimits()
 	c.telemetries()
+	c.accessLogs()
 	c.authz()
 	c.envoyFilters()
 	c.extensions()

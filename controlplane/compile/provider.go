@@ -67,32 +67,36 @@ func otlpProvider(p *mesh.TraceProvider, in *meshconfig.MeshConfig_ExtensionProv
 	return in.GetService()
 }
 
-// providerService finds the provider's service, "[namespace/]hostname" as Istio writes it; false, with a diagnostic, if there is
-// none, or it lacks the port.
-//
-// path leads to the provider, or to the text that names the service.
-func (c *compiler) providerService(p *mesh.TraceProvider, path, service string) bool {
+// providerHost finds the service that a provider of MeshConfig names, "[namespace/]hostname" as Istio writes it; false, with a
+// diagnostic, if there is none, or it lacks the port. path leads to the provider, what says of which kind it is, and lost what comes
+// of it ("": no more than that).
+func (c *compiler) providerHost(what, name, path, service string, port uint32, lost string) (string, bool) {
 	m := &c.set.Mesh.Meta
 	namespace, host, ok := strings.Cut(service, "/")
 	if !ok {
 		namespace, host = c.world.Settings.RootNamespace, service
 	}
-	p.Hostname = c.fqdn(host, namespace)
-	if ok && !strings.HasSuffix(p.Hostname, "."+c.world.Settings.DomainSuffix) && len(c.byHost[p.Hostname]) == 0 {
-		p.Hostname = c.serviceFQDN(host, namespace)
+	fqdn := c.fqdn(host, namespace)
+	if ok && len(c.byHost[fqdn]) == 0 && !strings.HasSuffix(fqdn, "."+c.world.Settings.DomainSuffix) {
+		fqdn = c.serviceFQDN(host, namespace)
 	}
-	list := c.byHost[p.Hostname]
+	list := c.byHost[fqdn]
 	if len(list) == 0 {
 		c.report(m, path+".service", istio.Error, codeNotFound,
-			fmt.Sprintf("service %s of tracing provider %s not found: it gets no spans", p.Hostname, p.Name), "write NAMESPACE/HOST of a Service or ServiceEntry")
-		return false
+			fmt.Sprintf("service %s of %s %s not found%s", fqdn, what, name, lost), "write NAMESPACE/HOST of a Service or ServiceEntry")
+		return "", false
 	}
-	if !slices.ContainsFunc(list, func(s *mesh.Service) bool { return s.PortByNumber(p.Port) != nil }) {
-		c.report(m, path+".port", istio.Error, codeNotFound,
-			fmt.Sprintf("service %s of tracing provider %s has no port %d: it gets no spans", p.Hostname, p.Name, p.Port), "")
-		return false
+	if !slices.ContainsFunc(list, func(s *mesh.Service) bool { return s.PortByNumber(port) != nil }) {
+		c.report(m, path+".port", istio.Error, codeNotFound, fmt.Sprintf("service %s of %s %s has no port %d%s", fqdn, what, name, port, lost), "")
+		return "", false
 	}
-	return true
+	return fqdn, true
+}
+
+// providerService finds a tracing provider's service. path leads to the provider, or to the text that names the service.
+func (c *compiler) providerService(p *mesh.TraceProvider, path, service string) (ok bool) {
+	p.Hostname, ok = c.providerHost("tracing provider", p.Name, path, service, p.Port, ": it gets no spans")
+	return ok
 }
 
 // defaultProvider is the first of MeshConfig's defaultProviders.tracing, as in Istio.

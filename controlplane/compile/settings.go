@@ -43,8 +43,6 @@ func meshSettings(s *mesh.Settings, spec *meshconfig.MeshConfig) {
 	if auto := spec.GetEnableAutoMtls(); auto != nil {
 		s.AutoMTLS = auto.GetValue()
 	}
-	s.AccessLogFile, s.AccessLogFormat = spec.GetAccessLogFile(), spec.GetAccessLogFormat()
-	s.AccessLogJSON = spec.GetAccessLogEncoding() == meshconfig.MeshConfig_JSON
 	if d := duration(spec.GetConnectTimeout()); d > 0 {
 		s.ConnectTimeout = d
 	}

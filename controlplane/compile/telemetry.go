@@ -23,15 +23,16 @@ func (c *compiler) telemetries() {
 		if len(o.Spec.GetTracing()) == 0 {
 			continue
 		}
-		p := &mesh.TracePolicy{Namespace: o.Namespace, Name: o.Name, Origin: origin(&o.Meta, "")}
-		if l := o.Spec.GetSelector().GetMatchLabels(); len(l) > 0 {
-			p.Selector = l
+		b, ok := c.bearing(&o.Meta, o.Spec.GetSelector(), o.Spec.GetTargetRef(), o.Spec.GetTargetRefs())
+		if !ok {
+			continue
 		}
+		p := &mesh.TracePolicy{Bearing: b}
 		for i, r := range o.Spec.GetTracing() {
 			p.Rules = append(p.Rules, c.traceRule(&o.Meta, index("spec.tracing", i), r, providers, t.Default))
 		}
 		t.Policies = append(t.Policies, p)
-		c.shadowedTelemetry(&o.Meta, p, t.Policies)
+		shadowed(c, &o.Meta, "tracing", t.Policies)
 	}
 	if t.Default != nil || len(t.Policies) > 0 {
 		c.world.Tracing = t
@@ -39,8 +40,8 @@ func (c *compiler) telemetries() {
 }
 
 func (c *compiler) traceRule(m *istio.Meta, path string, in *telemetry.Tracing, providers map[string]*mesh.TraceProvider, def *mesh.TraceProvider) *mesh.TraceRule {
-	mode := in.GetMatch().GetMode()
-	r := &mesh.TraceRule{Client: mode != telemetry.WorkloadMode_SERVER, Server: mode != telemetry.WorkloadMode_CLIENT}
+	r := &mesh.TraceRule{}
+	r.Client, r.Server = sides(in.GetMatch().GetMode())
 	if v := in.GetRandomSamplingPercentage(); v != nil {
 		p := v.GetValue()
 		r.Sampling = &p
@@ -117,22 +118,30 @@ func traceTags(in map[string]*telemetry.Tracing_CustomTag) []*mesh.TraceTag {
 	return out
 }
 
-// shadowedTelemetry tells that an older Telemetry leaves this one without effect on its namespace or on a workload.
-func (c *compiler) shadowedTelemetry(m *istio.Meta, p *mesh.TracePolicy, all []*mesh.TracePolicy) {
-	for _, older := range all[:len(all)-1] {
-		if older.Namespace != p.Namespace || (older.Selector == nil) != (p.Selector == nil) {
+// sides are the sides that a mode is about.
+func sides(mode telemetry.WorkloadMode) (client, server bool) {
+	return mode != telemetry.WorkloadMode_SERVER, mode != telemetry.WorkloadMode_CLIENT
+}
+
+// shadowed tells that an older Telemetry leaves a part of the last one without effect on its namespace or on a workload.
+func shadowed[P interface{ Scope() *mesh.Bearing }](c *compiler, m *istio.Meta, part string, all []P) {
+	p := all[len(all)-1].Scope()
+	targeted := func(b *mesh.Bearing) bool { return len(b.Services)+len(b.Gateways) > 0 }
+	for _, one := range all[:len(all)-1] {
+		older := one.Scope()
+		if older.Namespace != p.Namespace || (older.Selector == nil) != (p.Selector == nil) || targeted(older) || targeted(p) {
 			continue
 		}
 		if p.Selector == nil {
 			c.report(m, "", istio.Error, codeTelemetries,
-				fmt.Sprintf("Telemetry %s/%s (%s) is older and stands for the whole namespace: the tracing of this one has no effect",
-					older.Namespace, older.Name, originAt(older.Origin)), "give one of them a selector")
+				fmt.Sprintf("Telemetry %s/%s (%s) is older and stands for the whole namespace: the %s of this one has no effect",
+					older.Namespace, older.Name, originAt(older.Origin), part), "give one of them a selector")
 			return
 		}
 		if w := c.both(p.Namespace, older.Selector, p.Selector); w != "" {
 			c.report(m, "spec.selector", istio.Error, codeTelemetryLabels,
-				fmt.Sprintf("Telemetry %s/%s (%s) is older and selects %s too: the tracing of this one has no effect there",
-					older.Namespace, older.Name, originAt(older.Origin), w), "make the selectors exclude each other")
+				fmt.Sprintf("Telemetry %s/%s (%s) is older and selects %s too: the %s of this one has no effect there",
+					older.Namespace, older.Name, originAt(older.Origin), w, part), "make the selectors exclude each other")
 			return
 		}
 	}

@@ -8,9 +8,11 @@ const (
 // telemetryRules is the support table of Telemetry and of MeshConfig's extension providers.
 func telemetryRules() []supportRule {
 	return append(envoyFilterRules(), []supportRule{
-		yes("telemetry.Telemetry", "selector tracing"),
-		no("telemetry.Telemetry", "targetRef targetRefs", notYet+"it applies by namespace and selector"),
-		idle("telemetry.Telemetry", "metrics accessLogging", issueFive),
+		yes("telemetry.Telemetry", "selector targetRef targetRefs tracing accessLogging"),
+		idle("telemetry.Telemetry", "metrics", issueFive),
+		yes("telemetry.AccessLogging", "match providers disabled filter"),
+		yes("telemetry.AccessLogging.LogSelector", "mode"),
+		yes("telemetry.AccessLogging.Filter", "expression"),
 		yes("telemetry.Tracing", "match providers randomSamplingPercentage disableSpanReporting customTags useRequestIdForTraceSampling"),
 		idle("telemetry.Tracing", "enableIstioTags", "spans carry no tags of Istio's own"),
 		no("telemetry.Tracing", "disableContextPropagation", notYet+"trace headers would go on all the same"),
@@ -23,7 +25,7 @@ func telemetryRules() []supportRule {
 		yes("telemetry.Tracing.Formatter", "value"),
 
 		yes("Tracing.Zipkin", "address"),
-		yes("MeshConfig.ExtensionProvider", "name zipkin opentelemetry"),
+		yes("MeshConfig.ExtensionProvider", "name zipkin opentelemetry envoyFileAccessLog envoyHttpAls envoyTcpAls envoyOtelAls"),
 		idle("MeshConfig.ExtensionProvider", "*", otherTracer),
 		yes("MeshConfig.ExtensionProvider.ZipkinTracingProvider", "service port maxTagLength path traceContextOption timeout"),
 		idle("MeshConfig.ExtensionProvider.ZipkinTracingProvider", "enable64bitTraceId", "trace ids have 128 bits"),
@@ -34,7 +36,13 @@ func telemetryRules() []supportRule {
 		yes("MeshConfig.ExtensionProvider.GrpcService", "timeout initialMetadata"),
 		yes("MeshConfig.ExtensionProvider.HttpHeader", "name value"),
 		idle("MeshConfig.ExtensionProvider.HttpHeader", "envName", notYet+"write value"),
-		yes("MeshConfig.DefaultProviders", "tracing"),
-		idle("MeshConfig.DefaultProviders", "metrics accessLogging", issueFive),
+		yes("MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider", "path logFormat omitEmptyValues"),
+		yes("MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat", "text labels"),
+		yes("MeshConfig.ExtensionProvider.EnvoyHttpGrpcV3LogProvider", "service port logName filterStateObjectsToLog additionalRequestHeadersToLog additionalResponseHeadersToLog additionalResponseTrailersToLog"),
+		yes("MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider", "service port logName filterStateObjectsToLog"),
+		yes("MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider", "service port logName logFormat"),
+		yes("MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat", "text labels"),
+		yes("MeshConfig.DefaultProviders", "tracing accessLogging"),
+		idle("MeshConfig.DefaultProviders", "metrics", issueFive),
 	}...)
 }

@@ -12,6 +12,10 @@ const AnnotationTracer = "mizzen.dev/tracer"
 
 func validateTelemetry(o *Object[tel]) Diagnostics {
 	v := &validator{meta: &o.Meta}
+	v.policyScope(o.Spec.GetSelector(), o.Spec.GetTargetRef(), o.Spec.GetTargetRefs())
+	for i, l := range o.Spec.GetAccessLogging() {
+		v.accessLogging(index("spec.accessLogging", i), l)
+	}
 	if w, ok := o.Annotations[AnnotationTracer]; ok && w != "mizzen" && w != "envoy" {
 		v.fail(join("metadata.annotations", AnnotationTracer), fmt.Sprintf("%q makes no spans", w), "write mizzen or envoy")
 	}
@@ -50,7 +54,7 @@ func (v *validator) customTag(path string, t *telemetry.Tracing_CustomTag) {
 	}
 }
 
-// validateProviders checks MeshConfig's tracing providers.
+// validateProviders checks MeshConfig's tracing and log providers.
 func validateProviders(m *Meta, spec *meshconfig.MeshConfig) Diagnostics {
 	v := &validator{meta: m}
 	seen := map[string]bool{}
@@ -60,6 +64,7 @@ func validateProviders(m *Meta, spec *meshconfig.MeshConfig) Diagnostics {
 			v.fail(path+".name", fmt.Sprintf("a second provider %q; the first one counts", p.GetName()), "name them apart")
 		}
 		seen[p.GetName()] = true
+		v.logProvider(path, p)
 		if z := p.GetZipkin(); z != nil {
 			v.required(path+".zipkin.service", z.GetService())
 			v.port(path+".zipkin.port", z.GetPort())

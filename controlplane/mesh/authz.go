@@ -29,6 +29,9 @@ type Bearing struct {
 	Origin   Origin
 }
 
+// Scope is b itself, for what embeds it.
+func (b *Bearing) Scope() *Bearing { return b }
+
 // AuthAction of an AuthorizationPolicy, in Istio's words.
 type AuthAction string
 

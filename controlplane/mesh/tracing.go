@@ -15,10 +15,8 @@ type Tracing struct {
 // TracePolicy is the tracing of one Telemetry. For a proxy the rules of the root namespace's, of its own namespace's and of
 // the one that selects it are taken one after the other, each setting what it names.
 type TracePolicy struct {
-	Namespace, Name string
-	Selector        map[string]string // nil: every workload of the namespace (of all, from the root namespace)
-	Rules           []*TraceRule
-	Origin          Origin
+	Bearing
+	Rules []*TraceRule
 }
 
 // TraceRule is one entry of Telemetry.tracing. What is nil, or not named, is left as it was.

@@ -114,6 +114,8 @@ type Listener struct {
 	Stats map[string]string
 	// Tracer is Envoy's own, which makes the spans in place of Tracing.Export; nil: off.
 	Tracer *Tracer
+	// Logs are the listener's access logs.
+	Logs []*AccessLog
 }
 
 // Inbound is one port of the workload that the proxy stands before.

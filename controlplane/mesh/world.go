@@ -30,6 +30,7 @@ type World struct {
 	Secrets   []*Secret      // those that Gateways name, sorted by namespace, then name
 	Authz     *Authz         // nil: no AuthorizationPolicy, no RequestAuthentication
 	Tracing   *Tracing       // nil: nobody says anything about it
+	Logs      *Logs          // nil: there are no access logs
 	// Filters are the EnvoyFilters, in the order in which they are applied: those of the root namespace first.
 	Filters []*EnvoyFilter
 	// Extensions are the WasmPlugins and TrafficExtensions, in the order in which they stand in a phase.

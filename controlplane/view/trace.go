@@ -2,6 +2,7 @@ package view
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/filters/filter"
@@ -40,26 +41,11 @@ func (s *scope) traceSpecs(n mesh.Node) (client, server traceSpec) {
 	t := s.cache.world.Tracing
 	client = traceSpec{mesh.TraceRule{Provider: t.Default}, tracing.Client}
 	server = traceSpec{mesh.TraceRule{Provider: t.Default}, tracing.Server}
-	root := s.cache.world.Settings.RootNamespace
-	levels := []*mesh.TracePolicy{nil, nil, nil}
-	for _, p := range t.Policies {
-		level := -1
-		switch {
-		case p.Namespace == root && p.Selector == nil:
-			level = 0
-		case p.Namespace == n.Namespace && p.Selector == nil:
-			level = 1
-		case p.Selector != nil && (p.Namespace == n.Namespace || p.Namespace == root) && mesh.Selects(p.Selector, n.Labels):
-			level = 2
-		}
-		if level >= 0 && levels[level] == nil {
-			levels[level] = p
-		}
+	var levels []*mesh.TracePolicy
+	for _, i := range s.levels(n, len(t.Policies), func(i int) *mesh.Bearing { return &t.Policies[i].Bearing }) {
+		levels = append(levels, t.Policies[i])
 	}
 	for _, p := range levels {
-		if p == nil {
-			continue
-		}
 		for _, r := range p.Rules {
 			if r.Client {
 				client.take(r)
@@ -82,14 +68,7 @@ func (s *scope) traceSpecs(n mesh.Node) (client, server traceSpec) {
 
 // collects tells whether the proxy stands before a provider's own collector.
 func (s *scope) collects(n mesh.Node) bool {
-	for _, p := range s.cache.world.Tracing.Providers {
-		for _, svc := range s.cache.services[p.Hostname] {
-			if serves(svc, n) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.cache.world.Tracing.Providers, func(p *mesh.TraceProvider) bool { return s.cache.standsBefore(p.Hostname, n) })
 }
 
 // take lets a rule change what it names.
@@ -175,13 +154,4 @@ func sampling(own *float64, v *mesh.View) float64 {
 // traceService names a workload in spans: "app.namespace", as Istio does by default.
 func traceService(n mesh.Node) string {
 	return cmp.Or(n.Labels["app"], n.Labels["service.istio.io/canonical-name"], n.Labels["app.kubernetes.io/name"], n.Name) + "." + n.Namespace
-}
-
-// reachProviders lets every proxy have the clusters of the tracing providers, also past a Sidecar's egress.
-func (s *scope) reachProviders() {
-	if t := s.cache.world.Tracing; t != nil {
-		for _, p := range t.Providers {
-			s.reachFor(p.Hostname)
-		}
-	}
 }

@@ -30,7 +30,7 @@ func TestEnvoysTracer(t *testing.T) {
 			w := bigWorld(2)
 			c.provider.Hostname, c.provider.Port = w.Services[0].Hostname, 80
 			c.rule.Client, c.rule.Server, c.rule.Envoy = true, true, &yes
-			w.Tracing = &mesh.Tracing{Default: &c.provider, Policies: []*mesh.TracePolicy{{Namespace: "istio-system", Rules: []*mesh.TraceRule{&c.rule}}}}
+			w.Tracing = &mesh.Tracing{Default: &c.provider, Policies: []*mesh.TracePolicy{{Bearing: mesh.Bearing{Namespace: "istio-system"}, Rules: []*mesh.TraceRule{&c.rule}}}}
 			n := sidecar(1, "right")
 			n = n.RunsOn(c.host, "")
 			found := 0

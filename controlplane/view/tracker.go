@@ -195,8 +195,8 @@ func leadsBytes(r *mesh.HostRules, host string) bool {
 	})
 }
 
-// special tells whether a host has a part beside its own virtual hosts: the rate-limit service, a tracing provider, an external authorizer, a
-// server of keys.
+// special tells whether a host has a part beside its own virtual hosts: the rate-limit service, a tracing or log provider, an external
+// authorizer, a server of keys.
 func (t *Tracker) special(host string) bool {
 	w := t.cache.world
 	if l := w.Settings.LimitService; l != nil && l.Hostname == host {
@@ -211,7 +211,7 @@ func (t *Tracker) special(host string) bool {
 	if slices.ContainsFunc(w.Rules, func(r *mesh.HostRules) bool { return len(r.TCP)+len(r.TLS) > 0 && leadsBytes(r, host) }) {
 		return true
 	}
-	return w.Tracing != nil && slices.ContainsFunc(w.Tracing.Providers, func(p *mesh.TraceProvider) bool { return p.Hostname == host })
+	return slices.Contains(providerHosts(w), host)
 }
 
 // dependents adds the hosts whose rules lead to a host that is different.

@@ -33,6 +33,7 @@ func (c *Cache) own(s *scope, n mesh.Node) *mesh.View {
 	}
 	c.limitCluster(v)
 	s.trace(v)
+	s.accessLogs(v)
 	s.authorize(v, n)
 	c.extend(v, n)
 	s.nameStats(v)

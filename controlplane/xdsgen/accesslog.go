@@ -1,11 +1,16 @@
 package xdsgen
 
 import (
+	"fmt"
 	"strings"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	celfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	grpclogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	withoutqueryv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/req_without_query/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
@@ -39,14 +44,62 @@ var wasmLog = []string{
 	"%CUSTOM_FLAGS%", "%FILTER_STATE(wasm.mizzen.flags:PLAIN)%",
 }
 
-// accessLog writes to the mesh's file; nil if it has none.
-func accessLog(in listenerInput) ([]*accesslogv3.AccessLog, error) {
-	if in.AccessLogFile == "" {
+// accessLogs are the logs of one chain: of requests, or of connections.
+func accessLogs(in listenerInput, requests bool) ([]*accesslogv3.AccessLog, error) {
+	var out []*accesslogv3.AccessLog
+	for _, l := range in.Listener.Logs {
+		if l.Provider.Kind == mesh.LogHTTP && !requests || l.Provider.Kind == mesh.LogTCP && requests {
+			continue
+		}
+		log, err := accessLog(in, l)
+		if err != nil {
+			return nil, fmt.Errorf("access log %s: %w", l.Provider.Name, err)
+		}
+		out = append(out, log)
+	}
+	return out, nil
+}
+
+func accessLog(in listenerInput, l *mesh.AccessLog) (*accesslogv3.AccessLog, error) {
+	var name string
+	var config proto.Message
+	switch l.Provider.Kind {
+	case mesh.LogHTTP:
+		name, config = "envoy.access_loggers.http_grpc", httpService(l)
+	case mesh.LogTCP:
+		name, config = "envoy.access_loggers.tcp_grpc", &grpclogv3.TcpGrpcAccessLogConfig{CommonConfig: logService(l, "tcp_envoy_accesslog")}
+	case mesh.LogOTLP:
+		name, config = "envoy.access_loggers.open_telemetry", otlpLog(l)
+	default:
+		name, config = "envoy.access_loggers.file", fileLog(in, l.Provider)
+	}
+	packed, err := toAny(config)
+	if err != nil {
+		return nil, err
+	}
+	out := &accesslogv3.AccessLog{Name: name, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: packed}}
+	out.Filter, err = logFilter(l.Filter)
+	return out, err
+}
+
+// logFilter lets only pass what an expression finds true; nil: everything. Users write string(...) and sums of strings, which Envoy
+// has only where it is asked for them.
+func logFilter(expression string) (*accesslogv3.AccessLogFilter, error) {
+	if expression == "" {
 		return nil, nil
 	}
-	format := in.AccessLogFormat
+	config, err := toAny(&celfilterv3.ExpressionFilter{
+		Expression: expression, CelConfig: &corev3.CelExpressionConfig{EnableStringConversion: true, EnableStringConcat: true, EnableStringFunctions: true},
+	})
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{ExtensionFilter: &accesslogv3.ExtensionFilter{
+		Name: "envoy.access_loggers.extension_filters.cel", ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: config},
+	}}}, err
+}
+
+func fileLog(in listenerInput, p *mesh.LogProvider) *filelogv3.FileAccessLog {
+	format := p.Format
 	switch {
-	case format == "" && in.AccessLogJSON:
+	case format == "" && p.Object:
 		format = accessLogObject
 	case format == "":
 		format = accessLogFormat
@@ -54,30 +107,34 @@ func accessLog(in listenerInput) ([]*accesslogv3.AccessLog, error) {
 	if in.Host == mesh.HostWasm {
 		format = strings.NewReplacer(wasmLog...).Replace(format)
 	}
-	config, err := toAny(&filelogv3.FileAccessLog{
-		Path:            in.AccessLogFile,
-		AccessLogFormat: &filelogv3.FileAccessLog_LogFormat{LogFormat: logFormat(format, in.AccessLogJSON)},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return []*accesslogv3.AccessLog{{
-		Name: "envoy.access_loggers.file", ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: config},
-	}}, nil
+	f := logFormat(format, p.Object)
+	f.OmitEmptyValues = p.OmitEmpty
+	return &filelogv3.FileAccessLog{Path: p.Path, AccessLogFormat: &filelogv3.FileAccessLog_LogFormat{LogFormat: f}}
 }
 
 // logFormat is a line of text, or an object; a format that is no JSON object is a line whatever was asked for.
 func logFormat(format string, object bool) *corev3.SubstitutionFormatString {
+	out := &corev3.SubstitutionFormatString{}
+	if strings.Contains(format, "%REQ_WITHOUT_QUERY(") {
+		out.Formatters = withoutQuery()
+	}
 	if object {
 		fields := &structpb.Struct{}
 		if fields.UnmarshalJSON([]byte(format)) == nil {
-			return &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields}}
+			out.Format = &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields}
+			return out
 		}
 	}
 	if !strings.HasSuffix(format, "\n") {
 		format += "\n"
 	}
-	return &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
+	out.Format = &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{
 		Specifier: &corev3.DataSource_InlineString{InlineString: format},
-	}}}
+	}}
+	return out
+}
+
+// withoutQuery is the one command of Istio's documentation that Envoy must be told of: the others are built in.
+func withoutQuery() []*corev3.TypedExtensionConfig {
+	return []*corev3.TypedExtensionConfig{{Name: "envoy.formatter.req_without_query", TypedConfig: mustAny(&withoutqueryv3.ReqWithoutQuery{})}}
 }

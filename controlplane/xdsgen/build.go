@@ -159,7 +159,6 @@ func (s *session) listenerInput(l *mesh.Listener, dynamic bool) listenerInput {
 	v := s.view
 	in := listenerInput{
 		Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Host: v.Node.Host(), Wasm: v.Node.Wasm, DynamicDNS: dynamic || l.DynamicDNS,
-		AccessLogFile: v.Settings.AccessLogFile, AccessLogFormat: v.Settings.AccessLogFormat, AccessLogJSON: v.Settings.AccessLogJSON,
 		Identity: v.Node.Identity, DetectTimeout: v.Settings.DetectTimeout, Modules: v.Node.Modules, ModuleServer: v.Settings.ModuleServer,
 		Paths: v.Settings.Paths, MeshTLS: v.Settings.MeshTLS,
 	}

@@ -137,7 +137,7 @@ func weightedChain(in listenerInput, ch *mesh.Chain) (*listenerv3.FilterChain, e
 		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_WeightedClusters{WeightedClusters: all}
 	}
 	var err error
-	if proxy.AccessLog, err = accessLog(in); err != nil {
+	if proxy.AccessLog, err = accessLogs(in, false); err != nil {
 		return nil, err
 	}
 	return tcpFilters(in, ch.Name, proxy)

@@ -47,7 +47,7 @@ func connectionManager(in listenerInput, role httpRole) (*hcmv3.HttpConnectionMa
 		out.UpgradeConfigs = append(out.UpgradeConfigs, &hcmv3.HttpConnectionManager_UpgradeConfig{UpgradeType: "CONNECT"})
 	}
 	var err error
-	if out.AccessLog, err = accessLog(in); err != nil {
+	if out.AccessLog, err = accessLogs(in, true); err != nil {
 		return nil, err
 	}
 	if err := setTracer(out, in.Listener.Tracer); err != nil {

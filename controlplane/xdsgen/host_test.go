@@ -20,7 +20,6 @@ import (
 func TestWasm(t *testing.T) {
 	v := sidecarView()
 	v.Node = v.Node.RunsOn(mesh.HostWasm, "/opt/mizzen.wasm")
-	v.Settings.AccessLogFile = "/dev/stdout"
 	m := manager(t, listener(t, v, "0.0.0.0_9080").FilterChains[0])
 	f, text := &wasmhttpv3.Wasm{}, &wrapperspb.StringValue{}
 	if err := m.HttpFilters[0].GetTypedConfig().UnmarshalTo(f); err != nil {

@@ -22,25 +22,22 @@ const bufferLimit = 1 << 20
 
 // listenerInput is all that a listener is made of.
 type listenerInput struct {
-	Listener        *mesh.Listener
-	Gateway         bool
-	Intercepts      bool
-	Host            mesh.FilterHost
-	Wasm            string // the file, for HostWasm
-	DynamicDNS      bool   // the proxy has a ClusterDynamicDNS
-	AccessLogFile   string
-	AccessLogFormat string
-	AccessLogJSON   bool
-	DetectTimeout   time.Duration
-	Identity        bool              // the proxy has one, so that it makes mesh TLS
-	Auth            *mesh.Auth        // guards the chain at hand; nil: everything passes
-	Extensions      []*mesh.Extension // of the chain at hand
-	Modules         string            // of the node
-	ModuleServer    string
-	TCPIdleTimeout  time.Duration       // of Listener.Cluster; 0: Envoy's hour
-	Proxy           mesh.Proxy          // what the proxy is told about itself
-	Paths           mesh.PathMode       // "": PathsBase
-	MeshTLS         *mesh.TLSParameters // of connections from the mesh; nil: Envoy's
+	Listener       *mesh.Listener
+	Gateway        bool
+	Intercepts     bool
+	Host           mesh.FilterHost
+	Wasm           string // the file, for HostWasm
+	DynamicDNS     bool   // the proxy has a ClusterDynamicDNS
+	DetectTimeout  time.Duration
+	Identity       bool              // the proxy has one, so that it makes mesh TLS
+	Auth           *mesh.Auth        // guards the chain at hand; nil: everything passes
+	Extensions     []*mesh.Extension // of the chain at hand
+	Modules        string            // of the node
+	ModuleServer   string
+	TCPIdleTimeout time.Duration       // of Listener.Cluster; 0: Envoy's hour
+	Proxy          mesh.Proxy          // what the proxy is told about itself
+	Paths          mesh.PathMode       // "": PathsBase
+	MeshTLS        *mesh.TLSParameters // of connections from the mesh; nil: Envoy's
 	// AsksLimits: a rate-limit service counts global limits, and Envoy's own filter is to ask it. Of HostNative only.
 	AsksLimits   bool
 	LimitTimeout time.Duration // of a call; 0: the policy's default
@@ -156,11 +153,10 @@ func tcpChain(in listenerInput, name, cluster string) (*listenerv3.FilterChain, 
 		StatPrefix: stat, ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
 		IdleTimeout: optional(in.TCPIdleTimeout),
 	}
-	log, err := accessLog(in)
-	if err != nil {
+	var err error
+	if proxy.AccessLog, err = accessLogs(in, false); err != nil {
 		return nil, err
 	}
-	proxy.AccessLog = log
 	return tcpFilters(in, name, proxy)
 }
 

@@ -194,7 +194,7 @@ func TestAccessLog(t *testing.T) {
 		"user's":     {"%RESPONSE_CODE%", "%RESPONSE_CODE%\n"},
 		"newline in": {"x\n", "x\n"},
 	} {
-		log, err := accessLog(listenerInput{AccessLogFile: "/dev/stdout", AccessLogFormat: c.format})
+		log, err := accessLogs(listenerInput{Listener: &mesh.Listener{Logs: []*mesh.AccessLog{{Provider: &mesh.LogProvider{Kind: mesh.LogFile, Path: "/dev/stdout", Format: c.format}}}}}, true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -110,7 +110,7 @@ func customTags(in []*mesh.TraceTag) []*tagv3.CustomTag {
 	return out
 }
 
-// collectors are the clusters that a listener sends spans to: they must be there before it is.
+// collectors are the clusters that a listener sends spans and log entries to: they must be there before it is.
 func collectors(l *mesh.Listener) []string {
 	var out []string
 	if l.Tracer != nil {
@@ -118,6 +118,11 @@ func collectors(l *mesh.Listener) []string {
 	}
 	if l.Tracing != nil && l.Tracing.Export != nil {
 		out = append(out, l.Tracing.Export.Cluster)
+	}
+	for _, log := range l.Logs {
+		if log.Cluster != "" {
+			out = append(out, log.Cluster)
+		}
 	}
 	return out
 }

@@ -60,7 +60,7 @@ func (m *trafficMesh) view() *mesh.View {
 	}
 	v := &mesh.View{
 		Node: mesh.Node{ID: "sidecar~127.0.0.1~client.default~default.svc.cluster.local", Module: true},
-		Settings: mesh.Settings{OutboundAny: true, AccessLogFile: "/dev/stdout",
+		Settings: mesh.Settings{OutboundAny: true,
 			DefaultRetries: &mesh.Retries{Attempts: 2, On: "connect-failure,refused-stream", AvoidPrevious: true}},
 		Listeners: []*mesh.Listener{
 			{Name: "inbound", Kind: mesh.ListenInbound, Address: "127.0.0.1", Port: uint32(m.inbound), Tracing: &tracing.Config{},
@@ -76,6 +76,7 @@ func (m *trafficMesh) view() *mesh.View {
 			{Name: "PassthroughCluster", Kind: mesh.ClusterDynamicDNS},
 		},
 	}
+	logged(v)
 	eds := func(name string, t *mesh.Traffic, ports ...int) {
 		v.Clusters = append(v.Clusters, &mesh.Cluster{Name: name, Protocol: mesh.HTTP, Traffic: t})
 		v.Endpoints = append(v.Endpoints, &mesh.EndpointGroup{Cluster: name, Endpoints: local(ports...)})

@@ -156,11 +156,18 @@ func richClusters() []*mesh.Cluster {
 	}
 }
 
+// logged gives every listener an access log.
+func logged(v *mesh.View) {
+	for _, l := range v.Listeners {
+		l.Logs = []*mesh.AccessLog{{Provider: &mesh.LogProvider{Kind: mesh.LogFile, Path: "/dev/stdout"}}}
+	}
+}
+
 // sidecarView is a view with one of everything that a sidecar can have.
 func sidecarView() *mesh.View {
 	v := &mesh.View{
 		Node:     mesh.Node{ID: "sidecar~10.0.0.1~reviews-v1.default~default.svc.cluster.local", Intercepts: true, Module: true, AppAddress: "127.2.0.1"},
-		Settings: mesh.Settings{OutboundAny: true, AccessLogFile: "/dev/stdout", DefaultRetries: &mesh.Retries{Attempts: 2, On: "connect-failure", AvoidPrevious: true}},
+		Settings: mesh.Settings{OutboundAny: true, DefaultRetries: &mesh.Retries{Attempts: 2, On: "connect-failure", AvoidPrevious: true}},
 		Clusters: richClusters(),
 		Tables: []*mesh.RouteTable{
 			{Name: "9080", VirtualHosts: []*mesh.VirtualHost{canaryHost(), {Name: "rich:9080", Domains: []string{"rich"}, Routes: richRoutes()}}, CatchAll: catchAll("PassthroughCluster")},
@@ -189,6 +196,7 @@ func sidecarView() *mesh.View {
 			}})
 		}
 	}
+	logged(v)
 	return v
 }
 
