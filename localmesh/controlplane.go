@@ -43,7 +43,7 @@ func (m *mesh) startControlPlane(paths []string) error {
 		return err
 	}
 	cp := &controlPlane{ControlPlane: state.ControlPlane{XDS: xds, Secure: secure, HTTP: "http://" + pages}}
-	args := []string{"controlplane", "--xds-addr", xds, "--http-addr", pages, "--module-dir", m.modules()}
+	args := []string{"controlplane", "--xds-addr", xds, "--http-addr", pages, "--module-dir", m.modules(), "--state-dir", filepath.Join(m.dir.Path, "last-good")}
 	if m.o.Filters != "" {
 		args = append(args, "--filters", string(m.o.Filters))
 	}

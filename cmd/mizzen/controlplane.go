@@ -43,7 +43,7 @@ it is by its certificate or a service account token, and its proxy gets what a p
 			if err := flagsFromEnv(cmd, os.Getenv, "config", "xds-addr", "http-addr", "log-level", "filters", "wasm"); err != nil {
 				return err
 			}
-			if err := flagsFromEnv(cmd, os.Getenv, append(identityFlags(), "ratelimit", "ratelimit-timeout", "module-dir", "module-addr", "insecure-registries")...); err != nil {
+			if err := flagsFromEnv(cmd, os.Getenv, append(identityFlags(), "ratelimit", "ratelimit-timeout", "state-dir", "module-dir", "module-addr", "insecure-registries")...); err != nil {
 				return err
 			}
 			if _, _, err := net.SplitHostPort(o.RateLimit); err != nil && o.RateLimit != "" && o.RateLimit != "off" {
@@ -71,6 +71,7 @@ it is by its certificate or a service account token, and its proxy gets what a p
 		},
 	}
 	cmd.Flags().StringArrayVar(&o.Paths, "config", nil, "`PATH` of a file or directory of YAML; repeat it, a later one wins on the same object")
+	cmd.Flags().StringVar(&o.StateDir, "state-dir", "", "`DIR` that keeps each object's last good state over restarts; default: it is kept for as long as the process runs")
 	cmd.Flags().StringVar(&o.XDSAddr, "xds-addr", "127.0.0.1:15010", "where proxies connect, in plaintext")
 	cmd.Flags().StringVar(&o.HTTPAddr, "http-addr", "127.0.0.1:15014", "where metrics, debug pages and readiness are served")
 	cmd.Flags().StringVar(&o.RateLimit, "ratelimit", "", "`HOST:PORT` of the rate-limit service that proxies ask, or off; default: Service ratelimit of the root namespace")

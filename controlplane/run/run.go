@@ -25,6 +25,8 @@ import (
 type Options struct {
 	// Paths of files and directories, read and watched. On the same object a later path wins.
 	Paths []string
+	// StateDir keeps the last good state of each object over restarts; "" for as long as the process runs.
+	StateDir string
 	// XDSAddr and HTTPAddr are where to listen: discovery in plaintext, and the monitoring pages.
 	XDSAddr, HTTPAddr string
 	Log               *slog.Logger // not nil
@@ -91,7 +93,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		id.start(ctx, g, s)
 	}
-	g.Go(func() error { return dir.Watch(ctx, o.Paths, o.Log, p.publish) })
+	g.Go(func() error { return dir.WatchKept(ctx, o.Paths, o.StateDir, o.Log, p.publish) })
 	g.Go(func() error { return serveXDS(ctx, s, xds) })
 	g.Go(func() error { return serving.HTTP(ctx, withModules(s.Handler(), p.plugins.store), pages) })
 	return g.Wait()

@@ -35,11 +35,12 @@ type state struct {
 	now   func() time.Time
 	files map[string]*file // by name
 	dirs  map[string][]int // directories that were listed, with the paths that they are below, by number
+	store *store
 	dirty map[string]*file // files that are other ones than merged has them, with what they were then; nil: not there
 	merged
 }
 
-// file is one file as it is in force: its objects, some of them perhaps kept from an earlier version. Immutable but for stamp.
+// file is one file as it is in force: its objects, some of them perhaps kept from an earlier version. Immutable but for stamp and text.
 type file struct {
 	name   string
 	paths  []int // that it is below, by number
@@ -50,6 +51,7 @@ type file struct {
 	diags  istio.Diagnostics
 	loaded time.Time               // when it was read
 	kept   map[istio.Ref]time.Time // when the version in force of an object was, if earlier
+	text   []byte                  // until it is in the store; nil without one
 }
 
 // stamp tells cheaply whether a file may have changed.
@@ -190,6 +192,14 @@ func (s *state) refresh(name string, below []int, force bool) {
 		return
 	}
 	next := s.accept(name, text, err, old, below)
+	if s.store != nil && old == nil && next.broken() {
+		if before := s.recall(name, below); before != nil {
+			next = s.accept(name, text, err, before, below)
+		}
+	}
+	if s.store != nil && err == nil {
+		next.text = text
+	}
 	next.stamp, next.sum = st, sum
 	s.put(name, next)
 }
@@ -219,7 +229,7 @@ func (s *state) accept(name string, text []byte, err error, old *file, below []i
 		f.read = istio.DecodeAgain(name, string(text), before)
 	}
 	f.set, f.diags = f.read.Set, slices.Clip(f.read.Diagnostics)
-	if old == nil || len(f.diags.Errors()) == 0 {
+	if old == nil || !f.broken() {
 		return f
 	}
 	have := map[istio.Ref]bool{}

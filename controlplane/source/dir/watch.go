@@ -29,17 +29,30 @@ const again = 5 * time.Minute
 // An object that a change breaks stays as it was, with a diagnostic; an object whose file or document is deleted goes. Watch
 // returns nil when ctx is done; an error means that it could not start. A path may vanish and come back while it runs.
 func Watch(ctx context.Context, paths []string, log *slog.Logger, fn func(istio.Set, istio.Diagnostics)) error {
+	return WatchKept(ctx, paths, "", log, fn)
+}
+
+// WatchKept is Watch that keeps the last good state of each object in a directory, which it makes, over restarts: an object that is
+// broken when it starts, and was good when an earlier WatchKept of the same paths and directory last read it, is as it was then. "": as
+// Watch. What the directory holds may be lost or damaged, with a warning. It may hold Secrets, as the paths do.
+func WatchKept(ctx context.Context, paths []string, kept string, log *slog.Logger, fn func(istio.Set, istio.Diagnostics)) error {
+	store, err := openStore(kept, log)
+	if err != nil {
+		return err
+	}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch configuration: %w", err)
 	}
 	defer notify.Close()
 	w := &watcher{state: newState(paths, os.Stdin, time.Now), notify: notify, log: log, watched: map[string]bool{}, fn: fn}
+	w.state.store = store
 	w.parents()
 	if _, err := w.state.scan(w.visit, nil, false); err != nil {
 		return err
 	}
-	fn(w.state.snapshot())
+	w.take()
+	store.sweep(w.state.files)
 	return w.run(ctx)
 }
 
@@ -145,6 +158,16 @@ func (w *watcher) apply(pending map[string]bool, whole bool) {
 		}
 	}
 	if len(w.state.dirty) > 0 {
-		w.fn(w.state.snapshot())
+		w.take()
 	}
+}
+
+// take hands on what is in force, and then keeps it.
+func (w *watcher) take() {
+	changed := map[string]*file{}
+	for name := range w.state.dirty {
+		changed[name] = w.state.files[name]
+	}
+	w.fn(w.state.snapshot())
+	w.state.store.keep(changed)
 }
