@@ -7,6 +7,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	networking "istio.io/api/networking/v1alpha3"
 )
 
 // analyzeDestinationRules checks that hosts exist and that subsets select something that runs.
@@ -23,6 +24,7 @@ func (c *compiler) analyzeDestinationRules() {
 				c.suggestHost(host, o.Namespace))
 			continue
 		}
+		c.analyzeTunnel(o, svc)
 		if svc.Resolution != mesh.ResolutionRegistry || !c.running(svc) {
 			continue
 		}
@@ -33,6 +35,24 @@ func (c *compiler) analyzeDestinationRules() {
 					"check the labels of the pods")
 			}
 		}
+	}
+}
+
+// analyzeTunnel tells of one that requests pass by: only connections go in it.
+func (c *compiler) analyzeTunnel(o *istio.Object[*networking.DestinationRule], svc *mesh.Service) {
+	if slices.ContainsFunc(svc.Ports, func(p *mesh.Port) bool { return p.Protocol.IsBytes() }) {
+		return
+	}
+	at := func(path string, p *networking.TrafficPolicy) {
+		if p.GetTunnel() != nil {
+			c.report(&o.Meta, path+".trafficPolicy.tunnel", istio.Warning, codeTunnel,
+				fmt.Sprintf("every port of %s is HTTP, and requests are not put in a tunnel", svc.Hostname),
+				"declare the port as TCP, and lead connections there by tcp or tls routes")
+		}
+	}
+	at("spec", o.Spec.GetTrafficPolicy())
+	for i, s := range o.Spec.GetSubsets() {
+		at(index("spec.subsets", i), s.GetTrafficPolicy())
 	}
 }
 

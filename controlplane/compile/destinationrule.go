@@ -107,6 +107,9 @@ func overlay(base, over *mesh.Traffic) *mesh.Traffic {
 	if over.ProxyProtocol != 0 {
 		out.ProxyProtocol = over.ProxyProtocol
 	}
+	if over.Tunnel != nil {
+		out.Tunnel = over.Tunnel
+	}
 	return &out
 }
 

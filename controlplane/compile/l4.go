@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -96,9 +97,45 @@ func (c *compiler) analyzeL4(r *rule) {
 	}
 }
 
+// analyzeTunnels tells of a route between whose destinations there is no agreement on a tunnel: then there is none.
+func (c *compiler) analyzeTunnels(r *rule, path string, in []*networking.RouteDestination) {
+	var first *mesh.Tunnel
+	for i, x := range in {
+		d := c.destination(&r.object.Meta, "", x.GetDestination())
+		t := c.tunnelOf(c.lookup(d.Hostname, r.Namespace), d.Subset, r.Namespace)
+		if i == 0 {
+			first = t
+		} else if !reflect.DeepEqual(t, first) {
+			c.report(&r.object.Meta, index(path+".route", i)+".destination", istio.Warning, codeTunnel,
+				"the DestinationRules of this route's destinations do not agree on a tunnel: no connection on it goes in one", "write the same tunnel for each")
+			return
+		}
+	}
+}
+
+// tunnelOf is a service's, or a subset's, as the first DestinationRule that a client of the namespace sees has it.
+func (c *compiler) tunnelOf(svc *mesh.Service, subset, namespace string) *mesh.Tunnel {
+	if svc == nil {
+		return nil
+	}
+	p, _ := c.subset(svc, subset, namespace)
+	if p == nil {
+		return nil
+	}
+	t := p.Traffic
+	if s := p.SubsetByName(subset); s != nil {
+		t = s.Traffic
+	}
+	if t == nil {
+		return nil
+	}
+	return t.Tunnel
+}
+
 func (c *compiler) analyzeL4Route(r *rule, path string, in []*networking.RouteDestination) {
 	const so = "connections on this route are closed"
 	m := &r.object.Meta
+	c.analyzeTunnels(r, path, in)
 	for i, x := range in {
 		at := index(path+".route", i) + ".destination"
 		d := c.destination(m, "", x.GetDestination())

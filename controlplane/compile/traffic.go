@@ -28,6 +28,7 @@ func traffic(in *networking.TrafficPolicy) *mesh.Traffic {
 		})
 	}
 	out.RetryBudget, out.ProxyProtocol = retryBudget(in.GetRetryBudget()), proxyProtocol(in.GetProxyProtocol())
+	out.Tunnel = tunnel(in.GetTunnel())
 	shareWithPorts(out)
 	return out
 }
@@ -36,7 +37,7 @@ func traffic(in *networking.TrafficPolicy) *mesh.Traffic {
 func shareWithPorts(t *mesh.Traffic) {
 	for n, p := range t.Ports {
 		own := *p
-		own.RetryBudget, own.ProxyProtocol = t.RetryBudget, t.ProxyProtocol
+		own.RetryBudget, own.ProxyProtocol, own.Tunnel = t.RetryBudget, t.ProxyProtocol, t.Tunnel
 		t.Ports[n] = &own
 	}
 }
@@ -50,6 +51,13 @@ func retryBudget(in *networking.TrafficPolicy_RetryBudget) *mesh.RetryBudget {
 		out.Percent = p.GetValue()
 	}
 	return out
+}
+
+func tunnel(in *networking.TrafficPolicy_TunnelSettings) *mesh.Tunnel {
+	if in == nil {
+		return nil
+	}
+	return &mesh.Tunnel{Post: in.GetProtocol() == "POST", Host: in.GetTargetHost(), Port: in.GetTargetPort()}
 }
 
 func proxyProtocol(in *networking.TrafficPolicy_ProxyProtocol) uint8 {

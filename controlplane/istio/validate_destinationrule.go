@@ -75,6 +75,20 @@ func (v *validator) wholeHost(p *networking.TrafficPolicy, path string) {
 	if p.ProxyProtocol != nil && p.Tunnel != nil {
 		v.fail(path+".proxyProtocol", "proxyProtocol and tunnel exclude each other", "keep one")
 	}
+	if p.Tunnel != nil {
+		v.tunnel(p.Tunnel, path+".tunnel")
+	}
+}
+
+// tunnel checks where an HTTP proxy is to lead.
+func (v *validator) tunnel(t *networking.TrafficPolicy_TunnelSettings, path string) {
+	if t.Protocol != "" && t.Protocol != "CONNECT" && t.Protocol != "POST" {
+		v.fail(path+".protocol", fmt.Sprintf("%q is not how HTTP proxies are asked", t.Protocol), "write CONNECT or POST")
+	}
+	if v.required(path+".targetHost", t.TargetHost) && !isIP(t.TargetHost) && !hostname(t.TargetHost) {
+		v.fail(path+".targetHost", fmt.Sprintf("%q is not a host", t.TargetHost), "write one name or address, without scheme or port")
+	}
+	v.port(path+".targetPort", t.TargetPort)
 }
 
 // fraction checks a number that need not be whole. Nil passes.

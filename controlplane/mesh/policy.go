@@ -30,7 +30,9 @@ type Traffic struct {
 	RetryBudget *RetryBudget
 	// ProxyProtocol is the version of the PROXY header that begins each connection: 1 or 2; 0: none.
 	ProxyProtocol uint8
-	Ports         map[uint32]*Traffic // port-level; a port here replaces the rest wholesale
+	// Tunnel asks the host, an HTTP proxy, for a connection to somewhere else; nil: connections are to the host itself. Not of HTTP.
+	Tunnel *Tunnel
+	Ports  map[uint32]*Traffic // port-level; a port here replaces the rest wholesale
 }
 
 // LoadBalancer policy. Kind: LEAST_REQUEST (default), ROUND_ROBIN, RANDOM, PASSTHROUGH, RING_HASH, MAGLEV.

@@ -77,12 +77,11 @@ type Chain struct {
 	Clusters []*WeightedCluster
 	// IdleTimeout of a TCP chain; 0: Envoy's hour.
 	IdleTimeout time.Duration
-	// Tunnel sends the connection in an HTTP CONNECT or POST to "host:port"; nil: as it is.
-	Tunnel  *Tunnel
-	Origins []Origin
+	Tunnel      *Tunnel // of TCP; nil: the connection goes as it is
+	Origins     []Origin
 }
 
-// Tunnel is DestinationRule's trafficPolicy.tunnel.
+// Tunnel is DestinationRule's trafficPolicy.tunnel: an HTTP CONNECT or POST to "Host:Port", in which the connection goes.
 type Tunnel struct {
 	Post bool // POST rather than CONNECT
 	Host string

@@ -167,6 +167,7 @@ type BoundRoute struct {
 	Choice string
 	// Connect: a CONNECT route (explicit proxy to a TLS port).
 	Connect  bool
+	Tunnel   *Tunnel            // of a CONNECT route: where the cluster's HTTP proxies are asked to lead; nil: to it itself
 	Route    *Route             // the action and its policies (rewrite, timeout, retries, headers...)
 	Clusters []*WeightedCluster // for Route.Destinations, already resolved; one with Weight 0 or 100, or several
 	Mirrors  []*MirrorCluster

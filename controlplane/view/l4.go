@@ -1,6 +1,7 @@
 package view
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -24,24 +25,33 @@ func (s *scope) bytesChain(r *mesh.HostRules, l *mesh.L4Route, at place) *mesh.C
 	for _, d := range live(l.Destinations) {
 		ch.Clusters = append(ch.Clusters, s.weighted(d, at))
 	}
-	s.idle(ch)
+	s.settle(ch)
 	return ch
 }
 
 // clusterChain is a chain to one cluster.
 func (s *scope) clusterChain(cluster string, from mesh.Origin) *mesh.Chain {
 	ch := &mesh.Chain{Name: cluster, Clusters: []*mesh.WeightedCluster{{Cluster: cluster}}, Origins: []mesh.Origin{from}}
-	s.idle(ch)
+	s.settle(ch)
 	return ch
 }
 
-// idle takes the chain's idle timeout from its first cluster's policy.
-func (s *scope) idle(ch *mesh.Chain) {
-	if len(ch.Clusters) == 0 {
-		return
-	}
-	if c := s.named[ch.Clusters[0].Cluster]; c != nil && c.Traffic != nil && c.Traffic.Pool != nil {
-		ch.IdleTimeout = c.Traffic.Pool.TCPIdleTimeout
+// settle takes from the policies of the chain's clusters what is no matter of clusters to Envoy: the first one's idle timeout, and the
+// tunnel, if they are alike in that.
+func (s *scope) settle(ch *mesh.Chain) {
+	for i, w := range ch.Clusters {
+		var t mesh.Traffic
+		if c := s.named[w.Cluster]; c != nil && c.Traffic != nil {
+			t = *c.Traffic
+		}
+		if i == 0 {
+			ch.Tunnel = t.Tunnel
+			if t.Pool != nil {
+				ch.IdleTimeout = t.Pool.TCPIdleTimeout
+			}
+		} else if !reflect.DeepEqual(t.Tunnel, ch.Tunnel) {
+			ch.Tunnel = nil
+		}
 	}
 }
 
@@ -165,6 +175,23 @@ func (s *scope) serverNameChains(set *chainSet, t tcpPort, n mesh.Node) {
 func (s *scope) connectRoute(t tcpPort) *mesh.BoundRoute {
 	b := s.defaultRoute(t.service.Hostname, t.port.Number)
 	b.Connect = true
+	ch := s.connectChain(t)
+	if ch == nil {
+		ch = &mesh.Chain{Clusters: b.Clusters}
+		s.settle(ch)
+	}
+	b.Clusters, b.Tunnel = ch.Clusters, ch.Tunnel
+	if b.Tunnel != nil && b.Tunnel.Post {
+		b.Clusters, b.Tunnel = nil, nil
+		b.Route = &mesh.Route{Name: b.Name, Direct: &mesh.DirectResponse{
+			Status: 501, Body: "a tunnel by POST begins with a connection to the service's own port, not with CONNECT\n",
+		}}
+	}
+	return b
+}
+
+// connectChain is what rules say of a whole port; nil if they say nothing.
+func (s *scope) connectChain(t tcpPort) *mesh.Chain {
 	at := place{gateways: []string{mesh.MeshGateway}, port: t.port.Number}
 	for _, r := range s.meshRules(t.service.Hostname) {
 		var set chainSet
@@ -174,10 +201,9 @@ func (s *scope) connectRoute(t tcpPort) *mesh.BoundRoute {
 		s.tcpChains(&set, r, s.node, at)
 		for _, ch := range set.chains {
 			if len(ch.Destinations) == 0 && (len(ch.SNI) == 0 || slices.Contains(ch.SNI, t.service.Hostname)) {
-				b.Clusters = ch.Clusters
-				return b
+				return ch
 			}
 		}
 	}
-	return b
+	return nil
 }

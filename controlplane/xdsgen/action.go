@@ -157,10 +157,7 @@ func setPolicies(out *routev3.RouteAction, def *mesh.Route, r *mesh.BoundRoute, 
 	}
 	out.RetryPolicy = retryPolicy(retries(def, s), len(r.Hash) > 0)
 	if r.Connect {
-		out.RetryPolicy = nil
-		out.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{
-			UpgradeType: "CONNECT", ConnectConfig: &routev3.RouteAction_UpgradeConfig_ConnectConfig{},
-		}}
+		setConnect(out, r.Tunnel)
 	}
 }
 

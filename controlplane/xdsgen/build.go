@@ -142,8 +142,10 @@ func (s *session) listeners() error {
 		if limits := v.Settings.LimitService; limits != nil && in.Host == mesh.HostNative {
 			in.AsksLimits, in.LimitTimeout = true, limits.Timeout
 		}
-		if c := s.have(l.Cluster); c != nil && c.Traffic != nil && c.Traffic.Pool != nil {
-			in.TCPIdleTimeout = c.Traffic.Pool.TCPIdleTimeout
+		if c := s.have(l.Cluster); c != nil && c.Traffic != nil {
+			if in.Tunnel = c.Traffic.Tunnel; c.Traffic.Pool != nil {
+				in.TCPIdleTimeout = c.Traffic.Pool.TCPIdleTimeout
+			}
 		}
 		r, err := memo(s.Builder, "listener", in, buildListener)
 		if err != nil {

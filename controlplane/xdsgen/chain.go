@@ -125,7 +125,7 @@ func inspectors(l *mesh.Listener) []*listenerv3.ListenerFilter {
 
 // weightedChain sends connections to one of several clusters.
 func weightedChain(in listenerInput, ch *mesh.Chain) (*listenerv3.FilterChain, error) {
-	proxy := &tcpproxyv3.TcpProxy{StatPrefix: ch.Name, IdleTimeout: optional(ch.IdleTimeout)}
+	proxy := &tcpproxyv3.TcpProxy{StatPrefix: ch.Name, IdleTimeout: optional(ch.IdleTimeout), TunnelingConfig: tunnelTo(ch.Tunnel)}
 	if len(ch.Clusters) == 1 {
 		proxy.StatPrefix = in.stat(ch.Clusters[0].Cluster)
 		proxy.ClusterSpecifier = &tcpproxyv3.TcpProxy_Cluster{Cluster: ch.Clusters[0].Cluster}

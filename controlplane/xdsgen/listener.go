@@ -35,6 +35,7 @@ type listenerInput struct {
 	Modules        string            // of the node
 	ModuleServer   string
 	TCPIdleTimeout time.Duration       // of Listener.Cluster; 0: Envoy's hour
+	Tunnel         *mesh.Tunnel        // of Listener.Cluster
 	Proxy          mesh.Proxy          // what the proxy is told about itself
 	Paths          mesh.PathMode       // "": PathsBase
 	MeshTLS        *mesh.TLSParameters // of connections from the mesh; nil: Envoy's
@@ -152,6 +153,9 @@ func tcpChain(in listenerInput, name, cluster string) (*listenerv3.FilterChain, 
 	proxy := &tcpproxyv3.TcpProxy{
 		StatPrefix: stat, ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
 		IdleTimeout: optional(in.TCPIdleTimeout),
+	}
+	if cluster == in.Listener.Cluster {
+		proxy.TunnelingConfig = tunnelTo(in.Tunnel)
 	}
 	var err error
 	if proxy.AccessLog, err = accessLogs(in, false); err != nil {

@@ -1,7 +1,6 @@
 package edges
 
 import (
-	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -114,22 +113,9 @@ spec:
 
 // tunnel asks an HTTP proxy for a connection and speaks TLS in it.
 func tunnel(proxy, to string, config *tls.Config) (net.Conn, error) {
-	c, err := net.Dial("tcp", proxy)
+	c, err := meshtest.Connect(proxy, to)
 	if err != nil {
 		return nil, err
-	}
-	fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", to, to)
-	// Byte by byte: what follows the answer is TLS's.
-	var head []byte
-	for b := make([]byte, 1); !bytes.HasSuffix(head, []byte("\r\n\r\n")); head = append(head, b[0]) {
-		if _, err := io.ReadFull(c, b); err != nil {
-			c.Close()
-			return nil, err
-		}
-	}
-	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200")) {
-		c.Close()
-		return nil, fmt.Errorf("the proxy answered %q", head)
 	}
 	return tls.Client(c, config), nil
 }

@@ -2,8 +2,6 @@ package identity
 
 import (
 	"bufio"
-	"bytes"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -52,29 +50,14 @@ const secureConnections = `^listener\..*_9[12]00\.ssl\.handshake$`
 
 // echoInTunnel asks an HTTP proxy for a connection, says hello in it and returns what comes back.
 func echoInTunnel(proxy, to string) (string, error) {
-	conn, err := net.DialTimeout("tcp", proxy, 5*time.Second)
+	conn, err := meshtest.Connect(proxy, to)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := fmt.Fprintf(conn, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", to, to); err != nil {
-		return "", err
-	}
-	r := bufio.NewReader(conn)
-	var head []byte
-	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
-		b, err := r.ReadByte()
-		if err != nil {
-			return "", fmt.Errorf("read the proxy's answer %q: %w", head, err)
-		}
-		head = append(head, b)
-	}
-	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200")) {
-		return "", fmt.Errorf("the proxy answered %q", head)
-	}
 	if _, err := io.WriteString(conn, "hello\n"); err != nil {
 		return "", err
 	}
-	return r.ReadString('\n')
+	return bufio.NewReader(conn).ReadString('\n')
 }
