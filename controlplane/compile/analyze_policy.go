@@ -73,10 +73,16 @@ func (c *compiler) populated(svc *mesh.Service, labels map[string]string) bool {
 	})
 }
 
-// template looks through the pod templates of a namespace ("": all).
+// template looks through the pod templates of a namespace ("": all), and the Pods: one that is only written down has no address yet,
+// and is no workload.
 func (c *compiler) template(namespace string, ok func(labels map[string]string) bool) bool {
 	for _, o := range c.set.Workloads {
 		if (namespace == "" || o.Namespace == namespace) && ok(o.Spec.Template.Labels) {
+			return true
+		}
+	}
+	for _, o := range c.set.Pods {
+		if (namespace == "" || o.Namespace == namespace) && ok(podLabels(o.Labels, o.Spec)) {
 			return true
 		}
 	}
@@ -143,6 +149,11 @@ func (c *compiler) both(namespace string, a, b map[string]string) string {
 			return o.Spec.Kind + " " + o.Name
 		}
 	}
+	for _, o := range c.set.Pods {
+		if l := podLabels(o.Labels, o.Spec); o.Namespace == namespace && mesh.Selects(a, l) && mesh.Selects(b, l) {
+			return "Pod " + o.Name
+		}
+	}
 	return ""
 }
 
@@ -157,11 +168,11 @@ func (c *compiler) selectsGateway(labels map[string]string) bool {
 }
 
 func (c *compiler) checkSelector(m *istio.Meta, path, namespace string, sel map[string]string) {
-	if len(sel) == 0 || c.template(namespace, func(have map[string]string) bool { return mesh.Selects(sel, have) }) {
+	if len(sel) == 0 || namespace != "" && len(c.selected(namespace, sel)) > 0 || namespace == "" && slices.ContainsFunc(c.world.Workloads,
+		func(w *mesh.Workload) bool { return mesh.Selects(sel, w.Labels) }) {
 		return
 	}
-	if namespace != "" && len(c.selected(namespace, sel)) > 0 || namespace == "" && slices.ContainsFunc(c.world.Workloads,
-		func(w *mesh.Workload) bool { return mesh.Selects(sel, w.Labels) }) {
+	if c.template(namespace, func(have map[string]string) bool { return mesh.Selects(sel, have) }) {
 		return
 	}
 	where := "in namespace " + namespace

@@ -42,6 +42,7 @@ const (
 	labelledToken // workloads, or templates, by one of their labels
 	// Of the following, only whether there is any is looked at.
 	accountToken // workloads, or templates, by their service account
+	secretToken  // what names a Secret
 )
 
 // shape tells whether such a token is touched only by what shows without looking inside.
@@ -159,6 +160,10 @@ func (t *tokens) destinationRule(n *node, o *istio.Object[*networking.Destinatio
 	n.use(policyToken, "", host)
 	n.define(policyToken, "", host)
 	n.selects(labelledToken, o.Namespace, o.Spec.GetWorkloadSelector().GetMatchLabels())
+	for _, name := range credentials(o.Spec) {
+		n.define(secretToken, "", name)
+		n.define(secretToken, "", name+mesh.RootsSuffix)
+	}
 }
 
 func (t *tokens) serviceEntry(n *node, o *istio.Object[*networking.ServiceEntry]) {
@@ -270,6 +275,7 @@ func (t *tokens) selector(n *node, spec any) {
 			labels = s.Selector.MatchLabels
 		}
 	case *corev1.Secret:
+		n.use(secretToken, "", n.meta.Name)
 		return
 	case *security.AuthorizationPolicy:
 		t.c.eachAccount(&istio.Object[*security.AuthorizationPolicy]{Meta: *n.meta, Spec: s}, func(_ string, a account) {

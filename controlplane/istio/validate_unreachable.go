@@ -3,6 +3,7 @@ package istio
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -10,47 +11,74 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
-// unreachable reports rules, and single matches of rules, that an earlier rule has already taken every request from.
+// unreachable reports rules, and single matches of rules, that an earlier rule has already taken everything from.
 func (v *routeValidator) unreachable() {
+	http := make([][]*networking.HTTPMatchRequest, len(v.spec.Http))
+	for i, r := range v.spec.Http {
+		http[i] = r.Match
+	}
+	shadowed(v, "spec.http", http, &networking.HTTPMatchRequest{}, covers)
+	tls := make([][]*networking.TLSMatchAttributes, len(v.spec.Tls))
+	for i, r := range v.spec.Tls {
+		tls[i] = r.Match
+	}
+	shadowed(v, "spec.tls", tls, &networking.TLSMatchAttributes{}, tlsCovers)
+	tcp := make([][]*networking.L4MatchAttributes, len(v.spec.Tcp))
+	for i, r := range v.spec.Tcp {
+		tcp[i] = r.Match
+	}
+	shadowed(v, "spec.tcp", tcp, &networking.L4MatchAttributes{}, tcpCovers)
+}
+
+// shadowed looks at the rules of one protocol, each with its matches, in order. all is the match of a rule without any.
+func shadowed[M any](v *routeValidator, field string, rules [][]M, all M, covers func(a, b M) bool) {
 	type taken struct {
-		match *networking.HTTPMatchRequest // nil: everything
+		match M
 		path  string
 	}
 	var before []taken
-	find := func(m *networking.HTTPMatchRequest) (string, bool) {
+	find := func(m M) (string, bool) {
 		for _, t := range before {
-			if t.match == nil || covers(t.match, m) {
+			if covers(t.match, m) {
 				return t.path, true
 			}
 		}
 		return "", false
 	}
-	for i, r := range v.spec.Http {
-		path := index("spec.http", i)
-		if len(r.Match) == 0 {
-			if by, ok := find(&networking.HTTPMatchRequest{}); ok {
-				v.unreached(CodeUnreachable, Warning, path, "no request reaches this rule", by)
+	for i, matches := range rules {
+		path := index(field, i)
+		if len(matches) == 0 {
+			if by, ok := find(all); ok {
+				v.unreached(CodeUnreachable, Warning, path, "no "+noun(field)+" reaches this rule", by)
 			}
-			before = append(before, taken{nil, path})
+			before = append(before, taken{all, path})
 			continue
 		}
 		var dead []string
 		var by string
-		for j, m := range r.Match {
+		for j, m := range matches {
 			p := index(path+".match", j)
 			if first, ok := find(m); ok {
 				dead, by = append(dead, p), first
 			}
 			before = append(before, taken{m, p})
 		}
-		if len(dead) == len(r.Match) {
-			v.unreached(CodeUnreachable, Warning, path, "no request reaches this rule", by)
+		if len(dead) == len(matches) {
+			v.unreached(CodeUnreachable, Warning, path, "no "+noun(field)+" reaches this rule", by)
 			continue
 		}
 		for _, p := range dead {
 			v.unreached(CodeIneffective, Info, p, "this match adds nothing", by)
 		}
 	}
+}
+
+// noun is what the rules of a field are about.
+func noun(field string) string {
+	if field == "spec.http" {
+		return "request"
+	}
+	return "connection"
 }
 
 func (v *routeValidator) unreached(code string, severity Severity, path, message, by string) {
@@ -77,19 +105,64 @@ func covers(a, b *networking.HTTPMatchRequest) bool {
 	return all(a.Headers, b.Headers) && all(a.WithoutHeaders, b.WithoutHeaders) && all(a.QueryParams, b.QueryParams)
 }
 
-// staticCovers compares what is decided when compiling.
-func staticCovers(a, b *networking.HTTPMatchRequest) bool {
-	if a.Port != 0 && a.Port != b.Port || a.SourceNamespace != "" && a.SourceNamespace != b.SourceNamespace {
+// sourced is the part of a match that is decided when compiling.
+type sourced interface {
+	GetPort() uint32
+	GetSourceLabels() map[string]string
+	GetSourceNamespace() string
+	GetGateways() []string
+}
+
+func staticCovers(a, b sourced) bool {
+	if a.GetPort() != 0 && a.GetPort() != b.GetPort() || a.GetSourceNamespace() != "" && a.GetSourceNamespace() != b.GetSourceNamespace() {
 		return false
 	}
-	for k, x := range a.SourceLabels {
-		if b.SourceLabels[k] != x {
+	for k, x := range a.GetSourceLabels() {
+		if b.GetSourceLabels()[k] != x {
 			return false
 		}
 	}
 	// Beside gateways the source is not looked at, so only the same list is safe to compare.
-	return len(a.Gateways) == 0 && len(b.Gateways) == 0 || slices.Equal(a.Gateways, b.Gateways) && maps.Equal(a.SourceLabels, b.SourceLabels) ||
-		len(a.Gateways) == 0 && len(a.SourceLabels) == 0 && a.SourceNamespace == ""
+	return len(a.GetGateways()) == 0 && len(b.GetGateways()) == 0 ||
+		slices.Equal(a.GetGateways(), b.GetGateways()) && maps.Equal(a.GetSourceLabels(), b.GetSourceLabels()) ||
+		len(a.GetGateways()) == 0 && len(a.GetSourceLabels()) == 0 && a.GetSourceNamespace() == ""
+}
+
+func tcpCovers(a, b *networking.L4MatchAttributes) bool {
+	return staticCovers(a, b) && subnetsCover(a.DestinationSubnets, b.DestinationSubnets)
+}
+
+func tlsCovers(a, b *networking.TLSMatchAttributes) bool {
+	return staticCovers(a, b) && subnetsCover(a.DestinationSubnets, b.DestinationSubnets) &&
+		(len(a.SniHosts) == 0 || len(b.SniHosts) > 0 && !slices.ContainsFunc(b.SniHosts, func(name string) bool {
+			return !slices.ContainsFunc(a.SniHosts, func(wider string) bool { return sniWithin(strings.ToLower(wider), strings.ToLower(name)) })
+		}))
+}
+
+// subnetsCover tells whether each of b's ranges lies in one of a's; no range at all stands for every address.
+func subnetsCover(a, b []string) bool {
+	if len(a) == 0 {
+		return true
+	}
+	return len(b) > 0 && !slices.ContainsFunc(b, func(s string) bool {
+		inner, ok := addressRange(s)
+		return !ok || !slices.ContainsFunc(a, func(t string) bool {
+			outer, ok := addressRange(t)
+			return ok && outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+		})
+	})
+}
+
+// addressRange reads a range, or an address, which is one of its own.
+func addressRange(s string) (netip.Prefix, bool) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p, true
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, a.BitLen()), true
 }
 
 func uriCovers(a, b *networking.HTTPMatchRequest) bool {
