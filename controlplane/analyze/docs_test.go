@@ -30,6 +30,8 @@ func outside() map[string]struct {
 		"MZ0006": {"Error", "larger than 64 MiB", "divide the file", "../istio/decode_test.go"},
 		"MZ0007": {"Error", "cannot be read: permission denied", "see to the file", "../source/dir/dir_test.go"},
 		"MZ0401": {"Warning", "kept as of 2026-01-31T12:00:00Z: the previous version stays in force", "mend what the other diagnostic of the object names", "../source/dir/dir_test.go"},
+		"MZ0005": {"Error", "a kind that Istio removed, with what it becomes or what to write", "run mizzen convert, or write what the message names", "../istio/testdata/decode/kinds.txtar"},
+		"MZ0610": {"Error", "the module of WasmPlugin a cannot be fetched: GET http://modules.example/a.wasm answers 404; it is tried again", "put the module there, or mend url", "../../integration/extend/plugin_test.go"},
 		"MZ0601": {"Error", "proxy a-0.default: Envoy rejected cluster \"outbound|80||a.default.svc.cluster.local\", the last good one stays: no such thing", "see what Envoy says of the object that is named", "../server/server_test.go"},
 		"MZ0602": {"Warning", "proxy a-0.default: did not acknowledge CDS within 10s; updates go on without it", "see whether the proxy runs and reaches the control plane", "../server/server_test.go"},
 		"MZ0603": {"Warning", "proxy a-0.default: cannot load the dynamic module, so the policies are in force there as far as Envoy's own filters go: not found", "start Envoy with the module's folder in ENVOY_DYNAMIC_MODULES_SEARCH_PATH", "../server/server_test.go"},

@@ -40,7 +40,7 @@ func Decode(m proto.Message, value map[string]any) []Problem {
 	}
 	if err := protojson.Unmarshal(raw, m); err != nil {
 		path, cause := locate(m.ProtoReflect().Descriptor(), value, err)
-		return []Problem{{Path: path, Message: plain(cause)}}
+		return []Problem{{Path: path, Message: Plain(cause)}}
 	}
 	return nil
 }
@@ -307,8 +307,9 @@ func alone(desc protoreflect.MessageDescriptor, v map[string]any) error {
 	return protojson.Unmarshal(raw, dynamicpb.NewMessage(desc))
 }
 
-// plain is protojson's message without its place in a text that nobody sees.
-func plain(err error) string {
+// Plain is protojson's message without its place in a text that nobody sees, and without the blanks that protojson varies from
+// program to program so that nobody compares its messages.
+func Plain(err error) string {
 	text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
 	text = strings.TrimPrefix(strings.TrimPrefix(text, "proto: "), "syntax error ")
 	if rest, ok := strings.CutPrefix(text, "(line "); ok {
