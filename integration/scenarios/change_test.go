@@ -152,6 +152,16 @@ func TestConfigErrors(t *testing.T) {
 	if got := c.Tally(t, 100, version, reviews); got["v2"] != 100 {
 		t.Errorf("the last good state must stay: %v", got)
 	}
+	pid := controlPlanePid(t, m)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	meshtest.Eventually(t, "every proxy is back at another control plane", func() bool {
+		return findControlPlane(m) != pid && metric(m, `pilot_xds(?:\{[^}]*\})?`) >= len(m.Ready.Workloads)+len(m.Ready.Gateways)
+	})
+	if got := c.Tally(t, 100, version, reviews); got["v2"] != 100 {
+		t.Errorf("the last good state must stay over a restart of the control plane: %v", got)
+	}
 	os.Remove(file)
 	c.Await(t, "gone with its file", isVersion("v3"), reviews)
 }
