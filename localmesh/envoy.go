@@ -185,7 +185,9 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, o boo
 	log := m.logFile(name)
 	process, err := supervisor.Start(supervisor.Command{
 		Name: "envoy " + name, Path: m.envoy, Env: m.envoyEnv(), Output: log,
-		Args: []string{"-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning", "--drain-time-s", "1", "--parent-shutdown-time-s", "2",
+		Args: []string{"-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning",
+			// What was under way when a listener changed has 45 s to end, as in Istio; connections take leave with their next answer.
+			"--drain-time-s", "45", "--drain-strategy", "immediate", "--parent-shutdown-time-s", "60",
 			"--file-flush-interval-msec", "500"}, // who looks at an access log by hand has just sent the request
 	}, m.o.Log)
 	if err != nil {
