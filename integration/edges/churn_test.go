@@ -33,7 +33,7 @@ func churnTime(t *testing.T) time.Duration {
 }
 
 // TestEverythingChangesUnderLoad: Secrets, servers and hosts of a Gateway, DestinationRules with subsets and every tls mode that fits the
-// PeerAuthentication, that mode, Services and their ports, Sidecars, EnvoyFilters and AuthorizationPolicies come, change and go, several at
+// PeerAuthentication, that mode, Services and their ports, Sidecars, EnvoyFilters, TrafficExtensions and AuthorizationPolicies come, change and go, several at
 // once, while requests run through the gateway in plaintext and TLS, and from a sidecar. None fails.
 func TestEverythingChangesUnderLoad(t *testing.T) {
 	m := meshtest.Start(t, "testdata/churn", meshtest.Options{})
@@ -274,6 +274,13 @@ kind: AuthorizationPolicy
 metadata: {name: everybody}
 spec: {action: ALLOW, rules: [{}]}
 `, fmt.Sprintf(`
+apiVersion: extensions.istio.io/v1alpha1
+kind: TrafficExtension
+metadata: {name: mark}
+spec:
+  selector: {matchLabels: {app: back}}
+  lua: {inlineCode: "function envoy_on_response(h) h:headers():add('x-lua', '%d') end"}
+`, c.serial), fmt.Sprintf(`
 apiVersion: networking.istio.io/v1alpha3
 kind: EnvoyFilter
 metadata: {name: mark}
