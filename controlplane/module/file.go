@@ -56,6 +56,9 @@ func (s *Store) follow(ctx context.Context, m *mesh.Module, file string) {
 			return
 		case <-tick.C:
 		}
+		if ctx.Err() != nil { // both may be true, and the module may be wanted again, with another goroutine
+			return
+		}
 		s.mu.Lock()
 		st := s.wanted[m.Key]
 		s.mu.Unlock()
