@@ -12,6 +12,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/compile"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
@@ -100,17 +101,20 @@ func settle(ctx context.Context, cmd *cobra.Command, s *state.State, revision st
 	if err != nil {
 		return err
 	}
-	var rejected istio.Diagnostics
+	var rejected, missing istio.Diagnostics // the rest was told before it was applied
 	for _, d := range concerning(diags, set) {
-		if d.Code == server.CodeRejected { // the rest was told before it was applied
+		switch d.Code {
+		case server.CodeRejected:
 			rejected = append(rejected, d)
+		case run.CodeModule:
+			missing = append(missing, d)
 		}
 	}
-	printDiagnostics(cmd.ErrOrStderr(), rejected)
+	printDiagnostics(cmd.ErrOrStderr(), slices.Concat(rejected, missing))
 	if len(rejected) > 0 {
 		return fmt.Errorf("apply: proxies rejected it; they keep their last good configuration")
 	}
-	return nil
+	return nil // a module that is missing is tried again, and may be there in a moment
 }
 
 // inTheMesh tells of objects of old kinds what they come to together with those of the mesh, not what the files alone would.

@@ -72,7 +72,8 @@ func moduleMissing(h mesh.FilterHost, text string) bool {
 	case mesh.HostModule:
 		return strings.Contains(t, "failed to load dynamic module") || absent && strings.Contains(t, "envoy.filters.http.dynamic_modules")
 	case mesh.HostWasm:
-		return strings.Contains(t, "wasm") || strings.Contains(t, "invalid path:")
+		return strings.Contains(t, "wasm") && !strings.Contains(t, "extensions.istio.io/") || // a user's plugin is another's fault
+			strings.Contains(t, "invalid path:")
 	}
 	return false
 }

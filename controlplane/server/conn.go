@@ -192,7 +192,7 @@ func (s *Server) rejected(ctx context.Context, c *conn, e event) {
 		s.opt.Log.Warn("proxy rejected a resource", "proxy", c.id, "type", e.kind.short(), "name", r.res.Name, "error", e.text)
 	}
 	c.mu.Lock()
-	had := moduleMissing(c.node.Host(), e.text)
+	had := e.kind != extensions && moduleMissing(c.node.Host(), e.text)
 	if had {
 		c.node, c.noModule = c.node.RunsOn(mesh.HostNative, ""), e.text
 	}

@@ -48,7 +48,7 @@ func (s *session) plan(c *channel, now time.Time) *response {
 	if len(set) == 0 && len(gone) == 0 && (!c.answer || waiting > 0) {
 		return nil
 	}
-	r := &response{kind: c.kind, set: set, from: s.list(c.kind), gone: gone, at: now}
+	r := &response{kind: c.kind, set: set, from: s.source(c), gone: gone, at: now}
 	if !s.fill(c, r) {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (s *session) fill(c *channel, r *response) bool {
 		delete(c.again, x.Name)
 		delete(c.since, x.Name)
 	}
-	c.sent.take(r.set, r.from)
+	c.note(&c.sent, r.set, r.from)
 	r.was = make(map[string]held, len(r.gone))
 	for _, name := range r.gone {
 		delete(c.since, name)
@@ -143,6 +143,7 @@ func (s *session) changes(c *channel, now time.Time) (set []*xdsgen.Resource, go
 	var used map[string]bool
 	c.look(s.list(c.kind), func(name string, r *xdsgen.Resource) {
 		if r != nil {
+			r = c.standing(r)
 			switch s.addition(c, r, now) {
 			case send:
 				set = append(set, r)
@@ -162,8 +163,13 @@ func (s *session) changes(c *channel, now time.Time) (set []*xdsgen.Resource, go
 			left[name] = true
 		}
 	})
-	c.all, c.marked, c.gate = false, left, time.Time{}
 	byName(set)
+	for c.kind == extensions && len(set) > 1 { // one at a time: what Envoy says of a bad one need not name it
+		left[set[len(set)-1].Name] = true
+		set = set[:len(set)-1]
+		waiting++
+	}
+	c.all, c.marked, c.gate = false, left, time.Time{}
 	slices.Sort(gone)
 	return set, gone, waiting
 }

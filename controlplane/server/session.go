@@ -223,6 +223,9 @@ func (s *session) ack(c *channel, nonce string) bool {
 	}
 	c.accept(r)
 	c.acked.settle(s.list(c.kind))
+	if c.kind == extensions {
+		s.retryListeners()
+	}
 	if !s.delta {
 		c.flight = nil // a list stands for all lists before it
 	}
@@ -247,9 +250,11 @@ func (c *channel) accept(r *response) {
 	if !c.wildcard && !c.names.all(r.from) {
 		set = slices.DeleteFunc(slices.Clone(set), func(x *xdsgen.Resource) bool { return !c.names.has(x.Name) })
 	}
-	c.acked.take(set, r.from)
+	c.note(&c.acked, set, r.from)
 	for _, x := range set {
-		delete(c.refused, x.Name)
+		if ref := c.refused[x.Name]; c.kind != extensions || ref.res == nil || ref.res.Version == x.Version {
+			delete(c.refused, x.Name) // of an extension, what stands in its place is no reason to try it again
+		}
 		delete(c.released, x.Name)
 	}
 	for _, name := range r.gone {

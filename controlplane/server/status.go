@@ -134,6 +134,7 @@ func (s *session) acknowledged() bool {
 	}
 	return s.complete(clusters, func(r *xdsgen.Resource) bool { return s.ch[clusters].wants(r.Name) }) &&
 		s.complete(listeners, func(r *xdsgen.Resource) bool { return s.ch[listeners].wants(r.Name) }) &&
+		s.complete(extensions, func(r *xdsgen.Resource) bool { return s.ch[extensions].wants(r.Name) }) &&
 		s.complete(endpoints, func(r *xdsgen.Resource) bool { return s.ch[clusters].has(r.Name) }) &&
 		s.routed()
 }

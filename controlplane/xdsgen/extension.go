@@ -89,11 +89,32 @@ func buildExtension(in extensionInput) (*Resource, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.Instead, err = in.instead(); err != nil {
+		return nil, err
+	}
 	r.Origins = []mesh.Origin{in.Extension.Origin}
 	if w := in.Extension.Wasm; w != nil && w.Digest != "" && (mesh.Node{Modules: in.Modules}).Fetches(w) {
 		r.Clusters = []string{mesh.ModuleCluster}
 	}
 	return r, nil
+}
+
+// instead is the stand-in as a resource. A proxy that refused a plugin needs it: of every listener that it is given later it would
+// refuse the whole, for what it refused is what it has under the name.
+func (in extensionInput) instead() (*Resource, error) {
+	config, err := in.matched(standIn(in.Extension))
+	if err != nil {
+		return nil, err
+	}
+	packed, err := toAny(config)
+	if err != nil {
+		return nil, err
+	}
+	r, err := resource(in.name(), &corev3.TypedExtensionConfig{Name: in.name(), TypedConfig: packed})
+	if err == nil {
+		r.Origins = []mesh.Origin{in.Extension.Origin}
+	}
+	return r, err
 }
 
 func (in extensionInput) config() (proto.Message, error) {
@@ -105,7 +126,7 @@ func (in extensionInput) config() (proto.Message, error) {
 	if code == nil {
 		return in.matched(standIn(e))
 	}
-	p, err := pluginConfig(e, code)
+	p, err := in.pluginConfig(code)
 	if err != nil {
 		return nil, err
 	}

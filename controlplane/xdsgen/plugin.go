@@ -28,14 +28,14 @@ const (
 )
 
 // pluginConfig is Envoy's of a proxy-wasm plugin. Plugins of one module and one environment share a VM.
-func pluginConfig(e *mesh.Extension, code *corev3.AsyncDataSource) (*wasmv3.PluginConfig, error) {
-	w := e.Wasm
+func (in extensionInput) pluginConfig(code *corev3.AsyncDataSource) (*wasmv3.PluginConfig, error) {
+	w := in.Extension.Wasm
 	vm := &wasmv3.VmConfig{Runtime: "envoy.wasm.runtime.v8", Code: code}
 	if len(w.Env)+len(w.HostEnv) > 0 {
 		vm.EnvironmentVariables = &wasmv3.EnvironmentVariables{HostEnvKeys: w.HostEnv, KeyValues: w.Env}
 	}
 	out := &wasmv3.PluginConfig{
-		Name: e.ResourceName(), RootId: w.Plugin, Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: vm}, FailurePolicy: wasmv3.FailurePolicy_FAIL_CLOSED,
+		Name: in.name(), RootId: w.Plugin, Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: vm}, FailurePolicy: wasmv3.FailurePolicy_FAIL_CLOSED,
 	}
 	switch w.Failure {
 	case mesh.FailOpen:

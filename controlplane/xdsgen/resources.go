@@ -29,6 +29,8 @@ type Resource struct {
 	// Table is, for a VirtualHost, the RouteConfiguration it belongs to; for a Listener, the tables it names joined by ",".
 	Table   string
 	Origins []mesh.Origin
+	// Instead, if not nil, stands under the name in a proxy that refused this and has no earlier version.
+	Instead *Resource
 
 	frame []byte // see Frame; nil if it was not made by Build
 }

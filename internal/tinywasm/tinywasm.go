@@ -12,8 +12,8 @@ type Plugin struct {
 	Env string
 	// Refuse, if not 0, is the status that every request is answered with.
 	Refuse int
-	// Trap ends the VM with the first request.
-	Trap bool
+	// TrapAbove, if not 0, ends the VM with a request of more headers than that.
+	TrapAbove int
 	// BadConfig refuses its configuration.
 	BadConfig bool
 	// CloseConnections ends every connection (of plugins of connections).
@@ -136,8 +136,8 @@ func (a *assembler) place(s string) (at, size int) {
 
 func (a *assembler) request(p Plugin) []byte {
 	switch {
-	case p.Trap:
-		return []byte{unreachable}
+	case p.TrapAbove != 0:
+		return concat([]byte{localGet, 1}, number(p.TrapAbove), []byte{greater, ifVoid, void, unreachable, end}, number(0))
 	case p.Refuse != 0:
 		at, size := a.place("refused by a plugin")
 		const noStatus = -1
