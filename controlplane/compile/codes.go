@@ -29,6 +29,7 @@ const (
 	codeLimitScope   = "MZ0506" // a global limit without a service to ask
 	codeDelegate     = "MZ0510" // a delegate that is not there, or does not fit its root
 	codeShared       = "MZ0511" // VirtualServices that share a host at a gateway: their routes are joined
+	codeNoMetric     = "MZ0521" // a metric that is not made
 	codeTunnel       = "MZ0512" // a tunnel that nothing goes through
 	codeTracer       = "MZ0520" // who makes the spans, where it is not who was asked to
 	codeAuthTCP      = "MZ0531" // a rule about requests where there are only connections

@@ -58,6 +58,7 @@ func (c *compiler) run(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c.rateLimits()
 	c.telemetries()
 	c.accessLogs()
+	c.metrics()
 	c.authz()
 	c.envoyFilters()
 	c.extensions()

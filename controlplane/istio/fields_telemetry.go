@@ -1,15 +1,18 @@
 package istio
 
 const (
-	issueFive   = notYet + "metrics and access logs come as MeshConfig and the stats page have them"
 	otherTracer = notYet + "tracing providers are zipkin and opentelemetry"
 )
 
 // telemetryRules is the support table of Telemetry and of MeshConfig's extension providers.
 func telemetryRules() []supportRule {
 	return append(envoyFilterRules(), []supportRule{
-		yes("telemetry.Telemetry", "selector targetRef targetRefs tracing accessLogging"),
-		idle("telemetry.Telemetry", "metrics", issueFive),
+		yes("telemetry.Telemetry", "selector targetRef targetRefs tracing metrics accessLogging"),
+		yes("telemetry.Metrics", "providers overrides"),
+		idle("telemetry.Metrics", "reportingInterval", "a connection is counted when it has ended: Envoy would write a line of every access log at each interval, too"),
+		yes("telemetry.MetricsOverrides", "match disabled tagOverrides"),
+		yes("telemetry.MetricSelector", "metric customMetric mode"),
+		yes("telemetry.MetricsOverrides.TagOverride", "operation value"),
 		yes("telemetry.AccessLogging", "match providers disabled filter"),
 		yes("telemetry.AccessLogging.LogSelector", "mode"),
 		yes("telemetry.AccessLogging.Filter", "expression"),
@@ -25,7 +28,7 @@ func telemetryRules() []supportRule {
 		yes("telemetry.Tracing.Formatter", "value"),
 
 		yes("Tracing.Zipkin", "address"),
-		yes("MeshConfig.ExtensionProvider", "name zipkin opentelemetry envoyFileAccessLog envoyHttpAls envoyTcpAls envoyOtelAls"),
+		yes("MeshConfig.ExtensionProvider", "name zipkin opentelemetry envoyFileAccessLog envoyHttpAls envoyTcpAls envoyOtelAls prometheus"),
 		idle("MeshConfig.ExtensionProvider", "*", otherTracer),
 		yes("MeshConfig.ExtensionProvider.ZipkinTracingProvider", "service port maxTagLength path traceContextOption timeout"),
 		idle("MeshConfig.ExtensionProvider.ZipkinTracingProvider", "enable64bitTraceId", "trace ids have 128 bits"),
@@ -42,7 +45,6 @@ func telemetryRules() []supportRule {
 		yes("MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider", "service port logName filterStateObjectsToLog"),
 		yes("MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider", "service port logName logFormat"),
 		yes("MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat", "text labels"),
-		yes("MeshConfig.DefaultProviders", "tracing accessLogging"),
-		idle("MeshConfig.DefaultProviders", "metrics", issueFive),
+		yes("MeshConfig.DefaultProviders", "tracing metrics accessLogging"),
 	}...)
 }

@@ -2,9 +2,12 @@ package istio
 
 import (
 	"fmt"
+	"regexp"
 
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio/cel"
 )
 
 // AnnotationTracer of a Telemetry says who makes the spans: "mizzen", the filter, which is the default, or "envoy".
@@ -15,6 +18,9 @@ func validateTelemetry(o *Object[tel]) Diagnostics {
 	v.policyScope(o.Spec.GetSelector(), o.Spec.GetTargetRef(), o.Spec.GetTargetRefs())
 	for i, l := range o.Spec.GetAccessLogging() {
 		v.accessLogging(index("spec.accessLogging", i), l)
+	}
+	for i, m := range o.Spec.GetMetrics() {
+		v.metrics(index("spec.metrics", i), m)
 	}
 	if w, ok := o.Annotations[AnnotationTracer]; ok && w != "mizzen" && w != "envoy" {
 		v.fail(join("metadata.annotations", AnnotationTracer), fmt.Sprintf("%q makes no spans", w), "write mizzen or envoy")
@@ -82,4 +88,35 @@ func validateProviders(m *Meta, spec *meshconfig.MeshConfig) Diagnostics {
 		}
 	}
 	return v.diags
+}
+
+// metrics checks one entry of a Telemetry's metrics.
+func (v *validator) metrics(path string, in *telemetry.Metrics) {
+	for i, p := range in.GetProviders() {
+		v.required(index(path+".providers", i)+".name", p.GetName())
+	}
+	for i, o := range in.GetOverrides() {
+		path := index(path+".overrides", i) + ".tagOverrides"
+		for _, name := range sortedKeys(o.GetTagOverrides()) {
+			v.tagOverride(join(path, name), name, o.GetTagOverrides()[name])
+		}
+	}
+}
+
+func (v *validator) tagOverride(path, name string, t *telemetry.MetricsOverrides_TagOverride) {
+	if !regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`).MatchString(name) {
+		v.fail(path, fmt.Sprintf("%q is not a label's name to Prometheus", name), "write letters, digits and _")
+	}
+	if t.GetOperation() == telemetry.MetricsOverrides_TagOverride_REMOVE {
+		if t.GetValue() != "" {
+			v.fail(path+".value", "REMOVE takes no value", "write UPSERT, or no value")
+		}
+		return
+	}
+	if !v.required(path+".value", t.GetValue()) {
+		return
+	}
+	if _, err := cel.Format(t.GetValue()); err != nil {
+		v.fail(path+".value", err.Error(), err.Fix)
+	}
 }

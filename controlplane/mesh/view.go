@@ -116,6 +116,8 @@ type Listener struct {
 	Tracer *Tracer
 	// Logs are the listener's access logs.
 	Logs []*AccessLog
+	// Metrics are Istio's standard ones; nil: none.
+	Metrics *MetricSet
 }
 
 // Inbound is one port of the workload that the proxy stands before.
@@ -232,4 +234,6 @@ type EndpointGroup struct {
 	Cluster   string
 	Endpoints []*Endpoint
 	Places    []*Place // in place of Endpoints, where the client has preferences
+	// Named: each endpoint tells its workload's name, for metrics.
+	Named bool
 }

@@ -31,6 +31,7 @@ type World struct {
 	Authz     *Authz         // nil: no AuthorizationPolicy, no RequestAuthentication
 	Tracing   *Tracing       // nil: nobody says anything about it
 	Logs      *Logs          // nil: there are no access logs
+	Metrics   *Metrics       // nil: Istio's standard metrics are not made
 	// Filters are the EnvoyFilters, in the order in which they are applied: those of the root namespace first.
 	Filters []*EnvoyFilter
 	// Extensions are the WasmPlugins and TrafficExtensions, in the order in which they stand in a phase.

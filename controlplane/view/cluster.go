@@ -85,13 +85,13 @@ func (s *scope) addCluster(svc *mesh.Service, port *mesh.Port, p *mesh.Policy, s
 // group makes an EDS cluster's endpoints.
 func (s *scope) group(cl *mesh.Cluster, l *mesh.Locality, list []*mesh.Endpoint) *mesh.EndpointGroup {
 	if l == nil {
-		return &mesh.EndpointGroup{Cluster: cl.Name, Endpoints: list}
+		return &mesh.EndpointGroup{Cluster: cl.Name, Endpoints: list, Named: s.cache.world.Metrics != nil}
 	}
 	places := s.places(l, list)
 	if !slices.ContainsFunc(places, func(p *mesh.Place) bool { return p.Priority > 0 || p.Weight > 0 }) && s.shares(l) == nil {
-		return &mesh.EndpointGroup{Cluster: cl.Name, Endpoints: list} // alike after all
+		return &mesh.EndpointGroup{Cluster: cl.Name, Endpoints: list, Named: s.cache.world.Metrics != nil} // alike after all
 	}
-	return &mesh.EndpointGroup{Cluster: cl.Name, Places: places}
+	return &mesh.EndpointGroup{Cluster: cl.Name, Places: places, Named: s.cache.world.Metrics != nil}
 }
 
 // prefer arranges a cluster's own hosts.

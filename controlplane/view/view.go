@@ -34,6 +34,7 @@ func (c *Cache) own(s *scope, n mesh.Node) *mesh.View {
 	c.limitCluster(v)
 	s.trace(v)
 	s.accessLogs(v)
+	s.metrics(v)
 	s.authorize(v, n)
 	c.extend(v, n)
 	s.nameStats(v)

@@ -44,7 +44,7 @@ var wasmLog = []string{
 	"%CUSTOM_FLAGS%", "%FILTER_STATE(wasm.mizzen.flags:PLAIN)%",
 }
 
-// accessLogs are the logs of one chain: of requests, or of connections.
+// accessLogs are the logs of one chain: of requests, or of connections. The metrics are one of them.
 func accessLogs(in listenerInput, requests bool) ([]*accesslogv3.AccessLog, error) {
 	var out []*accesslogv3.AccessLog
 	for _, l := range in.Listener.Logs {
@@ -57,7 +57,11 @@ func accessLogs(in listenerInput, requests bool) ([]*accesslogv3.AccessLog, erro
 		}
 		out = append(out, log)
 	}
-	return out, nil
+	metrics, err := statsLog(in.Listener.Metrics, requests)
+	if metrics != nil {
+		out = append(out, metrics)
+	}
+	return out, err
 }
 
 func accessLog(in listenerInput, l *mesh.AccessLog) (*accesslogv3.AccessLog, error) {

@@ -166,7 +166,7 @@ func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
 		out.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource(), ServiceName: c.Name}
 	case mesh.ClusterStrictDNS, mesh.ClusterLogicalDNS:
 		setDNS(out, kind == mesh.ClusterLogicalDNS, in.DNSRefresh)
-		out.LoadAssignment = loadAssignment(c.Name, c.Hosts, c.Places)
+		out.LoadAssignment = loadAssignment(c.Name, c.Hosts, c.Places, false)
 	case mesh.ClusterOriginalDst:
 		setType(out, clusterv3.Cluster_ORIGINAL_DST)
 		if c.Inbound {
@@ -181,7 +181,7 @@ func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
 		}}
 	case mesh.ClusterStatic:
 		setType(out, clusterv3.Cluster_STATIC)
-		out.LoadAssignment = loadAssignment(c.Name, staticHosts(in), nil)
+		out.LoadAssignment = loadAssignment(c.Name, staticHosts(in), nil, false)
 	default:
 		setType(out, clusterv3.Cluster_STATIC)
 	}

@@ -19,7 +19,7 @@ const unixScheme = "unix://"
 // buildEndpoints makes the ClusterLoadAssignment of an EDS cluster; a group without endpoints gives an empty one, so
 // that Envoy need not wait for it.
 func buildEndpoints(g *mesh.EndpointGroup) (*Resource, error) {
-	r, err := resource(g.Cluster, loadAssignment(g.Cluster, g.Endpoints, g.Places))
+	r, err := resource(g.Cluster, loadAssignment(g.Cluster, g.Endpoints, g.Places, g.Named))
 	if err != nil {
 		return nil, err
 	}
@@ -28,8 +28,8 @@ func buildEndpoints(g *mesh.EndpointGroup) (*Resource, error) {
 }
 
 // loadAssignment lists endpoints by place: as the view arranged them, or, all alike, by locality. A place's weight is the sum of
-// its endpoints', as Istio has it, if it has none of its own.
-func loadAssignment(cluster string, endpoints []*mesh.Endpoint, places []*mesh.Place) *endpointv3.ClusterLoadAssignment {
+// its endpoints', as Istio has it, if it has none of its own. named: see mesh.EndpointGroup.
+func loadAssignment(cluster string, endpoints []*mesh.Endpoint, places []*mesh.Place, named bool) *endpointv3.ClusterLoadAssignment {
 	if places == nil {
 		places = byLocality(endpoints)
 	} else {
@@ -44,7 +44,7 @@ func loadAssignment(cluster string, endpoints []*mesh.Endpoint, places []*mesh.P
 		l := &endpointv3.LocalityLbEndpoints{Locality: locality(p.Locality), Priority: p.Priority}
 		var weight uint32
 		for _, e := range p.Endpoints {
-			l.LbEndpoints = append(l.LbEndpoints, lbEndpoint(e, shrink))
+			l.LbEndpoints = append(l.LbEndpoints, namedEndpoint(e, shrink, named))
 			weight += max(e.Weight/shrink, 1)
 		}
 		if p.Weight > 0 {

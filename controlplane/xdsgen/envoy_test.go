@@ -32,7 +32,7 @@ func static(t *testing.T, v *mesh.View) string {
 		if c.GetType() == clusterv3.Cluster_EDS {
 			c.EdsClusterConfig, c.ClusterDiscoveryType = nil, &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 			if g := eds[c.Name]; g != nil {
-				c.LoadAssignment = loadAssignment(c.Name, g.Endpoints, g.Places)
+				c.LoadAssignment = loadAssignment(c.Name, g.Endpoints, g.Places, g.Named)
 			}
 		}
 		boot.StaticResources.Clusters = append(boot.StaticResources.Clusters, c)
