@@ -22,7 +22,8 @@ type proxy struct {
 	id       string // node id
 	admin    string // address
 	process  *supervisor.Process
-	identity *identity // nil: none
+	identity *identity     // nil: none
+	patience time.Duration // with requests that are under way when it is to end
 }
 
 func (p *proxy) stop() {
@@ -39,7 +40,7 @@ func (p *proxy) drain(ctx context.Context) {
 		return
 	}
 	idle := 0
-	_ = await(ctx, 5*time.Second, func(ctx context.Context) (bool, string) {
+	_ = await(ctx, p.patience, func(ctx context.Context) (bool, string) {
 		if n, err := p.active(ctx); err != nil || n == 0 {
 			idle++
 		} else {
@@ -84,7 +85,7 @@ const initialising = 5 * time.Second
 // startSidecar starts a workload's proxy and waits until it takes traffic.
 func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
 	at := w.place()
-	metadata := m.metadata(w.plan.Name, w.plan.Namespace, w.plan.Labels, w.plan.Annotations, w.plan.Service())
+	metadata := m.metadata(w.plan.Name, w.plan.Namespace, w.plan.Labels, w.plan.Annotations, w.plan.Service(), w.plan.Proxy)
 	metadata["SERVICE_ACCOUNT"] = w.plan.ServiceAccount()
 	metadata["INTERCEPTION_MODE"] = "NONE"
 	metadata["HTTP_PROXY_PORT"] = fmt.Sprint(portProxy)
@@ -94,17 +95,21 @@ func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
 		return err
 	}
 	w.anonymous = id == nil
-	return m.startProxy(ctx, &w.proxy, id, bootstrap.Options{
+	err = m.startProxy(ctx, &w.proxy, id, w.plan.Proxy, bootstrap.Options{
 		NodeID:       nodeID("sidecar", at.PodIP, w.plan.Name, w.plan.Namespace),
-		Cluster:      w.plan.Service() + "." + w.plan.Namespace,
+		Cluster:      cmp.Or(w.plan.Proxy.Cluster, w.plan.Service()+"."+w.plan.Namespace),
 		Metadata:     metadata,
 		AdminAddress: w.pair.Sidecar, AdminPort: portAdmin,
 	})
+	if err != nil || w.app != nil {
+		return err
+	}
+	return m.startApplication(w) // it was held until now
 }
 
 // startGatewayProxy starts a gateway and waits until it takes traffic.
 func (m *mesh) startGatewayProxy(ctx context.Context, g *gateway) error {
-	metadata := m.metadata(g.plan.PodName(), g.plan.Namespace, g.plan.Labels, nil, g.plan.Name)
+	metadata := m.metadata(g.plan.PodName(), g.plan.Namespace, g.plan.Labels, g.plan.Annotations, g.plan.Name, g.plan.Proxy)
 	metadata["MIZZEN_BIND_ADDRESS"] = g.address
 	metadata["SERVICE_ACCOUNT"] = g.plan.ServiceAccount()
 	ports := map[string]uint32{}
@@ -116,9 +121,9 @@ func (m *mesh) startGatewayProxy(ctx context.Context, g *gateway) error {
 	if err != nil {
 		return err
 	}
-	return m.startProxy(ctx, &g.proxy, id, bootstrap.Options{
+	return m.startProxy(ctx, &g.proxy, id, g.plan.Proxy, bootstrap.Options{
 		NodeID:       nodeID("router", g.address, g.plan.PodName(), g.plan.Namespace),
-		Cluster:      g.plan.Name + "." + g.plan.Namespace,
+		Cluster:      cmp.Or(g.plan.Proxy.Cluster, g.plan.Name+"."+g.plan.Namespace),
 		Metadata:     metadata,
 		AdminAddress: g.address, AdminPort: g.admin,
 	})
@@ -138,10 +143,13 @@ func (m *mesh) filters(annotations map[string]string) cpmesh.FilterHost {
 }
 
 // metadata is what Istio's agent would send of a pod.
-func (m *mesh) metadata(pod, namespace string, labels, annotations map[string]string, workload string) map[string]any {
+func (m *mesh) metadata(pod, namespace string, labels, annotations map[string]string, workload string, p plan.Proxy) map[string]any {
 	out := map[string]any{
 		"NAME": pod, "NAMESPACE": namespace, "LABELS": labels, "WORKLOAD_NAME": workload,
-		"CLUSTER_ID": "Kubernetes", "MESH_ID": "cluster.local", "ISTIO_VERSION": "mizzen",
+		"CLUSTER_ID": "Kubernetes", "MESH_ID": p.MeshID, "ISTIO_VERSION": "mizzen",
+	}
+	for name, value := range p.Metadata {
+		out[name] = value
 	}
 	out["MIZZEN_MODULES"] = m.modules()
 	host := m.filters(annotations)
@@ -154,7 +162,7 @@ func (m *mesh) metadata(pod, namespace string, labels, annotations map[string]st
 
 // startProxy writes the bootstrap and starts an Envoy with it. into is set as soon as the process exists, so that close
 // stops it whatever happens next.
-func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, o bootstrap.Options) (err error) {
+func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, p plan.Proxy, o bootstrap.Options) (err error) {
 	defer func() {
 		if *into == nil && id != nil {
 			id.stop()
@@ -170,6 +178,7 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, o boo
 		return ctx.Err()
 	}
 	o.XDSAddress = m.cp.XDS
+	o.Runtime, o.Statsd, o.MaxConnections = p.Runtime, p.Statsd, p.MaxConnections
 	if o.Metadata["MIZZEN_FILTERS"] == string(cpmesh.HostWasm) {
 		o.StatsTags = bootstrap.WasmTags()
 	}
@@ -184,16 +193,13 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, o boo
 	}
 	log := m.logFile(name)
 	process, err := supervisor.Start(supervisor.Command{
-		Name: "envoy " + name, Path: m.envoy, Env: m.envoyEnv(), Output: log,
-		Args: []string{"-c", file, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning",
-			// What was under way when a listener changed has 45 s to end, as in Istio; connections take leave with their next answer.
-			"--drain-time-s", "45", "--drain-strategy", "immediate", "--parent-shutdown-time-s", "60",
-			"--file-flush-interval-msec", "500"}, // who looks at an access log by hand has just sent the request
+		Name: "envoy " + name, Path: m.envoy, Env: append(m.envoyEnv(), p.Env...), Output: log,
+		Args: append([]string{"-c", file, "--use-dynamic-base-id", "-l", "warning"}, envoyArgs(p)...),
 	}, m.o.Log)
 	if err != nil {
 		return err
 	}
-	*into = &proxy{id: o.NodeID, identity: id, admin: fmt.Sprintf("%s:%d", o.AdminAddress, o.AdminPort), process: process}
+	*into = &proxy{id: o.NodeID, identity: id, patience: p.TerminationDrain, admin: fmt.Sprintf("%s:%d", o.AdminAddress, o.AdminPort), process: process}
 	err = awaitReady(ctx, *into, initialising)
 	switch {
 	case ctx.Err() != nil:
@@ -204,6 +210,23 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, o boo
 		m.o.Log.Debug("envoy is slow to take traffic", "name", name, "error", err)
 	}
 	return nil
+}
+
+// envoyArgs are the flags that a pod's ProxyConfig asks for.
+func envoyArgs(p plan.Proxy) []string {
+	drain := max(int(p.Drain/time.Second), 1)
+	args := []string{
+		// What was under way when a listener changed has this time to end; connections take leave with their next answer.
+		"--drain-time-s", fmt.Sprint(drain), "--drain-strategy", "immediate", "--parent-shutdown-time-s", fmt.Sprint(drain + 15),
+		"--file-flush-interval-msec", fmt.Sprint(max(p.FlushInterval.Milliseconds(), 1)),
+	}
+	if p.Workers > 0 { // else one for each core
+		args = append(args, "--concurrency", fmt.Sprint(p.Workers))
+	}
+	if p.FlushKilobytes > 0 {
+		args = append(args, "--file-flush-min-size-kb", fmt.Sprint(p.FlushKilobytes))
+	}
+	return args
 }
 
 // envoyEnv adds where the dynamic module is. A Go module within Envoy must not check cgo pointers: see the architecture.

@@ -27,7 +27,9 @@ type gateway struct {
 	proxy *proxy
 }
 
-func gatewayFingerprint(g *plan.Gateway) string { return fmt.Sprint(g.Name, g.Namespace, g.Labels) }
+func gatewayFingerprint(g *plan.Gateway) string {
+	return fmt.Sprint(g.Name, g.Namespace, g.Labels, g.Annotations, g.Proxy) // fmt prints maps sorted
+}
 
 // newGateway chooses an address and ports.
 func (m *mesh) newGateway(p *plan.Gateway) (*gateway, error) {

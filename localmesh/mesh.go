@@ -308,7 +308,7 @@ func (m *mesh) create(p plan.Plan, c *change) error {
 			continue
 		}
 		w, err := m.newWorkload(pw)
-		if err == nil {
+		if err == nil && !(pw.Sidecar && pw.Proxy.Hold) {
 			err = m.startApplication(w)
 		}
 		if err != nil { // the others start; this one is tried again with the next change

@@ -3,6 +3,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,12 @@ type Options struct {
 	// AdminAddress is an IP address, "" 127.0.0.1. AdminPort 0 lets the system choose (--admin-address-path tells).
 	AdminAddress string
 	AdminPort    uint32
+	// Runtime are values of Envoy's runtime beside Mizzen's own.
+	Runtime map[string]string
+	// Statsd is host:port that gets statistics over UDP, every 5 s; the host is an IP address. "": nobody.
+	Statsd string
+	// MaxConnections to all listeners together; 0: no limit.
+	MaxConnections uint32
 	// StatsTags adds tags to the few that Config knows.
 	StatsTags []StatsTag
 }
@@ -90,7 +97,7 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits, err := overload()
+	limits, err := overload(o.MaxConnections)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +113,7 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 		}
 		clusters = append(clusters, agent)
 	}
-	return &bootstrapv3.Bootstrap{
+	out := &bootstrapv3.Bootstrap{
 		Node:            n,
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: clusters},
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
@@ -114,7 +121,7 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 		},
 		Admin: &bootstrapv3.Admin{Address: address(admin, o.AdminPort)},
 		LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{
-			{Name: "mizzen", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtimeValues()}},
+			{Name: "mizzen", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtimeValues(o.Runtime)}},
 			{Name: "admin", LayerSpecifier: &bootstrapv3.RuntimeLayer_AdminLayer_{AdminLayer: &bootstrapv3.RuntimeLayer_AdminLayer{}}},
 		}},
 		OverloadManager: limits,
@@ -124,7 +131,8 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 		// Statistics of a cluster are made when it first carries traffic: with 900 clusters that saves three quarters
 		// of the CPU of a start and 20 MB.
 		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
-	}, nil
+	}
+	return out, setStatsd(out, o.Statsd)
 }
 
 // node says who the proxy is.
@@ -170,17 +178,28 @@ func toStruct(m map[string]any) (*structpb.Struct, error) {
 	return out, protojson.Unmarshal(raw, out)
 }
 
-// runtimeValues are Istio's own, as far as they mean something to stock Envoy.
-func runtimeValues() *structpb.Struct {
-	return &structpb.Struct{Fields: map[string]*structpb.Value{
+// runtimeValues are Istio's own, as far as they mean something to stock Envoy, and the user's, which win. Numbers and booleans are
+// written as such: Envoy takes flags no other way.
+func runtimeValues(own map[string]string) *structpb.Struct {
+	out := &structpb.Struct{Fields: map[string]*structpb.Value{
 		// Regular expressions of a VirtualService may be up to 1024 characters long.
 		"re2.max_program_size.error_level": structpb.NewNumberValue(32768),
 	}}
+	for name, text := range own {
+		v := structpb.NewStringValue(text)
+		if n, err := strconv.ParseFloat(text, 64); err == nil {
+			v = structpb.NewNumberValue(n)
+		} else if b, err := strconv.ParseBool(text); err == nil {
+			v = structpb.NewBoolValue(b)
+		}
+		out.Fields[name] = v
+	}
+	return out
 }
 
-// overload says that a proxy has no limit of its own on connections: Envoy warns at every start where nothing says so.
-func overload() (*overloadv3.OverloadManager, error) {
-	config, err := anypb.New(&connectionsv3.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: math.MaxInt32})
+// overload limits a proxy's connections; without a limit it says so, for Envoy warns at every start where nothing does.
+func overload(limit uint32) (*overloadv3.OverloadManager, error) {
+	config, err := anypb.New(&connectionsv3.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: int64(cmp.Or(limit, math.MaxInt32))})
 	if err != nil {
 		return nil, fmt.Errorf("overload manager: %w", err)
 	}

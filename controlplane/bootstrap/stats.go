@@ -1,7 +1,11 @@
 package bootstrap
 
 import (
+	"fmt"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -30,6 +34,24 @@ func WasmTags() []StatsTag {
 		out = append(out, StatsTag{label, `^wasmcustom\.mizzen_.*?(;` + label + `=([^;]*))`})
 	}
 	return out
+}
+
+// setStatsd sends statistics over UDP too.
+func setStatsd(out *bootstrapv3.Bootstrap, hostport string) error {
+	if hostport == "" {
+		return nil
+	}
+	host, port, err := split(hostport)
+	if err != nil {
+		return fmt.Errorf("statsd: %w", err)
+	}
+	sink, err := anypb.New(&metricsv3.StatsdSink{StatsdSpecifier: &metricsv3.StatsdSink_Address{Address: address(host, port)}})
+	if err != nil {
+		return fmt.Errorf("statsd: %w", err)
+	}
+	out.StatsSinks = []*metricsv3.StatsSink{{Name: "envoy.stat_sinks.statsd", ConfigType: &metricsv3.StatsSink_TypedConfig{TypedConfig: sink}}}
+	out.StatsFlush = nil // every 5 s
+	return nil
 }
 
 func statsConfig(more []StatsTag) *metricsv3.StatsConfig {

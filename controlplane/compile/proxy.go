@@ -21,9 +21,7 @@ func (c *compiler) podProxy(o *istio.Object[*corev1.Pod]) *mesh.Proxy {
 	}
 	merged, err := effective.ProxyConfig(c.meshConfig().GetDefaultConfig(), "", nil, effective.Pod{Annotations: o.Annotations})
 	if err != nil {
-		c.report(&o.Meta, annotationPath(effective.Annotation), istio.Warning, codeAnnotation, err.Error()+": it does not count",
-			"write a ProxyConfig as in MeshConfig's defaultConfig, such as {gatewayTopology: {numTrustedProxies: 1}}")
-		return nil
+		return nil // its reader has told
 	}
 	if p := proxy(merged); p != nil {
 		return p

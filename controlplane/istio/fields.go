@@ -10,6 +10,7 @@ import (
 	extensions "istio.io/api/extensions/v1alpha1"
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	networkingv1beta1 "istio.io/api/networking/v1beta1"
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 )
@@ -77,6 +78,7 @@ func schemas() []schema {
 		of("EnvoyFilter", "spec", &networking.EnvoyFilter{}),
 		of("WasmPlugin", "spec", &extensions.WasmPlugin{}),
 		of("TrafficExtension", "spec", &extensions.TrafficExtension{}),
+		of("ProxyConfig", "spec", &networkingv1beta1.ProxyConfig{}),
 		of("Telemetry", "spec", &telemetry.Telemetry{}),
 		of("MeshConfig", "data.mesh", &meshconfig.MeshConfig{}),
 	}
@@ -157,6 +159,9 @@ func messageName(desc protoreflect.MessageDescriptor) string {
 	name := strings.TrimPrefix(string(desc.FullName()), string(desc.ParentFile().Package())+".")
 	if desc.ParentFile().Package() == "istio.telemetry.v1alpha1" {
 		return "telemetry." + name // Tracing is MeshConfig's too
+	}
+	if name == "ProxyConfig" && desc.ParentFile().Package() == "istio.networking.v1beta1" {
+		return "networking.ProxyConfig" // MeshConfig has another
 	}
 	if name == "WorkloadSelector" && desc.ParentFile().Package() == "istio.type.v1beta1" {
 		return "type.WorkloadSelector" // two of one name

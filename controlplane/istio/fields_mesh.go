@@ -4,7 +4,7 @@ package istio
 const (
 	noIngress = "Kubernetes Ingress is not read: write a Gateway and a VirtualService"
 	oneMesh   = "Mizzen has one cluster: every service is local to it"
-	isRestart = "the local mesh starts the Envoy that --envoy names, by a bootstrap of its own"
+	ownStart  = "the local mesh starts the Envoy that --envoy names, by a bootstrap of its own"
 	noAgent   = "no agent stands between you and the Envoys of the local mesh: it asks them itself whether they are ready"
 )
 
@@ -45,7 +45,27 @@ func meshConfigRules() []supportRule {
 func proxyConfigRules() []supportRule {
 	return []supportRule{
 		yes("ProxyConfig", "tracing gatewayTopology proxyHeaders connectionSettings"),
-		idle("ProxyConfig", "*", isRestart),
+		yes("ProxyConfig", "concurrency proxyMetadata runtimeValues serviceCluster tracingServiceName drainDuration terminationDrainDuration "+
+			"fileFlushInterval fileFlushMinSizeKb meshId statsdUdpAddress holdApplicationUntilProxyStarts"),
+		idle("ProxyConfig", "configPath binaryPath customConfigFile proxyBootstrapTemplatePath image", ownStart),
+		idle("ProxyConfig", "discoveryAddress controlPlaneAuthPolicy", "the local mesh's control plane is the one that mizzen up starts"),
+		idle("ProxyConfig", "discoveryRefreshDelay", "changes are pushed as they come"),
+		idle("ProxyConfig", "zipkinAddress", "obsolete: write tracing.zipkin.address"),
+		idle("ProxyConfig", "envoyMetricsServiceAddress envoyMetricsService", "statistics are scraped from the administration page, or sent to statsdUdpAddress"),
+		idle("ProxyConfig", "envoyAccessLogService", "name the collector as an extension provider (envoyHttpAls), and that in a Telemetry"),
+		idle("ProxyConfig", "proxyAdminPort", "in the local mesh it is port 15000 of the workload's own address: nothing else wants it"),
+		idle("ProxyConfig", "availabilityZone", "obsolete: where a workload is, its node or its label istio-locality says"),
+		idle("ProxyConfig", "statNameLength", "Envoy has no such limit any more"),
+		idle("ProxyConfig", "interceptionMode", "the local mesh's applications send through an explicit proxy; elsewhere the pod's annotation sidecar.istio.io/interceptionMode says it"),
+		idle("ProxyConfig", "sds", "obsolete: certificates come over SDS only"),
+		idle("ProxyConfig", "statusPort readinessProbe", noAgent),
+		idle("ProxyConfig", "extraStatTags", "every label of Mizzen's own metrics is a tag already"),
+		idle("ProxyConfig", "proxyStatsMatcher", "Mizzen's proxies make every statistic, when it first counts: none has to be let in"),
+		idle("ProxyConfig", "caCertificatesPem", "what is trusted stands in root-cert.pem of the authority's directory: add your roots there (mizzen controlplane --ca-files)"),
+		idle("ProxyConfig", "privateKeyProvider", "the accelerators' extensions are in contrib builds of Envoy only"),
+		idle("ProxyConfig", "statsCompression", "the administration page compresses nothing, and no agent stands before it"),
+		yes("networking.ProxyConfig", "selector concurrency environmentVariables"),
+		idle("networking.ProxyConfig", "image", ownStart),
 		yes("Topology", "numTrustedProxies forwardClientCertDetails proxyProtocol"),
 		yes("ProxyConfig.ProxyHeaders", "forwardedClientCert setCurrentClientCertDetails requestId server attemptCount envoyDebugHeaders preserveHttp1HeaderCase xForwardedHost xForwardedPort"),
 		idle("ProxyConfig.ProxyHeaders", "metadataExchangeHeaders", "Mizzen's proxies send no such headers: who calls is in the certificate"),
@@ -59,7 +79,8 @@ func proxyConfigRules() []supportRule {
 		yes("ProxyConfig.ConnectionSettings", "profile listenerPerConnectionBufferLimitBytes clusterPerConnectionBufferLimitBytes httpIdleTimeout httpMaxConnectionDuration "+
 			"httpDrainTimeout httpRequestTimeout httpRequestHeadersTimeout httpStreamIdleTimeout httpMaxStreamDuration httpMaxConcurrentStreams "+
 			"http2InitialStreamWindowSize http2InitialConnectionWindowSize httpHeadersWithUnderscoresAction httpMergeSlashes httpPathWithEscapedSlashesAction"),
-		idle("ProxyConfig.ConnectionSettings", "listenerConnectionLimit globalDownstreamConnectionLimit", "an Envoy is told at its start: write runtimeValues with "+
+		yes("ProxyConfig.ConnectionSettings", "globalDownstreamConnectionLimit"),
+		idle("ProxyConfig.ConnectionSettings", "listenerConnectionLimit", "Envoy takes it from its runtime, by the listener's name: write runtimeValues with "+
 			"envoy.resource_limits.listener.NAME.connection_limit"),
 		yes("Tracing", "sampling zipkin"),
 		idle("Tracing", "*", "write an extension provider and a Telemetry: they say it of any tracer"),

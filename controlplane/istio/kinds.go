@@ -114,7 +114,7 @@ func otherKinds() []Kind {
 	add("admissionregistration.k8s.io", "v1", false, kept, "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 	add("storage.k8s.io", "v1", false, kept, "StorageClass")
 	add("scheduling.k8s.io", "v1", false, kept, "PriorityClass")
-	add(networkingGroup, "v1alpha3", true, refused, "ProxyConfig")
+	kinds = append(kinds, Kind{"ProxyConfig", networkingGroup, []string{"v1beta1"}, "proxyconfigs", nil, true, typed})
 	add(extensionsGroup, "v1alpha1", true, typed, "WasmPlugin", "TrafficExtension")
 	add("gateway.networking.k8s.io", "v1", true, refused, "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant")
 	add(configGroup, "v1alpha2", true, obsolete, "RouteRule", "DestinationPolicy", "EgressRule", "QuotaSpec", "QuotaSpecBinding",

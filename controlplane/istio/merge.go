@@ -107,7 +107,7 @@ func (s *Set) lists() []list {
 		listOf[*corev1.Node]{&s.Nodes}, listOf[*networking.WorkloadGroup]{&s.WorkloadGroups},
 		listOf[vs]{&s.VirtualServices}, listOf[dr]{&s.DestinationRules}, listOf[gw]{&s.Gateways}, listOf[se]{&s.ServiceEntries},
 		listOf[we]{&s.WorkloadEntries}, listOf[sc]{&s.Sidecars}, listOf[*RateLimit]{&s.RateLimits}, listOf[tel]{&s.Telemetries},
-		listOf[pa]{&s.PeerAuthentications},
+		listOf[pa]{&s.PeerAuthentications}, listOf[pc]{&s.ProxyConfigs},
 		listOf[ap]{&s.AuthorizationPolicies}, listOf[ra]{&s.RequestAuthentications},
 		listOf[ef]{&s.EnvoyFilters}, listOf[wp]{&s.WasmPlugins}, listOf[te]{&s.TrafficExtensions},
 		listOf[svc]{&s.Services}, listOf[pod]{&s.Pods}, listOf[eps]{&s.Endpoints}, listOf[slice]{&s.EndpointSlices},

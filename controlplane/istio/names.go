@@ -3,6 +3,7 @@ package istio
 import (
 	extensions "istio.io/api/extensions/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	networkingv1beta1 "istio.io/api/networking/v1beta1"
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +23,7 @@ type (
 	te     = *extensions.TrafficExtension
 	tel    = *telemetry.Telemetry
 	pa     = *security.PeerAuthentication
+	pc     = *networkingv1beta1.ProxyConfig
 	ap     = *security.AuthorizationPolicy
 	ra     = *security.RequestAuthentication
 	svc    = *corev1.Service

@@ -9,6 +9,7 @@ import (
 	extensions "istio.io/api/extensions/v1alpha1"
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	networkingv1beta1 "istio.io/api/networking/v1beta1"
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -107,6 +108,8 @@ type Set struct {
 	TrafficExtensions []*Object[*extensions.TrafficExtension]
 
 	PeerAuthentications []*Object[*security.PeerAuthentication]
+	// ProxyConfigs act when a proxy is started: see package effective.
+	ProxyConfigs []*Object[*networkingv1beta1.ProxyConfig]
 
 	AuthorizationPolicies  []*Object[*security.AuthorizationPolicy]
 	RequestAuthentications []*Object[*security.RequestAuthentication]

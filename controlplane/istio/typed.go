@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	extensions "istio.io/api/extensions/v1alpha1"
 	networking "istio.io/api/networking/v1alpha3"
+	networkingv1beta1 "istio.io/api/networking/v1beta1"
 	security "istio.io/api/security/v1beta1"
 	telemetry "istio.io/api/telemetry/v1alpha1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -57,6 +58,8 @@ func (d *decoder) typed(o *object) {
 		decodeProto(o, &networking.WorkloadEntry{}, &s.WorkloadEntries, nil, validateWorkloadEntry)
 	case "Sidecar":
 		decodeProto(o, &networking.Sidecar{}, &s.Sidecars, nil, validateSidecar)
+	case "ProxyConfig":
+		decodeProto(o, &networkingv1beta1.ProxyConfig{}, &s.ProxyConfigs, nil, validateProxyConfig)
 	case "PeerAuthentication":
 		decodeProto(o, &security.PeerAuthentication{}, &s.PeerAuthentications, nil, validatePeerAuthentication)
 	case "EnvoyFilter":

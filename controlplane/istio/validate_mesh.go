@@ -154,6 +154,7 @@ func (v *validator) proxyConfig(path string, c *meshconfig.ProxyConfig) {
 			v.within(p+n.name, int64(n.n.GetValue()), n.low, n.high-1)
 		}
 	}
+	v.proxyStart(path, c)
 	if w := c.ProxyHeaders.GetServer().GetValue(); strings.ContainsAny(w, "\r\n") {
 		v.fail(path+".proxyHeaders.server.value", "is no value of a header", "")
 	}

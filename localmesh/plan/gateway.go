@@ -17,10 +17,13 @@ type Gateway struct {
 	Name      string // istio-ingressgateway
 	Namespace string
 	Labels    map[string]string
-	Ports     []uint32        // of all servers of its Gateways, sorted
-	TLS       map[uint32]bool // those whose protocol is HTTPS or TLS
-	selector  map[string]string
-	adopted   bool
+	// Annotations are of the Deployment that runs it; nil if there is none.
+	Annotations map[string]string
+	Proxy       Proxy           // how its Envoy is started
+	Ports       []uint32        // of all servers of its Gateways, sorted
+	TLS         map[uint32]bool // those whose protocol is HTTPS or TLS
+	selector    map[string]string
+	adopted     bool
 }
 
 // Key names the gateway among all.
@@ -126,7 +129,7 @@ func (g *Gateway) adopt(o *istio.Object[*istio.WorkloadTemplate]) {
 		return
 	}
 	g.adopted = true
-	g.Name, g.Namespace = o.Name, o.Namespace
+	g.Name, g.Namespace, g.Annotations = o.Name, o.Namespace, o.Spec.Template.Annotations
 	labels := maps.Clone(o.Spec.Template.Labels)
 	maps.Copy(labels, g.Labels)
 	g.Labels = labels

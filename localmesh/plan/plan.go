@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/effective"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/localmesh/standin"
@@ -44,6 +45,7 @@ type Workload struct {
 	Calls       []string
 	Forward     []string
 	Sidecar     bool              // false: sidecar.istio.io/inject is "false"
+	Proxy       Proxy             // how its Envoy is started
 	Services    map[string]string // Kubernetes' <NAME>_SERVICE_HOST and _PORT of the namespace's Services
 }
 
@@ -98,6 +100,9 @@ func Of(set istio.Set) (Plan, istio.Diagnostics) {
 	slices.SortFunc(b.plan.Workloads, func(a, c *Workload) int {
 		return cmp.Or(cmp.Compare(a.Namespace, c.Namespace), cmp.Compare(a.Name, c.Name))
 	})
+	for _, g := range gateways {
+		g.Proxy = b.proxy(effective.Pod{Namespace: g.Namespace, Labels: g.Labels, Annotations: g.Annotations})
+	}
 	b.plan.Gateways = gateways
 	return b.plan, b.diags
 }
@@ -134,6 +139,7 @@ func (b *builder) add(m *istio.Meta, name, kind string, labels, annotations map[
 	default:
 		b.warn(m, path, fmt.Sprintf("%s: %q is nothing that runs the policies: the sidecar does with Envoy's own filters", AnnotationFilters, f), "write dynamic-module, wasm or native")
 	}
+	w.Proxy = b.proxy(effective.Pod{Namespace: m.Namespace, Labels: labels, Annotations: annotations})
 	w.Ports = b.ports(w)
 	w.Services = b.services(m.Namespace)
 	b.plan.Workloads = append(b.plan.Workloads, w)

@@ -53,6 +53,7 @@ func (w *Workload) Pod(at Place, ready bool) *corev1.Pod {
 // port may be either.
 func (g *Gateway) Pod(address string, bound map[uint32]uint32, ready bool) *corev1.Pod {
 	p := newPod(g.PodName(), g.Namespace, g.Labels, address, ready)
+	p.Annotations = maps.Clone(g.Annotations)
 	p.Spec.ServiceAccountName = g.ServiceAccount()
 	c := corev1.Container{Name: "istio-proxy"}
 	for _, n := range g.Ports {
