@@ -92,6 +92,14 @@ func (d *decoder) typed(o *object) {
 		decodeGo[corev1.Node](o, &s.Nodes, nil)
 	case "Namespace":
 		decodeGo[corev1.Namespace](o, &s.Namespaces, nil)
+	default:
+		workloadTemplate(o, s)
+	}
+}
+
+// workloadTemplate decodes what makes pods.
+func workloadTemplate(o *object, s *Set) {
+	switch o.kind.Name {
 	case "Deployment":
 		decodeWorkload(o, s, func(w *appsv1.Deployment) (*int32, corev1.PodTemplateSpec) { return w.Spec.Replicas, w.Spec.Template })
 	case "StatefulSet":
