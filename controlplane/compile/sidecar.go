@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
@@ -14,9 +15,14 @@ func (c *compiler) sidecars() {
 		if l := o.Spec.GetWorkloadSelector().GetLabels(); len(l) > 0 {
 			s.Selector = l
 		}
-		for _, e := range o.Spec.GetEgress() {
+		for i, e := range o.Spec.GetEgress() {
+			first := len(s.Egress)
 			for _, h := range e.GetHosts() {
 				s.Egress = append(s.Egress, egressHost(h, o.Namespace, e.GetPort().GetNumber()))
+			}
+			if l := egressListener(e); l != nil {
+				l.Hosts, l.Origin = s.Egress[first:len(s.Egress):len(s.Egress)], origin(&o.Meta, index("spec.egress", i))
+				s.Listeners = append(s.Listeners, l)
 			}
 		}
 		if p := o.Spec.GetOutboundTrafficPolicy(); p != nil {
@@ -37,6 +43,20 @@ func (c *compiler) sidecars() {
 		c.world.Sidecars = append(c.world.Sidecars, s)
 	}
 }
+
+// egressListener is the listener that an egress describes; nil if it is as the services' ports ask for.
+func egressListener(e *networking.IstioEgressListener) *mesh.EgressListener {
+	if e.GetBind() == "" && e.GetCaptureMode() != networking.CaptureMode_NONE {
+		return nil
+	}
+	return &mesh.EgressListener{
+		Port: e.GetPort().GetNumber(), Protocol: specProtocol(cmp.Or(e.GetPort().GetProtocol(), "HTTP")), Bind: e.GetBind(),
+		Own: e.GetCaptureMode() == networking.CaptureMode_NONE || strings.HasPrefix(e.GetBind(), unixSocket),
+	}
+}
+
+// unixSocket begins the address of a Unix socket.
+const unixSocket = "unix://"
 
 // egressHost splits "namespace/host"; without a namespace it is any.
 func egressHost(h, namespace string, port uint32) mesh.EgressHost {

@@ -37,14 +37,35 @@ func validateSidecar(o *Object[sc]) Diagnostics {
 		for j, h := range e.Hosts {
 			v.egressHost(index(path+".hosts", j), h)
 		}
+		v.egressBind(path, e)
 		if e.Port != nil {
-			v.port(path+".port.number", e.Port.Number)
+			if !strings.HasPrefix(e.Bind, "unix://") {
+				v.port(path+".port.number", e.Port.Number)
+			}
 			v.portProtocol(path+".port.protocol", e.Port.Protocol)
 		} else if rest++; rest > 1 {
 			v.fail(path, "a second egress without port", "put its hosts into the first")
 		}
 	}
 	return v.diags
+}
+
+// egressBind checks where an egress listens.
+func (v *validator) egressBind(path string, e *networking.IstioEgressListener) {
+	socket := strings.HasPrefix(e.Bind, "unix://")
+	switch {
+	case e.Bind == "" && e.CaptureMode != networking.CaptureMode_NONE:
+	case e.Port == nil:
+		v.fail(path, "bind and captureMode: NONE are of one listener, which needs a port", "add port: {number: N, protocol: HTTP, name: http}")
+	case socket && len(e.Bind) <= len("unix://@"):
+		v.fail(path+".bind", fmt.Sprintf("%q names no socket", e.Bind), "write unix:///PATH or unix://@NAME")
+	case socket && e.Port.Number != 0:
+		v.fail(path+".port.number", "a Unix socket has no port", "write number: 0")
+	case socket && e.CaptureMode == networking.CaptureMode_IPTABLES:
+		v.fail(path+".captureMode", "nothing is captured for a Unix socket", "leave it out, or write NONE")
+	case e.Bind != "" && !socket && !isIP(e.Bind):
+		v.fail(path+".bind", fmt.Sprintf("%q is neither an IP address nor unix:///PATH", e.Bind), "")
+	}
 }
 
 // ingress checks the ports that a workload is said to have.

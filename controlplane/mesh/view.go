@@ -85,8 +85,10 @@ const (
 type Listener struct {
 	Name    string // Istio's: "0.0.0.0_9080", "virtualOutbound", "virtualInbound"
 	Kind    ListenerKind
-	Address string
+	Address string // an IP address, or "unix:///path", with Port 0
 	Port    uint32
+	// Own: it is bound although connections are intercepted.
+	Own bool
 	// Table is the RouteTable for HTTP kinds.
 	Table string
 	// Cluster for ListenOutboundTCP, and what ListenVirtualOutbound sends unmatched connections to.
@@ -142,7 +144,7 @@ type RouteTable struct {
 	CatchAll *VirtualHost
 	Gateway  bool
 	Inbound  bool
-	// Own: the table of one service port whose protocol is detected. CatchAll is its host.
+	// Own: it is one listener's: of a service port whose protocol is detected, with CatchAll its host, or of a Unix socket.
 	Own bool
 	// Proxy: the table of a ListenHTTPProxy (adds CONNECT routes where TLS ports are named).
 	Proxy bool

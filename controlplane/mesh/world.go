@@ -201,6 +201,8 @@ type Sidecar struct {
 	Namespace, Name string
 	Selector        map[string]string // nil: the whole namespace
 	Egress          []EgressHost      // nil: everything visible
+	// Listeners are those that its egress describes by address, in place of the ones that services' ports ask for.
+	Listeners []*EgressListener
 	// Ingress are the workload's ports in place of those that services lead to; nil: the services'.
 	Ingress []*Ingress
 	// InboundPool limits connections to the workload, in place of its DestinationRule; nil: that.
@@ -215,6 +217,18 @@ type Sidecar struct {
 type EgressHost struct {
 	Namespace, Host string
 	Port            uint32 // 0: all
+}
+
+// EgressListener is where a workload's own requests come in, as its Sidecar describes it (egress with bind or captureMode NONE).
+type EgressListener struct {
+	Port     uint32 // 0: Bind is a Unix socket
+	Protocol Protocol
+	// Bind is an IP address, or "unix:///path", "unix://@name"; "": the workload's own loopback.
+	Bind string
+	// Own: the listener is bound by itself where connections are intercepted too (captureMode NONE, and every Unix socket).
+	Own    bool
+	Hosts  []EgressHost // of a Unix socket: what it leads to
+	Origin Origin
 }
 
 // Ingress is one port of a workload as its Sidecar describes it.

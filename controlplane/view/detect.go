@@ -8,8 +8,11 @@ import (
 
 // sharesTable tells whether an HTTP port's virtual host stands in the table of its number, which intercepted requests to any
 // address meet. Where the protocol is detected on an address of the service's own, all that comes there is the service's, whatever
-// host it names.
+// host it names. A port that the Sidecar describes has its table wherever it is listened on.
 func (s *scope) sharesTable(svc *mesh.Service, p *mesh.Port) bool {
+	if s.described(p.Number) {
+		return p.Protocol.IsHTTP()
+	}
 	return s.node.Intercepts && p.Protocol.IsHTTP() && (p.Protocol != mesh.Detected || len(single(svc.Addresses)) == 0)
 }
 

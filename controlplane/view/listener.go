@@ -39,6 +39,7 @@ func (s *scope) sidecarOutbound(v *mesh.View, n mesh.Node) {
 		})
 	}
 	taken := map[string]bool{}
+	s.egressListeners(v, n, taken)
 	if n.Intercepts {
 		// What a service on one of these ports gets goes on as it came: the listener there is the proxy's own.
 		taken["0.0.0.0_"+portString(s.cache.outboundPort())], taken["0.0.0.0_"+portString(s.cache.inboundPort())] = true, true
@@ -79,6 +80,9 @@ func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
 	}
 	byName := map[uint32]*chainSet{}
 	for _, t := range s.tcp {
+		if s.described(t.port.Number) {
+			continue
+		}
 		if n.Intercepts {
 			addresses := single(t.service.Addresses)
 			switch {

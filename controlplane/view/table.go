@@ -44,6 +44,7 @@ func (s *scope) buildTables() {
 			}
 		}
 	}
+	s.socketTables()
 	extra := s.serviceless()
 	if s.node.HTTPProxyPort != 0 {
 		s.proxyTable(proxied, extra)

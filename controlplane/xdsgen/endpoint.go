@@ -116,6 +116,9 @@ func socket(address string, port uint32) *corev3.Address {
 	if address == "" {
 		address = "0.0.0.0"
 	}
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}}
+	}
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 		Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
 	}}}

@@ -87,7 +87,7 @@ func setChains(out *listenerv3.Listener, in listenerInput) ([]string, error) {
 	l := in.Listener
 	switch l.Kind {
 	case mesh.ListenOutboundHTTP, mesh.ListenOutboundTCP, mesh.ListenGateway:
-		if l.Kind != mesh.ListenGateway && in.Intercepts {
+		if l.Kind != mesh.ListenGateway && in.Intercepts && !l.Own {
 			out.BindToPort = wrapperspb.Bool(false)
 		}
 		if len(l.Chains) > 0 || l.Detect {
