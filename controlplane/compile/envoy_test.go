@@ -88,6 +88,9 @@ func together(t *testing.T, proxies []proxy) string {
 				address++
 				a.Address = fmt.Sprintf("127.%d.%d.%d", 100+address>>16, address>>8&255, address&255)
 			}
+			if p := l.GetAddress().GetPipe(); p != nil {
+				p.Path += fmt.Sprint(i)
+			}
 		}
 		raw, err := protojson.Marshal(boot.StaticResources)
 		if err != nil {
