@@ -133,6 +133,9 @@ func nodeID(kind, ip, pod, namespace string) string {
 	return strings.Join([]string{kind, ip, pod + "." + namespace, namespace + ".svc.cluster.local"}, "~")
 }
 
+// localhostName is in the control plane's own certificate.
+const localhostName = "localhost"
+
 // filters is what runs the policies in a proxy: what its pod says, else what the mesh is to have, as far as it is there.
 func (m *mesh) filters(annotations map[string]string) cpmesh.FilterHost {
 	want := cmp.Or(cpmesh.FilterHost(annotations[plan.AnnotationFilters]), m.o.Filters, cpmesh.HostModule)
@@ -178,6 +181,9 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, p pla
 		return ctx.Err()
 	}
 	o.XDSAddress = m.cp.XDS
+	if id != nil { // it can say who it is, and is given what its identity may have
+		o.XDSAddress, o.XDSServerName = m.cp.Secure, localhostName
+	}
 	o.Runtime, o.Statsd, o.MaxConnections = p.Runtime, p.Statsd, p.MaxConnections
 	if o.Metadata["MIZZEN_FILTERS"] == string(cpmesh.HostWasm) {
 		o.StatsTags = bootstrap.WasmTags()

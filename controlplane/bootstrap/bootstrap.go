@@ -36,6 +36,9 @@ type Options struct {
 	Locality string
 	// XDSAddress is host:port of the control plane. Required.
 	XDSAddress string
+	// XDSServerName is the name in the control plane's certificate: XDSAddress takes mutual TLS, with the certificate and the roots
+	// that SDSSocket serves. "": plaintext.
+	XDSServerName string
 	// SDSSocket is the Unix socket of the agent that serves the workload's certificate, as cluster SDSCluster; "": there is none.
 	SDSSocket string
 	// StateOfTheWorld asks for whole lists on every change instead of the differences (delta, the default).
@@ -96,6 +99,14 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 	xds, err := xdsCluster(o.XDSAddress)
 	if err != nil {
 		return nil, err
+	}
+	if o.XDSServerName != "" {
+		if o.SDSSocket == "" {
+			return nil, errors.New("mutual TLS with the control plane needs an agent: no SDS socket")
+		}
+		if xds.TransportSocket, err = xdsTLS(o.XDSServerName); err != nil {
+			return nil, err
+		}
 	}
 	limits, err := overload(o.MaxConnections)
 	if err != nil {

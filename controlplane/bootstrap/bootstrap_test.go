@@ -86,6 +86,7 @@ func TestVariants(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	for name, change := range map[string]func(*Options){ // by what the error must name
 		"no node id":     func(o *Options) { o.NodeID = "" },
+		"no SDS socket":  func(o *Options) { o.XDSServerName = "localhost" },
 		"want host:port": func(o *Options) { o.XDSAddress = "127.0.0.1:0" },
 		"missing port":   func(o *Options) { o.XDSAddress = "127.0.0.1" },
 		"node metadata":  func(o *Options) { o.Metadata["X"] = func() {} },
@@ -131,6 +132,10 @@ func TestEnvoyAccepts(t *testing.T) {
 	for _, sotw := range []bool{false, true} {
 		o := sidecar()
 		o.StateOfTheWorld = sotw
+		if sotw {
+			o.SDSSocket, o.XDSServerName = "/tmp/agent.sock", "localhost"
+			o.Runtime, o.Statsd, o.MaxConnections = map[string]string{"envoy.test": "true", "n": "7"}, "127.0.0.1:8125", 1000
+		}
 		raw, err := Config(o)
 		if err != nil {
 			t.Fatal(err)

@@ -63,3 +63,13 @@ func TestStart(t *testing.T) {
 		t.Errorf("the shop answers %d", a.Code)
 	}
 }
+
+// Sidecars prove to the control plane who they are.
+func TestControlPlaneTLS(t *testing.T) {
+	m := shared.Mesh(t)
+	for _, w := range []string{"shop-0", "client-0"} {
+		if n := m.Stat(t, w, `^cluster\.xds-grpc;\.ssl\.handshake$`); n == 0 {
+			t.Errorf("%s talks to the control plane in plaintext", w)
+		}
+	}
+}
