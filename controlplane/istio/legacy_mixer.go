@@ -1,12 +1,5 @@
 package istio
 
-// rbac and Mixer: told, with what to write instead.
-func (c *conversion) rbac() {
-	for _, o := range c.of("ServiceRole", "ServiceRoleBinding", "RbacConfig", "ClusterRbacConfig") {
-		c.say(o, Error, "", o.Kind+" is no longer in Istio", "write an AuthorizationPolicy (security.istio.io/v1): a ServiceRole's rules are rules[].to, its binding's subjects rules[].from")
-	}
-}
-
 func (c *conversion) mixer() {
 	for _, o := range c.of("quota", "memquota", "redisquota", "QuotaSpec", "QuotaSpecBinding", "rule", "handler", "instance") {
 		c.say(o, Error, "", o.Kind+" is no longer in Istio: Mixer is gone", "for quotas write a RateLimit ("+mizzenGroup+"/v1alpha1) with limits: [{key, requests, per}]")
