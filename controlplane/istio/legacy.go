@@ -69,6 +69,8 @@ func rewriter(kind string) func(*object, *node) {
 		return rewriteDestinationRule
 	case "ServiceEntry":
 		return rewriteServiceEntry
+	case "EnvoyFilter":
+		return rewriteEnvoyFilter
 	}
 	return nil
 }
@@ -279,6 +281,20 @@ func rewriteServiceEntry(o *object, spec *node) {
 	o.move(spec, "spec", "resolution", "discovery")
 }
 
+// rewriteEnvoyFilter reads the selector of Istio 1.0 to 1.2.
+func rewriteEnvoyFilter(o *object, spec *node) {
+	f, ok := spec.take("workloadLabels", "workload_labels")
+	if !ok {
+		return
+	}
+	if spec.find("workloadSelector") != nil {
+		o.deprecated(f, "spec", f.key+" is obsolete and has no effect beside workloadSelector", "take it away")
+		return
+	}
+	spec.set("workloadSelector", f.pos, mapping(f.value.pos).with("labels", f.pos, f.value))
+	o.deprecated(f, "spec", f.key+" is obsolete: read as workloadSelector.labels", "write workloadSelector: {labels}")
+}
+
 // former says what became of fields of v1alpha2, and of names that people expect, where no like-named field is left; "" for others.
 func former(key string) string {
 	switch key {
@@ -288,6 +304,10 @@ func former(key string) string {
 		return `write "timeout"`
 	case "httpReqRetries", "simpleRetry":
 		return `write "retries"`
+	case "filters":
+		return `write "configPatches": [{applyTo: HTTP_FILTER, match: {context, listener}, patch: {operation: INSERT_BEFORE, value: {name, typed_config}}}]; Envoy no longer reads the untyped config of old filters`
+	case "labels":
+		return `write "subset" in the destination, and a DestinationRule with a subset of these labels`
 	case "precedence":
 		return "the order of http is the precedence"
 	case "maxPendingRequests":

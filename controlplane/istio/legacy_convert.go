@@ -48,6 +48,7 @@ func (c *conversion) all() {
 	c.destinationRules()
 	c.authentication()
 	c.rbac()
+	c.quotas()
 	c.mixer()
 }
 

@@ -3,8 +3,11 @@ package istio
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
+	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -143,4 +146,36 @@ func FuzzModern(f *testing.F) {
 			t.Errorf("converting the output changes it:\n%s", d)
 		}
 	})
+}
+
+// TestLegacyPage runs the examples of docs/legacy.md: each old block comes to the block behind it. `go test -update` writes those.
+func TestLegacyPage(t *testing.T) {
+	const page = "../../docs/legacy.md"
+	raw, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	example := regexp.MustCompile("(?s)```yaml old\n(.*?)```\n\n```yaml today\n(.*?)```")
+	now := example.ReplaceAllStringFunc(string(raw), func(pair string) string {
+		n++
+		m := example.FindStringSubmatch(pair)
+		out, diags := Modern([]Source{{"example.yaml", m[1]}})
+		if errs := diags.Errors(); len(errs) > 0 {
+			t.Error(errs)
+		}
+		return "```yaml old\n" + m[1] + "```\n\n```yaml today\n" + out.YAML() + "```"
+	})
+	if n < 5 {
+		t.Errorf("the page has %d examples", n)
+	}
+	if now == string(raw) {
+		return
+	}
+	if flag.Lookup("update").Value.String() != "true" {
+		t.Fatalf("%s is stale (-page +convert; -update rewrites it):\n%s", page, golden.Diff(string(raw), now))
+	}
+	if err := os.WriteFile(page, []byte(now), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

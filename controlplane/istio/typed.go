@@ -63,7 +63,7 @@ func (d *decoder) typed(o *object) {
 	case "PeerAuthentication":
 		decodeProto(o, &security.PeerAuthentication{}, &s.PeerAuthentications, nil, validatePeerAuthentication)
 	case "EnvoyFilter":
-		decodeProto(o, &networking.EnvoyFilter{}, &s.EnvoyFilters, nil, validateEnvoyFilter)
+		decodeProto(o, &networking.EnvoyFilter{}, &s.EnvoyFilters, rewriteEnvoyFilter, validateEnvoyFilter)
 	case "WasmPlugin":
 		decodeProto(o, &extensions.WasmPlugin{}, &s.WasmPlugins, nil, validateWasmPlugin)
 	case "TrafficExtension":
