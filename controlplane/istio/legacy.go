@@ -1,6 +1,10 @@
 package istio
 
-import "fmt"
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
 
 // Obsolete fields mean what their author meant: each is rewritten to today's before the schema sees it, with a Warning.
 // What was dropped in silence by Istio (fault.abort.percent, appendHeaders) works here as it did when the tutorials were written.
@@ -296,7 +300,10 @@ func rewriteEnvoyFilter(o *object, spec *node) {
 }
 
 // former says what became of fields of v1alpha2, and of names that people expect, where no like-named field is left; "" for others.
-func former(key string) string {
+func former(message protoreflect.Name, key string) string {
+	if message == "HTTPRouteDestination" && key == "labels" {
+		return `write "subset" in the destination, and a DestinationRule with a subset of these labels`
+	}
 	switch key {
 	case "httpFault":
 		return `write "fault"`
@@ -306,8 +313,6 @@ func former(key string) string {
 		return `write "retries"`
 	case "filters":
 		return `write "configPatches": [{applyTo: HTTP_FILTER, match: {context, listener}, patch: {operation: INSERT_BEFORE, value: {name, typed_config}}}]; Envoy no longer reads the untyped config of old filters`
-	case "labels":
-		return `write "subset" in the destination, and a DestinationRule with a subset of these labels`
 	case "precedence":
 		return "the order of http is the precedence"
 	case "maxPendingRequests":

@@ -48,7 +48,7 @@ func (c *checker) meant(desc protoreflect.MessageDescriptor, key string) string 
 	if under := below(desc, key, "", 2); len(under) > 0 {
 		return fmt.Sprintf("%q belongs under %s", key, strings.Join(under, " or "))
 	}
-	if now := former(key); now != "" {
+	if now := former(desc.Name(), key); now != "" {
 		return now
 	}
 	if n := nearest(key, here); n != "" {
