@@ -163,8 +163,8 @@ func (m *modern) file(s Source) []*page {
 	var pages []*page
 	before := len(m.changed)
 	for _, doc := range split(s.Text) {
-		root, _ := doc.parse(s.Name)
-		if root == nil {
+		root, mistakes := doc.parse(s.Name)
+		if root == nil || worst(mistakes) == Error {
 			pages = append(pages, &page{text: doc.text})
 			continue
 		}
@@ -225,8 +225,9 @@ func (m *modern) object(root *node) ([]*page, bool) {
 		return same, false
 	}
 	now := root.copyOf()
-	rewrite(&object{kind: k}, now.get("spec"))
-	if bytes.Equal(now.json(), root.json()) {
+	o := &object{kind: k}
+	rewrite(o, now.get("spec"))
+	if o.broken() || bytes.Equal(now.json(), root.json()) {
 		return same, false
 	}
 	return []*page{{roots: []*node{now}, changed: true}}, true
