@@ -39,6 +39,8 @@ func all(c *golden.Case) (*mesh.World, istio.Diagnostics) {
 	}
 	set, ds := istio.Merge(sets...)
 	diags = append(diags, ds...)
+	set, ds = istio.Today(set)
+	diags = append(diags, ds...)
 	w, ds := compile.World(compile.Inputs{Set: set})
 	diags = append(append(diags, ds...), analyze.Findings(set, w)...)
 	diags.Sort()
