@@ -84,6 +84,9 @@ func Sources(paths []string, in io.Reader) ([]istio.Source, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read configuration: %w", err)
 			}
+			if name == stdin {
+				name = "stdin"
+			}
 			out = append(out, istio.Source{Name: name, Text: string(text)})
 		}
 	}
