@@ -133,18 +133,24 @@ func parseRequest(request []byte) (*x509.CertificateRequest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse certificate request: %w", err)
 	}
+	if err := fitKey(csr.PublicKey); err != nil {
+		return nil, err // before its signature is checked, which a huge key makes take its time
+	}
 	if err := csr.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("parse certificate request: %w", err)
 	}
-	return csr, strongEnough(csr.PublicKey)
+	return csr, nil
 }
 
-// strongEnough refuses keys that a certificate should not vouch for.
-func strongEnough(key any) error {
+// maxRSA is the longest modulus, bits: what Go's and Envoy's TLS take at most.
+const maxRSA = 8192
+
+// fitKey refuses keys that a certificate should not vouch for.
+func fitKey(key any) error {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
-		if k.N.BitLen() < 2048 {
-			return fmt.Errorf("certificate request: RSA key of %d bits, want 2048 or more", k.N.BitLen())
+		if n := k.N.BitLen(); n < 2048 || n > maxRSA {
+			return fmt.Errorf("certificate request: RSA key of %d bits, want 2048 or more, at most %d", n, maxRSA)
 		}
 		return nil
 	case *ecdsa.PublicKey:

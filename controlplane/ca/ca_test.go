@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/metadata"
+
+	"github.com/mizzen-mesh/mizzen/internal/cost"
 )
 
 var reviews = Identity{"cluster.local", "default", "bookinfo-reviews"}
@@ -292,6 +294,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// FuzzSign: whatever is asked for, as PEM or as what stands inside, the names in a certificate are the caller's.
 func FuzzSign(f *testing.F) {
 	a, err := SelfMade(f.TempDir(), Options{})
 	if err != nil {
@@ -300,13 +303,39 @@ func FuzzSign(f *testing.F) {
 	good := request(f, newKey(f), x509.CertificateRequest{DNSNames: []string{"a"}})
 	f.Add(good)
 	f.Add([]byte("-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n"))
+	block, _ := pem.Decode(good)
+	f.Add(block.Bytes)
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		chain, err := a.Sign(raw, reviews, 0)
-		if err != nil {
-			return
+		for _, asked := range [][]byte{raw, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: raw})} {
+			var chain string
+			var err error
+			cost.Within(t, func() { chain, err = a.Sign(asked, reviews, 0) })
+			if err != nil {
+				continue
+			}
+			if leaf := leafOf(t, chain); len(leaf.URIs) != 1 || leaf.URIs[0].String() != reviews.String() || len(leaf.DNSNames) != 0 {
+				t.Fatalf("identity %v, names %v", leaf.URIs, leaf.DNSNames)
+			}
 		}
-		if leaf := leafOf(t, chain); len(leaf.URIs) != 1 || leaf.URIs[0].String() != reviews.String() || len(leaf.DNSNames) != 0 {
-			t.Fatalf("identity %v, names %v", leaf.URIs, leaf.DNSNames)
-		}
+	})
+}
+
+// FuzzToken: a bearer token that nobody signed is nobody's.
+func FuzzToken(f *testing.F) {
+	key := newKey(f)
+	token, err := Token(key, "default", "reviews", time.Now().Add(-time.Hour), time.Minute)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(token)
+	f.Add("a.b.c")
+	who := ByToken{TrustDomain: "cluster.local", Keys: func() []crypto.PublicKey { return []crypto.PublicKey{key.Public()} }}
+	f.Fuzz(func(t *testing.T, token string) {
+		ctx := metadata.NewIncomingContext(context.Background(), metadata.Pairs("authorization", "Bearer "+token))
+		cost.Within(t, func() {
+			if id, err := who.Authenticate(ctx); err == nil {
+				t.Errorf("a token that has ended, or that nobody signed, is %v's", id)
+			}
+		})
 	})
 }

@@ -3,7 +3,9 @@ package compile_test
 import (
 	"encoding/json"
 	"fmt"
-	"sort"
+	"maps"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,13 +16,16 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
+	"github.com/mizzen-mesh/mizzen/integration/adstest"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/generated"
 	"github.com/mizzen-mesh/mizzen/internal/golden"
 )
 
@@ -33,17 +38,89 @@ func TestEnvoyAcceptsCorpus(t *testing.T) {
 	envoytest.Find(t)
 	module := envoytest.Module(t)
 	var all []proxy
+	eachView(t, func(name string, v *mesh.View) {
+		p := proxy{name, bootstrap(t, v)}
+		if len(p.boot.StaticResources.Clusters) == 0 || len(p.boot.StaticResources.Listeners) == 0 && !v.Node.Gateway {
+			t.Errorf("%s is given nothing", name)
+		}
+		all = append(all, p)
+	})
+	accepts(t, all, module)
+}
+
+// eachView calls f with every view of every case, and fails the test if a case has none, or a node of it none.
+func eachView(t *testing.T, f func(name string, v *mesh.View)) {
+	t.Helper()
+	count := 0
 	for _, c := range golden.Load(t, corpus) {
 		set, _ := inputs(c)
-		for name, v := range run(t, c, set).Views {
-			all = append(all, proxy{c.Name + " " + name, bootstrap(t, v)})
+		views, asked := run(t, c, set).Views, nodes(t, c)
+		if len(views) != len(asked) { // some cases are about diagnostics alone
+			t.Errorf("%s: %d nodes and %d views", c.Name, len(asked), len(views))
+		}
+		for _, name := range slices.Sorted(maps.Keys(views)) {
+			f(c.Name+" "+name, views[name])
+			count++
 		}
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
-	if len(all) < 80 {
-		t.Errorf("%d views in the corpus", len(all))
+	if count < 140 {
+		t.Errorf("%d views in the corpus", count)
 	}
-	accepts(t, all, module)
+}
+
+// TestProxyTakesCorpus: an Envoy takes them over xDS, too, one in place of the other, with its secrets: acknowledged, warmed and in
+// force.
+func TestProxyTakesCorpus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: gives an Envoy the corpus")
+	}
+	rig := adstest.Start(t, 1)
+	keys, err := generated.NewKeys(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachView(t, func(name string, v *mesh.View) {
+		res, err := xdsgen.Build(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Secrets = onThisMachine(t, res.Secrets, keys)
+		if err := rig.Accept(res); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	})
+	if n := rig.Crashes(); n > 10 {
+		t.Errorf("Envoy ended %d times", n)
+	}
+}
+
+// onThisMachine is the secrets with files that there are.
+func onThisMachine(t *testing.T, in []*xdsgen.Resource, keys generated.Keys) []*xdsgen.Resource {
+	t.Helper()
+	var out []*xdsgen.Resource
+	for _, r := range in {
+		s := into(t, r.Body, &tlsv3.Secret{})
+		set := func(d *corev3.DataSource, file string) {
+			if d.GetFilename() != "" {
+				d.Specifier = &corev3.DataSource_Filename{Filename: file}
+			}
+		}
+		set(s.GetTlsCertificate().GetCertificateChain(), keys.CertificateFile)
+		set(s.GetTlsCertificate().GetPrivateKey(), keys.KeyFile)
+		set(s.GetValidationContext().GetTrustedCa(), keys.CAFile)
+		set(s.GetValidationContext().GetCrl(), keys.CRLFile)
+		for _, d := range []*corev3.WatchedDirectory{s.GetTlsCertificate().GetWatchedDirectory(), s.GetValidationContext().GetWatchedDirectory()} {
+			if d != nil {
+				d.Path = filepath.Dir(keys.CAFile)
+			}
+		}
+		body, err := anypb.New(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, &xdsgen.Resource{Type: r.Type, Name: r.Name, Version: r.Version, Body: body, Origins: r.Origins})
+	}
+	return out
 }
 
 // proxy is one view of a case and what it becomes.

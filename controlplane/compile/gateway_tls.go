@@ -88,7 +88,7 @@ func setClientCheck(out *mesh.ServerTLS, t *networking.ServerTLSSettings) {
 	names := t.GetCredentialNames()
 	switch {
 	case t.GetInsecureSkipVerify().GetValue():
-		out.Insecure = true
+		out.Insecure, out.SANs = true, nil // as Istio's documentation has it; validation warns
 	case t.GetCaCertificates() != "":
 		out.Roots = mesh.CertSource{CA: t.GetCaCertificates(), CRL: t.GetCaCrl()}
 	case t.GetCaCertCredentialName() != "":

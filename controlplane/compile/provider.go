@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
@@ -37,7 +38,7 @@ func (c *compiler) providers() map[string]*mesh.TraceProvider {
 			path += ".opentelemetry"
 			service = otlpProvider(p, o)
 		}
-		if service == "" || out[p.Name] != nil || !c.providerService(p, path, service) {
+		if service == "" || out[p.Name] != nil || !c.providerService(p, path, service) || !c.providerCall(p, path) {
 			continue
 		}
 		out[p.Name] = p
@@ -97,6 +98,24 @@ func (c *compiler) providerHost(what, name, path, service string, port uint32, l
 func (c *compiler) providerService(p *mesh.TraceProvider, path, service string) (ok bool) {
 	p.Hostname, ok = c.providerHost("tracing provider", p.Name, path, service, p.Port, ": it gets no spans")
 	return ok
+}
+
+// slowestReport is how long a report of spans may take at most: the tracing policy takes no more.
+const slowestReport = time.Minute
+
+// providerCall checks how the provider is called; false, with a diagnostic, if a proxy would refuse that.
+func (c *compiler) providerCall(p *mesh.TraceProvider, path string) bool {
+	message, fix := "", ""
+	switch {
+	case p.Timeout != 0 && (p.Timeout < time.Millisecond || p.Timeout > slowestReport):
+		message, fix = fmt.Sprintf("timeout %s of tracing provider %s is not from 1ms to %s: it gets no spans", p.Timeout, p.Name, slowestReport), "leave timeout out for 5s"
+	case p.Path != "" && (p.Path[0] != '/' || strings.ContainsFunc(p.Path, func(r rune) bool { return r <= ' ' || r >= 0x7f })):
+		message, fix = fmt.Sprintf("path %q of tracing provider %s is no path of a URL: it gets no spans", p.Path, p.Name), "write a '/', then letters without blanks"
+	default:
+		return true
+	}
+	c.report(&c.set.Mesh.Meta, path, istio.Error, istio.CodeSchema, message, fix)
+	return false
 }
 
 // defaultProvider is the first of MeshConfig's defaultProviders.tracing, as in Istio.

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
 
+	"github.com/mizzen-mesh/mizzen/internal/cost"
 	"github.com/mizzen-mesh/mizzen/internal/golden"
 )
 
@@ -89,8 +90,15 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add("a: &a [*a]")
 	f.Add("a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f]")
+	f.Add(strings.Repeat("[", 5000))
+	f.Add("kind: VirtualService\napiVersion: networking.istio.io/v1\nmetadata: {name: a}\nspec: {http: [{match: [{uri: {regex: \"" + strings.Repeat("(a?){30}", 30) + "\"}}]}]}")
 	f.Fuzz(func(t *testing.T, text string) {
-		set, diags := Decode("fuzz.yaml", strings.NewReader(text))
+		if len(text) > 8<<10 {
+			t.Skip("longer than what the bounds are for")
+		}
+		var set Set
+		var diags Diagnostics
+		cost.Within(t, func() { set, diags = Decode("fuzz.yaml", strings.NewReader(text)) })
 		for _, m := range set.Metas() {
 			if m.Name == "" || m.Kind == "" || !json.Valid(m.Raw) {
 				t.Errorf("an object without name, kind or JSON: %+v", m)

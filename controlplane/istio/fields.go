@@ -55,6 +55,16 @@ func Fields() []Field {
 	return out
 }
 
+// Descriptor describes what stands at the root ("spec", "data.mesh") of a kind of the support table; nil for other kinds.
+func Descriptor(kind string) (message protoreflect.MessageDescriptor, root string) {
+	for _, s := range schemas() {
+		if s.name == kind {
+			return s.desc, s.root
+		}
+	}
+	return nil, ""
+}
+
 type schema struct {
 	name, root string
 	desc       protoreflect.MessageDescriptor

@@ -112,8 +112,19 @@ func (v *validator) patchMatch(path string, p *networking.EnvoyFilter_EnvoyConfi
 	v.patchTarget(path, p)
 }
 
+// routerFilter ends every chain of HTTP filters: Envoy takes none without it, and nothing after it.
+const routerFilter = "envoy.filters.http.router"
+
 // patchTarget asks for the filter that an operation is about.
 func (v *validator) patchTarget(path string, p *networking.EnvoyFilter_EnvoyConfigObjectPatch) {
+	if p.GetApplyTo() == networking.EnvoyFilter_HTTP_FILTER && p.GetMatch().GetListener().GetFilterChain().GetFilter().GetSubFilter().GetName() == routerFilter {
+		switch op := p.GetPatch().GetOperation(); op {
+		case networking.EnvoyFilter_Patch_INSERT_AFTER:
+			v.fail(path, routerFilter+" is the last filter: Envoy takes none after it", "write INSERT_BEFORE")
+		case networking.EnvoyFilter_Patch_REMOVE:
+			v.fail(path, routerFilter+" is what sends requests on: Envoy takes no chain without it", "")
+		}
+	}
 	switch op := p.GetPatch().GetOperation(); op {
 	case networking.EnvoyFilter_Patch_MERGE, networking.EnvoyFilter_Patch_MERGE_AND_REPLACE_LIST, networking.EnvoyFilter_Patch_REMOVE, networking.EnvoyFilter_Patch_REPLACE:
 	default:

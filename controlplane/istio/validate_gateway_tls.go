@@ -116,6 +116,9 @@ func (v *validator) tlsCheck(t *networking.ServerTLSSettings, at string) {
 		len(t.SubjectAltNames)+len(t.VerifyCertificateHash)+len(t.VerifyCertificateSpki) > 0 {
 		v.trap(at, "mode "+t.Mode.String()+" asks for no client certificate: nothing of one is checked", "write mode: MUTUAL")
 	}
+	if t.InsecureSkipVerify.GetValue() && len(t.SubjectAltNames) > 0 {
+		v.trap(at+".subjectAltNames", "with insecureSkipVerify no name of a client's certificate is checked", "take insecureSkipVerify away, and name the roots")
+	}
 }
 
 // cipherSuites are those of TLS up to 1.2 that Envoy's library has, as Istio lets them pass.

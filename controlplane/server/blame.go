@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
@@ -8,7 +9,7 @@ import (
 )
 
 // blame finds which resources of a rejected response Envoy complains about: those that its message names, else those
-// that name a cluster which it names, else all.
+// that name a cluster which it names, else those with the file that it cannot read, else all.
 func blame(set []*xdsgen.Resource, text string) map[string]bool {
 	guilty := map[string]bool{}
 	for _, r := range set {
@@ -29,10 +30,27 @@ func blame(set []*xdsgen.Resource, text string) map[string]bool {
 	if len(guilty) > 0 {
 		return guilty
 	}
+	if path := badPath(text); path != "" {
+		for _, r := range set {
+			if bytes.Contains(r.Body.GetValue(), []byte(path)) {
+				guilty[r.Name] = true
+			}
+		}
+	}
+	if len(guilty) > 0 {
+		return guilty
+	}
 	for _, r := range set {
 		guilty[r.Name] = true
 	}
 	return guilty
+}
+
+// badPath is the file that Envoy says it cannot read: then it names no resource. "" if it says no such thing.
+func badPath(text string) string {
+	_, rest, _ := strings.Cut(text, "Invalid path: ")
+	path, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(path)
 }
 
 // mentions tells whether text holds name as a whole: "80" is not mentioned by "8080".

@@ -9,6 +9,7 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
@@ -523,12 +524,16 @@ func TestWindow(t *testing.T) {
 
 func TestBlame(t *testing.T) {
 	set := []*xdsgen.Resource{res("80"), res("8080"), vhost("80/b.default.svc.cluster.local:80", "outbound|80||b"), res("0.0.0.0_80", "outbound|80||c")}
+	file := res("file")
+	file.Body = &anypb.Any{Value: []byte("..../etc/none.pem...")}
+	set = append(set, file)
 	for _, x := range []struct{ text, want string }{
 		{"route 8080: duplicate", "8080"},
 		{"Error adding/updating listener(s) 0.0.0.0_80: cannot bind", "0.0.0.0_80"},
 		{"Only unique names: b.default.svc.cluster.local:80.", "80/b.default.svc.cluster.local:80"},
 		{"route: unknown cluster 'outbound|80||c'", "0.0.0.0_80"},
-		{"something else", "0.0.0.0_80,80,80/b.default.svc.cluster.local:80,8080"},
+		{"Invalid path: /etc/none.pem", "file"},
+		{"something else", "0.0.0.0_80,80,80/b.default.svc.cluster.local:80,8080,file"},
 	} {
 		var got []string
 		for name := range blame(set, x.text) {

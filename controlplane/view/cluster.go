@@ -138,6 +138,9 @@ func (c *Cache) cluster(k clusterKey, svc *mesh.Service, port *mesh.Port, sub *m
 	}
 	if k.kind == mesh.ClusterStrictDNS || k.kind == mesh.ClusterLogicalDNS {
 		cl.Hosts = c.endpoints(k, sub)
+		if len(cl.Hosts) != 1 {
+			cl.Kind = mesh.ClusterStrictDNS // a logical one has just one host: not none, as a subset may have
+		}
 	}
 	return cl
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -15,30 +16,63 @@ type chainSet struct {
 	taken  map[string]bool
 }
 
-// add takes a chain with those of its server names that no chain of the same ranges has yet.
+// add takes a chain with those of its server names and ranges that no chain has yet: Envoy refuses a listener in which two chains
+// fit the same. Names of which not the same ranges are free are parted.
 func (c *chainSet) add(ch *mesh.Chain) {
 	if c.taken == nil {
 		c.taken = map[string]bool{}
 	}
-	names := ch.SNI
+	names, ranges := ch.SNI, ch.Destinations
 	if len(names) == 0 {
 		names = []string{""}
 	}
-	var free []string
+	if len(ranges) == 0 {
+		ranges = []string{""}
+	}
+	parts := map[string]*mesh.Chain{} // by the ranges that are free
 	for _, n := range names {
-		key := n + " " + strings.Join(ch.Destinations, ",")
-		if !c.taken[key] {
-			c.taken[key] = true
-			free = append(free, n)
+		var free []string
+		for _, r := range ranges {
+			if key := n + " " + masked(r); !c.taken[key] {
+				c.taken[key] = true
+				free = append(free, r)
+			}
+		}
+		if len(free) == 0 {
+			continue
+		}
+		part := parts[strings.Join(free, ",")]
+		if part == nil {
+			cut := *ch
+			part = &cut
+			part.SNI, part.Destinations = nil, free
+			if len(parts) > 0 {
+				part.Name += "." + n
+			}
+			parts[strings.Join(free, ",")] = part
+			c.chains = append(c.chains, part)
+		}
+		part.SNI = append(part.SNI, n)
+	}
+	for _, part := range parts {
+		if len(ch.SNI) == 0 {
+			part.SNI = nil
+		}
+		if len(ch.Destinations) == 0 {
+			part.Destinations = nil
 		}
 	}
-	if len(free) == 0 {
-		return
+}
+
+// masked is a range of addresses, or one address, in the one form that all ways to write it have.
+func masked(r string) string {
+	if p, err := netip.ParsePrefix(r); err == nil {
+		return p.Masked().String()
 	}
-	if len(ch.SNI) > 0 {
-		ch.SNI = free
+	if a, err := netip.ParseAddr(r); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()).String()
 	}
-	c.chains = append(c.chains, ch)
+	return r
 }
 
 // gatewayChains gives a listener what its TLS and TCP servers ask for.

@@ -42,7 +42,7 @@ func virtualInbound(out *listenerv3.Listener, in listenerInput) ([]string, error
 func inboundChains(out *listenerv3.Listener, in listenerInput, byPort bool) ([]string, error) {
 	var tables []string
 	for _, i := range in.Listener.Inbound {
-		if i.Table != "" {
+		if i.Table != "" && i.Peer != mesh.PeerRefuse { // a port that takes nothing asks for no table
 			tables = append(tables, i.Table)
 		}
 		if err := addInbound(out, in, i, fmt.Sprintf("%s_%d", bindName(in.Listener.Address), i.Port), byPort); err != nil {

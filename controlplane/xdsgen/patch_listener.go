@@ -150,7 +150,7 @@ func (p *patcher) chain(patch *mesh.Patch, c *listenerv3.FilterChain, value prot
 		}
 		var did bool
 		h.HttpFilters, did = edited(h.HttpFilters, patch, func(f *hcmv3.HttpFilter) bool { return knownName(f.GetName()) == m.SubFilter },
-			m.SubFilter != "", p.discovered(value.(*hcmv3.HttpFilter)), placeOf(h.HttpFilters, patch.FilterClass))
+			m.SubFilter != "", p.discovered(value.(*hcmv3.HttpFilter)), placeOf(h.HttpFilters, patch))
 		if !did {
 			continue
 		}
@@ -161,8 +161,8 @@ func (p *patcher) chain(patch *mesh.Patch, c *listenerv3.FilterChain, value prot
 	return changed
 }
 
-// placeOf is where ADD puts an HTTP filter: before the router, or after the filters of its class.
-func placeOf(filters []*hcmv3.HttpFilter, class string) int {
+// placeOf is where an HTTP filter goes that is put beside no other: before the router, or with ADD after the filters of its class.
+func placeOf(filters []*hcmv3.HttpFilter, patch *mesh.Patch) int {
 	after := func(names ...string) int {
 		for i := len(filters) - 1; i >= 0; i-- {
 			if slices.Contains(names, filters[i].GetName()) {
@@ -170,6 +170,10 @@ func placeOf(filters []*hcmv3.HttpFilter, class string) int {
 			}
 		}
 		return 0
+	}
+	class := patch.FilterClass
+	if patch.Operation != "ADD" {
+		class = ""
 	}
 	switch class {
 	case "AUTHN":

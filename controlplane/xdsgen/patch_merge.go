@@ -104,7 +104,7 @@ type ordered interface {
 }
 
 // edited is list with one patch applied; changed is false if it fits nothing. target names the elements that it is about, "" all;
-// last is where ADD puts the value.
+// last is where the value goes without one: with ADD, and with INSERT_AFTER that names nothing.
 func edited[M ordered](list []M, patch *mesh.Patch, target func(M) bool, names bool, value M, last int) (out []M, changed bool) {
 	at := slices.IndexFunc(list, target)
 	insert := func(i int) ([]M, bool) {
@@ -125,7 +125,7 @@ func edited[M ordered](list []M, patch *mesh.Patch, target func(M) bool, names b
 		return list, false
 	case "INSERT_AFTER":
 		if !names {
-			return insert(len(list))
+			return insert(last)
 		}
 		if at >= 0 {
 			return insert(at + 1)

@@ -112,15 +112,28 @@ func client(h2 bool) *http.Client {
 // Stats reads counters and gauges whose name contains filter (a regular expression), labels included.
 func (e *Envoy) Stats(t testing.TB, filter string) map[string]int64 {
 	t.Helper()
+	out, err := e.TryStats(filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TryStats is Stats for an Envoy that may end meanwhile.
+func (e *Envoy) TryStats(filter string) (map[string]int64, error) {
+	resp, err := http1.Get("http://" + e.admin + "/stats?format=json&filter=" + url.QueryEscape(filter))
+	if err != nil {
+		return nil, fmt.Errorf("ask for Envoy's stats: %w", err)
+	}
+	defer resp.Body.Close()
 	var all struct {
 		Stats []struct {
 			Name  string
 			Value json.Number
 		}
 	}
-	body := e.adminGet(t, "/stats?format=json&filter="+url.QueryEscape(filter))
-	if err := json.Unmarshal([]byte(body), &all); err != nil {
-		t.Fatalf("parse Envoy's stats: %v", err)
+	if err := json.NewDecoder(resp.Body).Decode(&all); err != nil {
+		return nil, fmt.Errorf("parse Envoy's stats: status %d: %w", resp.StatusCode, err)
 	}
 	out := map[string]int64{}
 	for _, s := range all.Stats {
@@ -128,7 +141,7 @@ func (e *Envoy) Stats(t testing.TB, filter string) map[string]int64 {
 			out[s.Name] = n
 		}
 	}
-	return out
+	return out, nil
 }
 
 // ConfigDump returns the admin server's /config_dump.
