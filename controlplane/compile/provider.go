@@ -19,6 +19,8 @@ const (
 	zipkinProtocol   = "zipkin"
 	otlpHTTPProtocol = "otlp-http"
 	otlpGRPCProtocol = "otlp-grpc"
+	skywalking       = "skywalking"
+	datadog          = "datadog"
 )
 
 // providers lowers MeshConfig's tracing providers whose service exists, by name.
@@ -37,6 +39,12 @@ func (c *compiler) providers() map[string]*mesh.TraceProvider {
 		} else if o := in.GetOpentelemetry(); o != nil {
 			path += ".opentelemetry"
 			service = otlpProvider(p, o)
+		} else if w := in.GetSkywalking(); w != nil {
+			path += ".skywalking"
+			p.Protocol, p.Port, p.Token, service = skywalking, w.GetPort(), w.GetAccessToken(), w.GetService()
+		} else if d := in.GetDatadog(); d != nil {
+			path += ".datadog"
+			p.Protocol, p.Port, p.MaxTagLength, service = datadog, d.GetPort(), d.GetMaxTagLength(), d.GetService()
 		}
 		if service == "" || out[p.Name] != nil || !c.providerService(p, path, service) || !c.providerCall(p, path) {
 			continue
@@ -50,7 +58,16 @@ func zipkinProvider(p *mesh.TraceProvider, in *meshconfig.MeshConfig_ExtensionPr
 	p.Protocol, p.Port, p.Path = zipkinProtocol, in.GetPort(), in.GetPath()
 	p.Timeout, p.MaxTagLength = duration(in.GetTimeout()), in.GetMaxTagLength()
 	p.W3C = in.GetTraceContextOption() == meshconfig.MeshConfig_ExtensionProvider_ZipkinTracingProvider_USE_B3_WITH_W3C_PROPAGATION
+	p.Headers = traceHeaders(in.GetHeaders())
 	return in.GetService()
+}
+
+func traceHeaders(in []*meshconfig.MeshConfig_ExtensionProvider_HttpHeader) []mesh.TraceHeader {
+	var out []mesh.TraceHeader
+	for _, h := range in {
+		out = append(out, mesh.TraceHeader{Name: h.GetName(), Value: h.GetValue()})
+	}
+	return out
 }
 
 // otlpProvider is OTLP over gRPC unless http is there, as in Istio.
@@ -62,8 +79,12 @@ func otlpProvider(p *mesh.TraceProvider, in *meshconfig.MeshConfig_ExtensionProv
 		p.Protocol, p.Path, p.Timeout = otlpHTTPProtocol, h.GetPath(), duration(h.GetTimeout())
 		headers = h.GetHeaders()
 	}
-	for _, h := range headers {
-		p.Headers = append(p.Headers, mesh.TraceHeader{Name: h.GetName(), Value: h.GetValue()})
+	p.Headers = traceHeaders(headers)
+	if in.GetResourceDetectors().GetEnvironment() != nil {
+		p.Detectors = append(p.Detectors, "environment")
+	}
+	if in.GetResourceDetectors().GetDynatrace() != nil {
+		p.Detectors = append(p.Detectors, "dynatrace")
 	}
 	return in.GetService()
 }

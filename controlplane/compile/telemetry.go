@@ -54,6 +54,10 @@ func (c *compiler) traceRule(m *istio.Meta, path string, in *telemetry.Tracing, 
 		b := v.GetValue()
 		r.UseRequestID = &b
 	}
+	if v := in.GetDisableContextPropagation(); v != nil {
+		b := v.GetValue()
+		r.NoContext = &b
+	}
 	if w, ok := m.Annotations[istio.AnnotationTracer]; ok {
 		b := w == "envoy"
 		r.Envoy = &b
@@ -92,7 +96,7 @@ func (c *compiler) whoMakesSpans(m *istio.Meta, path string, r *mesh.TraceRule, 
 }
 
 func (c *compiler) noProvider(m *istio.Meta, path, name string, providers map[string]*mesh.TraceProvider) {
-	fix := "add it to MeshConfig's extensionProviders, as zipkin or opentelemetry"
+	fix := "add it to MeshConfig's extensionProviders, as zipkin, opentelemetry, skywalking or datadog"
 	if len(providers) > 0 {
 		fix = "write one of " + strings.Join(slices.Sorted(maps.Keys(providers)), ", ")
 	}

@@ -79,6 +79,12 @@ func validateProviders(m *Meta, spec *meshconfig.MeshConfig) Diagnostics {
 			v.required(path+".opentelemetry.service", o.GetService())
 			v.port(path+".opentelemetry.port", o.GetPort())
 		}
+		if w := p.GetSkywalking(); w != nil {
+			v.logService(path+".skywalking", w.GetService(), w.GetPort())
+		}
+		if d := p.GetDatadog(); d != nil {
+			v.logService(path+".datadog", d.GetService(), d.GetPort())
+		}
 	}
 	for i, name := range spec.GetDefaultProviders().GetTracing() {
 		if path := index("data.mesh.defaultProviders.tracing", i); !seen[name] {

@@ -30,6 +30,8 @@ type TraceRule struct {
 	Tags          []*TraceTag
 	NamesTags     bool // Tags replace those before
 	UseRequestID  *bool
+	// NoContext: the proxy writes no trace headers into requests; those that a request has go on.
+	NoContext *bool
 	// Envoy: Envoy's own tracer makes the spans; false: Mizzen's filter does.
 	Envoy *bool
 }
@@ -44,7 +46,7 @@ type TraceTag struct {
 // TraceProvider is one tracing provider of MeshConfig, its service resolved.
 type TraceProvider struct {
 	Name string
-	// Protocol is zipkin, otlp-http or otlp-grpc.
+	// Protocol is zipkin, otlp-http, otlp-grpc, skywalking or datadog.
 	Protocol string
 	Hostname string // FQDN of the service
 	Port     uint32
@@ -53,6 +55,9 @@ type TraceProvider struct {
 	Headers  []TraceHeader // sent along with spans: by Envoy's own tracer only
 	// MaxTagLength bounds the path in a span, in bytes; 0: 256.
 	MaxTagLength uint32
+	Token        string // skywalking's access token
+	// Detectors add attributes to what OpenTelemetry calls the resource: "environment" (OTEL_RESOURCE_ATTRIBUTES of the proxy), "dynatrace".
+	Detectors []string
 	// W3C makes Envoy's Zipkin tracer read and write traceparent beside B3.
 	W3C    bool
 	Origin Origin
@@ -66,8 +71,12 @@ func (p *TraceProvider) EnvoyOnly() (why string, only bool) {
 	switch {
 	case p.Protocol == "otlp-grpc":
 		return "OTLP over gRPC", true
+	case p.Protocol == "skywalking" || p.Protocol == "datadog":
+		return "its protocol is " + p.Protocol, true
 	case len(p.Headers) > 0:
 		return "headers for the collector", true
+	case len(p.Detectors) > 0:
+		return "resource detectors", true
 	}
 	return "", false
 }
@@ -77,7 +86,9 @@ type Tracer struct {
 	Provider     *TraceProvider
 	Cluster      string  // of the provider
 	Service      string  // names the proxy's workload, where the tracer takes it from its configuration
+	Instance     string  // names the proxy itself, where a tracer tells that
 	Sampling     float64 // percent of new traces
 	Tags         []*TraceTag
 	UseRequestID bool
+	NoContext    bool // see TraceRule
 }

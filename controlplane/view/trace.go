@@ -82,6 +82,7 @@ func (s *traceSpec) take(r *mesh.TraceRule) {
 	s.Sampling = cmp.Or(r.Sampling, s.Sampling)
 	s.Disabled = cmp.Or(r.Disabled, s.Disabled)
 	s.UseRequestID = cmp.Or(r.UseRequestID, s.UseRequestID)
+	s.NoContext = cmp.Or(r.NoContext, s.NoContext)
 	s.Envoy = cmp.Or(r.Envoy, s.Envoy)
 }
 
@@ -92,16 +93,19 @@ func (s *traceSpec) set(l *mesh.Listener, v *mesh.View) {
 		own.Sampling.Percentage = &share
 		l.Tracing = &own
 	}
-	p := s.Provider
+	p, silent := s.Provider, s.NoContext != nil && *s.NoContext
+	if silent && l.Tracing != nil {
+		l.Tracing = nil // the filter makes no spans without headers: Envoy's own tracer does
+	}
 	if p == nil || s.Disabled != nil && *s.Disabled {
 		return
 	}
 	cluster := mesh.OutboundCluster(p.Port, "", p.Hostname)
-	if l.Tracing == nil || s.byEnvoy() {
+	if l.Tracing == nil || s.byEnvoy() { // nil: the proxy has no filter, or it is to write no headers
 		l.Tracing = s.translation(l.Tracing, v)
 		l.Tracer = &mesh.Tracer{
-			Provider: p, Cluster: cluster, Service: traceService(v.Node), Sampling: sampling(s.Sampling, v), Tags: s.Tags,
-			UseRequestID: s.UseRequestID == nil || *s.UseRequestID,
+			Provider: p, Cluster: cluster, Service: traceService(v.Node), Instance: s.instance(v.Node), Sampling: sampling(s.Sampling, v), Tags: s.Tags,
+			UseRequestID: s.UseRequestID == nil || *s.UseRequestID, NoContext: silent,
 		}
 		return
 	}
@@ -113,6 +117,14 @@ func (s *traceSpec) set(l *mesh.Listener, v *mesh.View) {
 	l.Tracing = &own
 }
 
+// instance names the proxy where the provider's protocol has a name for it.
+func (s *traceSpec) instance(n mesh.Node) string {
+	if s.Provider.Protocol != "skywalking" {
+		return ""
+	}
+	return n.Name + "." + n.Namespace
+}
+
 // translation is what the filter does beside Envoy's tracer, which reads the headers before any filter runs, and writes its
 // own after all of them: a filter that made a span id between the two would break the trace. The filter writes that tracer's
 // span in the other formats, where it can ask for it; nil: it leaves the headers alone. own is nil where no filter runs.
@@ -122,6 +134,8 @@ func (s *traceSpec) translation(own *tracing.Config, v *mesh.View) *tracing.Conf
 	}
 	out := &tracing.Config{Translate: true, IgnoreRequestID: s.UseRequestID != nil && !*s.UseRequestID}
 	switch {
+	case s.Provider.Protocol == "skywalking" || s.Provider.Protocol == "datadog":
+		return nil // whose headers the filter does not read
 	case s.Provider.Protocol != "zipkin":
 		out.Extract = []tracing.Format{tracing.W3C}
 	case s.Provider.W3C:

@@ -9,6 +9,7 @@ import (
 	tracev3 "github.com/envoyproxy/go-control-plane/envoy/config/trace/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	uuidv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
+	detectorsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/tracers/opentelemetry/resource_detectors/v3"
 	tagv3 "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
@@ -26,10 +27,7 @@ func setTracer(out *hcmv3.HttpConnectionManager, t *mesh.Tracer) error {
 	if t == nil {
 		return nil
 	}
-	name, config := "envoy.tracers.zipkin", proto.Message(zipkinTracer(t))
-	if t.Provider.Protocol != "zipkin" {
-		name, config = "envoy.tracers.opentelemetry", otlpTracer(t)
-	}
+	name, config := tracer(t)
 	packed, err := toAny(config)
 	if err != nil {
 		return err
@@ -37,8 +35,8 @@ func setTracer(out *hcmv3.HttpConnectionManager, t *mesh.Tracer) error {
 	all := &typev3.Percent{Value: 100}
 	out.Tracing = &hcmv3.HttpConnectionManager_Tracing{
 		ClientSampling: all, OverallSampling: all, RandomSampling: &typev3.Percent{Value: t.Sampling},
-		CustomTags: customTags(t.Tags),
-		Provider:   &tracev3.Tracing_Http{Name: name, ConfigType: &tracev3.Tracing_Http_TypedConfig{TypedConfig: packed}},
+		CustomTags: customTags(t.Tags), NoContextPropagation: t.NoContext,
+		Provider: &tracev3.Tracing_Http{Name: name, ConfigType: &tracev3.Tracing_Http_TypedConfig{TypedConfig: packed}},
 	}
 	if n := t.Provider.MaxTagLength; n > 0 {
 		out.Tracing.MaxPathTagLength = wrapperspb.UInt32(n)
@@ -53,11 +51,40 @@ func setTracer(out *hcmv3.HttpConnectionManager, t *mesh.Tracer) error {
 	return nil
 }
 
+// tracer is Envoy's extension for the provider's protocol.
+func tracer(t *mesh.Tracer) (name string, config proto.Message) {
+	switch t.Provider.Protocol {
+	case "zipkin":
+		return "envoy.tracers.zipkin", zipkinTracer(t)
+	case "skywalking":
+		return "envoy.tracers.skywalking", skywalkingTracer(t)
+	case "datadog":
+		return "envoy.tracers.datadog", &tracev3.DatadogConfig{CollectorCluster: t.Cluster, CollectorHostname: t.Provider.Hostname, ServiceName: t.Service}
+	}
+	return "envoy.tracers.opentelemetry", otlpTracer(t)
+}
+
+func skywalkingTracer(t *mesh.Tracer) *tracev3.SkyWalkingConfig {
+	out := &tracev3.SkyWalkingConfig{
+		GrpcService: &corev3.GrpcService{Timeout: durationpb.New(traceTimeout), TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: t.Cluster, Authority: t.Provider.Hostname},
+		}},
+		ClientConfig: &tracev3.ClientConfig{ServiceName: t.Service, InstanceName: t.Instance},
+	}
+	if token := t.Provider.Token; token != "" {
+		out.ClientConfig.BackendTokenSpecifier = &tracev3.ClientConfig_BackendToken{BackendToken: token}
+	}
+	return out
+}
+
 // zipkinTracer sends Zipkin's JSON of version 2. The service's name is the node's cluster, which the bootstrap sets.
 func zipkinTracer(t *mesh.Tracer) *tracev3.ZipkinConfig {
 	out := &tracev3.ZipkinConfig{
 		CollectorCluster: t.Cluster, CollectorHostname: t.Provider.Hostname, CollectorEndpoint: cmp.Or(t.Provider.Path, "/api/v2/spans"),
 		CollectorEndpointVersion: tracev3.ZipkinConfig_HTTP_JSON, TraceId_128Bit: true, SharedSpanContext: wrapperspb.Bool(false),
+	}
+	if len(t.Provider.Headers) > 0 {
+		out.CollectorService = collectorService(t, "/api/v2/spans")
 	}
 	if t.Provider.W3C {
 		out.TraceContextOption = tracev3.ZipkinConfig_USE_B3_WITH_W3C_PROPAGATION
@@ -67,26 +94,46 @@ func zipkinTracer(t *mesh.Tracer) *tracev3.ZipkinConfig {
 
 func otlpTracer(t *mesh.Tracer) *tracev3.OpenTelemetryConfig {
 	p, out := t.Provider, &tracev3.OpenTelemetryConfig{ServiceName: t.Service}
-	timeout := durationpb.New(cmp.Or(p.Timeout, traceTimeout))
-	var headers []*corev3.HeaderValue
-	for _, h := range p.Headers {
-		headers = append(headers, &corev3.HeaderValue{Key: h.Name, Value: h.Value})
-	}
+	out.ResourceDetectors = detectors(p.Detectors)
 	if p.Protocol == "otlp-grpc" {
+		var headers []*corev3.HeaderValue
+		for _, h := range p.Headers {
+			headers = append(headers, &corev3.HeaderValue{Key: h.Name, Value: h.Value})
+		}
 		out.GrpcService = &corev3.GrpcService{
-			Timeout: timeout, InitialMetadata: headers,
+			Timeout: durationpb.New(cmp.Or(p.Timeout, traceTimeout)), InitialMetadata: headers,
 			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: t.Cluster, Authority: p.Hostname}},
 		}
 		return out
 	}
-	out.HttpService = &corev3.HttpService{HttpUri: &corev3.HttpUri{
-		Uri:              fmt.Sprintf("http://%s:%d%s", p.Hostname, p.Port, cmp.Or(p.Path, "/v1/traces")),
-		HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: t.Cluster}, Timeout: timeout,
+	out.HttpService = collectorService(t, "/v1/traces")
+	return out
+}
+
+// collectorService is the collector as HTTP, with the headers that it wants.
+func collectorService(t *mesh.Tracer, path string) *corev3.HttpService {
+	p := t.Provider
+	out := &corev3.HttpService{HttpUri: &corev3.HttpUri{
+		Uri:              fmt.Sprintf("http://%s:%d%s", p.Hostname, p.Port, cmp.Or(p.Path, path)),
+		HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: t.Cluster}, Timeout: durationpb.New(cmp.Or(p.Timeout, traceTimeout)),
 	}}
-	for _, h := range headers {
-		out.HttpService.RequestHeadersToAdd = append(out.HttpService.RequestHeadersToAdd, &corev3.HeaderValueOption{
-			Header: h, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	for _, h := range p.Headers {
+		out.RequestHeadersToAdd = append(out.RequestHeadersToAdd, &corev3.HeaderValueOption{
+			Header: &corev3.HeaderValue{Key: h.Name, Value: h.Value}, AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 		})
+	}
+	return out
+}
+
+// detectors say more about where spans come from than the service's name.
+func detectors(names []string) []*corev3.TypedExtensionConfig {
+	var out []*corev3.TypedExtensionConfig
+	for _, name := range names {
+		var config proto.Message = &detectorsv3.EnvironmentResourceDetectorConfig{}
+		if name == "dynatrace" {
+			config = &detectorsv3.DynatraceResourceDetectorConfig{}
+		}
+		out = append(out, &corev3.TypedExtensionConfig{Name: "envoy.tracers.opentelemetry.resource_detectors." + name, TypedConfig: mustAny(config)})
 	}
 	return out
 }
