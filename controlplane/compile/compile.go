@@ -47,6 +47,7 @@ func (c *compiler) run(in Inputs) (*mesh.World, istio.Diagnostics) {
 	c.peers()
 	c.services()
 	c.serviceEntries()
+	c.autoAddresses()
 	c.endpoints()
 	c.index()
 	c.gateways()

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -37,6 +38,7 @@ const (
 	addressToken                   // a workload by its address
 	labelToken                     // a workload, or a template of some, by one of its labels
 	selectToken                    // what selects by a label
+	autoToken                      // a block of the addresses that are given to hosts without any
 	// Of the following, only that there are such is looked at.
 	namesToken    // services, with their ports
 	labelledToken // workloads, or templates, by one of their labels
@@ -170,6 +172,9 @@ func (t *tokens) serviceEntry(n *node, o *istio.Object[*networking.ServiceEntry]
 	for _, h := range o.Spec.GetHosts() {
 		n.use(hostToken, "", strings.ToLower(h))
 		n.define(hostToken, "", strings.ToLower(h))
+		home, _ := autoHome(strings.ToLower(h), o.Namespace)
+		n.use(autoToken, "", fmt.Sprint(home))
+		n.define(autoToken, "", fmt.Sprint(home))
 	}
 	n.define(namesToken, "", "")
 	n.selects(labelToken, o.Namespace, o.Spec.GetWorkloadSelector().GetLabels())

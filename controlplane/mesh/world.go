@@ -86,10 +86,13 @@ const (
 
 // Service is one host name with its ports: a Kubernetes Service or one host of a ServiceEntry.
 type Service struct {
-	Hostname   string // FQDN ("reviews.default.svc.cluster.local"), or an external host, perhaps "*.example.com"
-	Namespace  string
-	ShortName  string   // Kubernetes Service name; "" for a ServiceEntry
-	Addresses  []string // cluster IPs or ServiceEntry addresses; may be empty
+	Hostname  string // FQDN ("reviews.default.svc.cluster.local"), or an external host, perhaps "*.example.com"
+	Namespace string
+	ShortName string   // Kubernetes Service name; "" for a ServiceEntry
+	Addresses []string // cluster IPs or ServiceEntry addresses; may be empty
+	// Auto are the addresses that a host of a ServiceEntry without any is given, IPv4 and IPv6, so that its connections can be told
+	// from others; nil: none.
+	Auto       []string
 	Ports      []*Port
 	Resolution Resolution
 	External   bool              // ServiceEntry MESH_EXTERNAL

@@ -236,6 +236,9 @@ func (c *Cache) scopeID(n mesh.Node, sc *mesh.Sidecar) string {
 	if sc != nil {
 		id += fmt.Sprintf(" %q %q", sc.Namespace, sc.Name)
 	}
+	if isIPv6(n.IP) {
+		id += " IPv6"
+	}
 	if home := c.localityOf(n); home != "" {
 		id += fmt.Sprintf(" at %q", home)
 	}

@@ -2,6 +2,7 @@ package view
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
@@ -21,6 +22,17 @@ func (s *scope) sharesTable(svc *mesh.Service, p *mesh.Port) bool {
 func binds(p *mesh.Port) bool {
 	return p.Protocol == mesh.TCP || p.Protocol == mesh.Detected && p.Number >= 1024
 }
+
+// autoAddress is the address that a service was given, of the kind that the proxy's own is; "" if it was given none.
+func autoAddress(svc *mesh.Service, n mesh.Node) string {
+	i := slices.IndexFunc(svc.Auto, func(a string) bool { return isIPv6(a) == isIPv6(n.IP) })
+	if i < 0 {
+		return ""
+	}
+	return svc.Auto[i]
+}
+
+func isIPv6(address string) bool { return strings.Contains(address, ":") }
 
 // ownTable is of a port whose protocol is detected on an address that leads nowhere else. It is named as in Istio.
 func (s *scope) ownTable(vh *mesh.VirtualHost) {

@@ -70,7 +70,8 @@ func (s *scope) virtualOutbound() *mesh.Listener {
 	return l
 }
 
-// tcpListeners gives each port that is not HTTP, or perhaps not, a listener of its own: on its virtual addresses, or on any address if it has none
+// tcpListeners gives each port that is not HTTP, or perhaps not, a listener of its own: on its virtual addresses, or on the one that it
+// is given and on any address if it has none
 // and no other took the port. TLS without an address shares one with what else is on that port, by server names. Without
 // interception plain TCP is bound on the proxy's own address.
 func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
@@ -84,6 +85,9 @@ func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
 			continue
 		}
 		if n.Intercepts {
+			if a := autoAddress(t.service, n); a != "" {
+				s.addTCP(v, t, a, n, taken)
+			}
 			addresses := single(t.service.Addresses)
 			switch {
 			case len(addresses) > 0:

@@ -35,9 +35,12 @@ func (s *scope) buildTables() {
 			if s.node.HTTPProxyPort != 0 {
 				proxied[p.Number] = append(proxied[p.Number], s.proxiedHost(vh, tcpPort{svc, p}))
 			}
-			switch {
-			case s.sharesTable(svc, p):
+			shares := s.sharesTable(svc, p)
+			if shares {
 				shared[p.Number] = append(shared[p.Number], vh)
+			}
+			switch {
+			case shares && (p.Protocol != mesh.Detected || autoAddress(svc, s.node) == ""):
 			case p.Protocol == mesh.Detected && (s.node.Intercepts || binds(p) && !bound[p.Number]):
 				bound[p.Number] = true // nothing leads to that of others: see tcpListeners
 				s.ownTable(vh)

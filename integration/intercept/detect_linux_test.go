@@ -3,10 +3,12 @@ package intercept
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -43,18 +45,26 @@ func TestDetection(t *testing.T) {
 	})
 	t.Run("bytes", func(t *testing.T) {
 		for _, port := range []string{"7000", "7002"} { // the second by a tcp route
-			if said := say(t, client, port, "not a request\n"); said != "echo not a request\n" {
+			if said := say(t, client, net.JoinHostPort(mixed, port), "not a request\n"); said != "echo not a request\n" {
 				t.Errorf("the application said %q on %s", said, port)
 			}
 		}
 	})
 	for _, port := range []string{"7001", "3306"} {
 		t.Run("the server first on "+port, func(t *testing.T) {
-			if said := say(t, client, port, ""); said != "welcome\n" {
+			if said := say(t, client, net.JoinHostPort(mixed, port), ""); said != "welcome\n" {
 				t.Errorf("the application said %q", said)
 			}
 		})
 	}
+	t.Run("two hosts on one port", func(t *testing.T) {
+		if said := say(t, client, given(t, c, "one.example", 6000), ""); said != "welcome\n" {
+			t.Errorf("the first said %q", said)
+		}
+		if said := say(t, client, given(t, c, "two.example", 6000), "hello\n"); said != "hello\n" {
+			t.Errorf("the second said %q", said)
+		}
+	})
 	t.Run("seen as what they are", func(t *testing.T) {
 		for port, what := range map[string]string{"7000": "upstream_rq_completed", "7001": "upstream_cx_total"} {
 			stats, err := get(server.client(t), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=^cluster.inbound.%s.*%s$", adminPort, port, what), "")
@@ -65,10 +75,31 @@ func TestDetection(t *testing.T) {
 	})
 }
 
-// say sends a line, if there is one, and reads one.
-func say(t *testing.T, p pod, port, line string) string {
+// given is the address that a host without any was given, as the client's listeners have it, with a port.
+func given(t *testing.T, c *http.Client, host string, port int) string {
 	t.Helper()
-	conn, err := p.dial(context.Background(), "tcp", net.JoinHostPort(mixed, port))
+	dump, err := get(c, fmt.Sprintf("http://127.0.0.1:%d/config_dump?resource=dynamic_listeners", adminPort), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listeners struct{ Configs []json.RawMessage }
+	if err := json.Unmarshal([]byte(dump.body), &listeners); err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(fmt.Sprintf(`"name": ?"(240\.240\.[\d.]+)_%d"`, port))
+	for _, l := range listeners.Configs {
+		if m := name.FindSubmatch(l); m != nil && strings.Contains(string(l), fmt.Sprintf("outbound|%d||%s", port, host)) {
+			return net.JoinHostPort(string(m[1]), fmt.Sprint(port))
+		}
+	}
+	t.Fatalf("no listener on a given address leads to %s", host)
+	return ""
+}
+
+// say sends a line, if there is one, and reads one.
+func say(t *testing.T, p pod, to, line string) string {
+	t.Helper()
+	conn, err := p.dial(context.Background(), "tcp", to)
 	if err != nil {
 		t.Fatal(err)
 	}
