@@ -129,9 +129,9 @@ func (v *validator) dynamicDNS(s *networking.ServiceEntry) {
 	}
 	for i, p := range s.Ports {
 		switch strings.ToUpper(p.Protocol) {
-		case "HTTP", "HTTP2", "GRPC", "GRPC-WEB":
+		case "HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTPS", "TLS":
 		default:
-			v.fail(index("spec.ports", i)+".protocol", fmt.Sprintf("resolution DYNAMIC_DNS needs requests with a host: %s has none that is looked at here", p.Protocol), "write resolution: NONE for this port")
+			v.fail(index("spec.ports", i)+".protocol", fmt.Sprintf("resolution DYNAMIC_DNS needs requests, or TLS, that name a host: %s does not", p.Protocol), "write resolution: NONE for this port")
 		}
 	}
 }

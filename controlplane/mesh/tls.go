@@ -77,8 +77,11 @@ type Chain struct {
 	Clusters []*WeightedCluster
 	// IdleTimeout of a TCP chain; 0: Envoy's hour.
 	IdleTimeout time.Duration
-	Tunnel      *Tunnel // of TCP; nil: the connection goes as it is
-	Origins     []Origin
+	// NamePort, if not 0, has the connection go to the host that its TLS names, whatever it is, on this port: its cluster is a
+	// ClusterDynamicDNS.
+	NamePort uint32
+	Tunnel   *Tunnel // of TCP; nil: the connection goes as it is
+	Origins  []Origin
 }
 
 // Tunnel is DestinationRule's trafficPolicy.tunnel: an HTTP CONNECT or POST to "Host:Port", in which the connection goes.

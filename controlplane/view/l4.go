@@ -45,6 +45,9 @@ func (s *scope) settle(ch *mesh.Chain) {
 			t = *c.Traffic
 		}
 		if i == 0 {
+			if c := s.named[w.Cluster]; c != nil && c.Kind == mesh.ClusterDynamicDNS {
+				ch.NamePort = c.Port
+			}
 			ch.Tunnel = t.Tunnel
 			if t.Pool != nil {
 				ch.IdleTimeout = t.Pool.TCPIdleTimeout

@@ -3,9 +3,11 @@ package xdsgen
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	snidfpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/sni_dynamic_forward_proxy/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -140,5 +142,16 @@ func weightedChain(in listenerInput, ch *mesh.Chain) (*listenerv3.FilterChain, e
 	if proxy.AccessLog, err = accessLogs(in, false); err != nil {
 		return nil, err
 	}
-	return tcpFilters(in, ch.Name, proxy)
+	chain, err := tcpFilters(in, ch.Name, proxy)
+	if err != nil || ch.NamePort == 0 || ch.TLS != nil || !ch.TransportTLS {
+		return chain, err
+	}
+	find, err := toAny(&snidfpv3.FilterConfig{DnsCacheConfig: dnsCache(), PortSpecifier: &snidfpv3.FilterConfig_PortValue{PortValue: ch.NamePort}})
+	if err != nil {
+		return nil, err
+	}
+	chain.Filters = slices.Insert(chain.Filters, len(chain.Filters)-1, &listenerv3.Filter{
+		Name: "envoy.filters.network.sni_dynamic_forward_proxy", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: find},
+	})
+	return chain, nil
 }

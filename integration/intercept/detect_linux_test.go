@@ -3,11 +3,13 @@ package intercept
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -65,6 +67,7 @@ func TestDetection(t *testing.T) {
 			t.Errorf("the second said %q", said)
 		}
 	})
+	t.Run("the host that TLS names", func(t *testing.T) { namedByTLS(t, client) })
 	t.Run("seen as what they are", func(t *testing.T) {
 		for port, what := range map[string]string{"7000": "upstream_rq_completed", "7001": "upstream_cx_total"} {
 			stats, err := get(server.client(t), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=^cluster.inbound.%s.*%s$", adminPort, port, what), "")
@@ -73,6 +76,33 @@ func TestDetection(t *testing.T) {
 			}
 		}
 	})
+}
+
+// namedByTLS connects to an address where nobody is, and reaches the host that it names, which a wildcard covers.
+func namedByTLS(t *testing.T, p pod) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.TLS.ServerName) }))
+	s.Listener.Close()
+	s.Listener = p.listen(t, "127.0.0.1:443")
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	conn, err := p.dial(context.Background(), "tcp", "10.55.0.9:443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := tls.Client(conn, &tls.Config{ServerName: "any.dyn.localhost", InsecureSkipVerify: true}) // the test server's name is example.com
+	defer secure.Close()
+	_ = secure.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(secure, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(secure), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); err != nil || string(b) != "any.dyn.localhost" {
+		t.Errorf("the server saw the name %q (%v)", b, err)
+	}
 }
 
 // given is the address that a host without any was given, as the client's listeners have it, with a port.
