@@ -112,12 +112,17 @@ func nodes(t *testing.T, c *golden.Case) map[string]nodeFile {
 
 func run(t *testing.T, c *golden.Case, set istio.Set) outcome {
 	w, diags := compile.World(compile.Inputs{Set: set})
-	o := outcome{Views: map[string]*mesh.View{}, Diagnostics: diags, Modules: w.Modules}
+	return outcome{Views: views(t, c, w), Diagnostics: diags, Modules: w.Modules}
+}
+
+// views are those of the case's nodes.
+func views(t *testing.T, c *golden.Case, w *mesh.World) map[string]*mesh.View {
+	out := map[string]*mesh.View{}
 	cache := view.NewCache(w)
 	for name, n := range nodes(t, c) {
-		o.Views[name] = cache.Of(n.node())
+		out[name] = cache.Of(n.node())
 	}
-	return o
+	return out
 }
 
 // TestCorpus: the YAML of a case gives the views and diagnostics written in it.

@@ -2,22 +2,25 @@ package compile_test
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/compile"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
 	"github.com/mizzen-mesh/mizzen/internal/golden"
 	"go.yaml.in/yaml/v3"
 )
-
-// places are lines of the documents, which move when anything is cleared.
-var places = regexp.MustCompile(`case\.yaml:[0-9:]+|\(line [0-9]+\)|"Line":[0-9]+`)
 
 // atStart is why a view does not show what a proxy is started with: localmesh/plan's tests do.
 const atStart = "it acts when the proxy is started"
@@ -43,51 +46,76 @@ var unseen = map[string]string{
 	"MeshConfig data.mesh.defaultConfig.statsdUdpAddress":                                   atStart,
 	"MeshConfig data.mesh.defaultConfig.holdApplicationUntilProxyStarts":                    atStart,
 	"MeshConfig data.mesh.defaultConfig.connectionSettings.globalDownstreamConnectionLimit": atStart,
+	"Sidecar spec.ingress[].connectionPool.http.h2UpgradePolicy":                            "a warning says that it has none; of DestinationRules it counts",
+	"Sidecar spec.inboundConnectionPool.http.h2UpgradePolicy":                               "a warning says that it has none; of DestinationRules it counts",
+	"MeshConfig data.mesh.meshMTLS.ecdhCurves":                                              "a warning says that it has none, as in Istio; tlsDefaults' count",
+	"AuthorizationPolicy spec.targetRef.group":                                              "each kind has its group: with another the object is refused",
+	"RequestAuthentication spec.targetRef.group":                                            "each kind has its group: with another the object is refused",
+	"RequestAuthentication spec.targetRefs[].group":                                         "each kind has its group: with another the object is refused",
+	"Telemetry spec.targetRef.group":                                                        "each kind has its group: with another the object is refused",
+	"Telemetry spec.targetRefs[].group":                                                     "each kind has its group: with another the object is refused",
+	"WasmPlugin spec.targetRef.group":                                                       "each kind has its group: with another the object is refused",
+	"WasmPlugin spec.targetRefs[].group":                                                    "each kind has its group: with another the object is refused",
+	"TrafficExtension spec.targetRefs[].group":                                              "each kind has its group: with another the object is refused",
 }
 
-// TestFieldsAreInCorpus: every Supported path is set in some case, and clearing it there changes a view or a diagnostic.
+// owed are Supported paths that have an effect which no case of the corpus shows in a proxy's configuration yet: a richer case, or a
+// second value in one, takes a path off this list.
+var owed = map[string]bool{
+	"DestinationRule spec.subsets[].trafficPolicy.tunnel.targetHost":                true,
+	"DestinationRule spec.trafficPolicy.tunnel.protocol":                            true,
+	"MeshConfig data.mesh.extensionProviders[].envoyTcpAls":                         true,
+	"MeshConfig data.mesh.extensionProviders[].envoyTcpAls.service":                 true,
+	"MeshConfig data.mesh.extensionProviders[].envoyTcpAls.port":                    true,
+	"MeshConfig data.mesh.extensionProviders[].envoyTcpAls.logName":                 true,
+	"MeshConfig data.mesh.extensionProviders[].envoyTcpAls.filterStateObjectsToLog": true,
+	"Telemetry spec.targetRef.kind":                                                 true,
+	"Telemetry spec.targetRefs[].kind":                                              true,
+}
+
+// TestFieldsAreInCorpus: every Supported path is set in some case, and clearing or changing it there, so that the object is still
+// read, changes what an Envoy of the case is given. That another diagnostic is told is no effect.
 func TestFieldsAreInCorpus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: compiles the corpus once for every field")
 	}
-	effect := map[string]bool{} // by "Kind path": false if set in a case, true if clearing it changed something
 	wanted := map[string][]string{}
 	for _, f := range istio.Fields() {
 		if f.Status == istio.Supported {
 			wanted[f.Kind] = append(wanted[f.Kind], f.Path)
 		}
 	}
-	for _, c := range golden.Load(t, corpus) {
-		docs := documents(t, c)
-		base := ""
-		for i, d := range docs {
+	cases := loaded(t)
+	values := map[string][]any{}
+	for _, x := range cases {
+		for _, d := range x.docs {
 			for _, path := range wanted[d.kind] {
-				id := d.kind + " " + path
-				if effect[id] {
-					continue
-				}
-				cut, found := d.without(path)
-				if !found {
-					continue
-				}
-				if base == "" {
-					base = fingerprint(t, c, docs)
-				}
-				changed := slices.Clone(docs)
-				changed[i] = cut
-				effect[id] = fingerprint(t, c, changed) != base
+				d.visit(path, func(m map[string]any, key string) { values[d.kind+" "+path] = append(values[d.kind+" "+path], m[key]) })
 			}
 		}
 	}
-	for kind, paths := range wanted {
-		for _, p := range paths {
-			id := kind + " " + p
-			changed, set := effect[id]
-			switch _, excused := unseen[id]; {
-			case !set:
+	if len(values) < 400 {
+		t.Fatalf("only %d paths are set in the corpus: is it read at all?", len(values))
+	}
+	for _, kind := range slices.Sorted(maps.Keys(wanted)) {
+		below := "" // a path that has an effect: what it stands below has one
+		for _, path := range slices.Backward(wanted[kind]) {
+			id := kind + " " + path
+			if len(values[id]) == 0 {
 				t.Errorf("%s: no case of the corpus sets it", id)
+				continue
+			}
+			changed := strings.HasPrefix(below, path+".") || strings.HasPrefix(below, path+"[") || effective(t, cases, kind, path, values[id])
+			if changed {
+				below = path
+			}
+			switch _, excused := unseen[id]; {
+			case owed[id]:
+				if changed {
+					t.Errorf("%s: a case shows its effect now: take it out of owed", id)
+				}
 			case !changed && !excused:
-				t.Errorf("%s: clearing it changes nothing in any case that sets it", id)
+				t.Errorf("%s: neither clearing nor changing it changes what a proxy gets, in any case that sets it", id)
 			case changed && excused:
 				t.Errorf("%s: it has an effect now: take it out of unseen", id)
 			}
@@ -95,8 +123,124 @@ func TestFieldsAreInCorpus(t *testing.T) {
 	}
 }
 
-// fingerprint is everything that the documents come to, without positions.
-func fingerprint(t *testing.T, c *golden.Case, docs []document) string {
+// fieldCase is a case with its documents and what they come to.
+type fieldCase struct {
+	*golden.Case
+	docs  []document
+	base  *output
+	build *xdsgen.Builder // with what was built before: most of it does not change
+}
+
+func loaded(t *testing.T) []*fieldCase {
+	var out []*fieldCase
+	for _, c := range golden.Load(t, corpus) {
+		x := &fieldCase{Case: c, docs: documents(t, c), build: xdsgen.NewBuilder()}
+		x.base = x.output(t, x.docs)
+		out = append(out, x)
+	}
+	slices.SortStableFunc(out, func(a, b *fieldCase) int { return cmp.Compare(len(a.docs), len(b.docs)) }) // the quick ones first
+	return out
+}
+
+// effective looks for a case and an edit of the path there that proxies notice.
+func effective(t *testing.T, cases []*fieldCase, kind, path string, values []any) bool {
+	for _, x := range cases {
+		for i, d := range x.docs {
+			if d.kind != kind || !d.visit(path, func(map[string]any, string) {}) {
+				continue
+			}
+			for _, e := range edits(values) {
+				for place := range 4 { // one after the other, for together they may exclude each other
+					edited, ok := d.edit(path, place, e)
+					if !ok {
+						continue
+					}
+					docs := slices.Clone(x.docs)
+					docs[i] = edited
+					if got := x.output(t, docs); got.sum != x.base.sum && got.refused <= x.base.refused {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
+// An edit changes one entry of a mapping; false: it does not know how.
+type edit func(m map[string]any, key string) bool
+
+// edits clear a value, change it a little, or put another value of the corpus in its place.
+func edits(values []any) []edit {
+	out := []edit{
+		func(m map[string]any, key string) bool { delete(m, key); return true },
+		func(m map[string]any, key string) bool { return nudge(m, key, 1) },
+		func(m map[string]any, key string) bool { return nudge(m, key, -1) },
+	}
+	var seen []any
+	for _, v := range values {
+		if len(seen) == 12 || slices.ContainsFunc(seen, func(o any) bool { return reflect.DeepEqual(o, v) }) {
+			continue
+		}
+		seen = append(seen, v)
+		out = append(out, func(m map[string]any, key string) bool {
+			same := reflect.DeepEqual(m[key], v)
+			m[key] = clone(v)
+			return !same
+		})
+	}
+	return out
+}
+
+func nudge(m map[string]any, key string, by int) bool {
+	switch v := m[key].(type) {
+	case bool:
+		m[key] = !v
+	case int:
+		m[key] = v + by
+	case float64:
+		m[key] = v + float64(by)/2
+	case string:
+		if d, err := time.ParseDuration(v); err == nil {
+			m[key] = (d + time.Duration(by)*time.Second).String()
+		} else if by > 0 {
+			m[key] = v + "x"
+		} else {
+			return false
+		}
+	case []any:
+		switch text, ok := v[0].(string); {
+		case len(v) > 1 && by > 0:
+			m[key] = v[1:]
+		case ok && by < 0:
+			v[0] = text + "x"
+		default:
+			return false
+		}
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			if s, ok := v[k].(string); ok && by > 0 {
+				v[k] = s + "x"
+				return true
+			}
+		}
+		return false
+	default:
+		return false
+	}
+	return true
+}
+
+// lines of the documents move when anything is cleared.
+var lines = regexp.MustCompile(`"Line":[0-9]+`)
+
+// output is what the documents come to: a hash of everything that every proxy of the case gets, and how many errors decoding found.
+type output struct {
+	sum     [sha256.Size]byte
+	refused int
+}
+
+func (x *fieldCase) output(t *testing.T, docs []document) *output {
 	var src bytes.Buffer
 	for _, d := range docs {
 		b, err := yaml.Marshal(d.root)
@@ -107,24 +251,33 @@ func fingerprint(t *testing.T, c *golden.Case, docs []document) string {
 		src.Write(b)
 	}
 	set, diags := istio.Decode("case.yaml", &src)
-	o := run(t, c, set)
-	var b strings.Builder
-	for _, d := range append(diags, o.Diagnostics...) {
-		fmt.Fprintln(&b, d.Code, d.Path, places.ReplaceAllString(d.Message, ""))
-	}
-	for _, name := range slices.Sorted(maps.Keys(o.Views)) {
-		j, err := json.Marshal(o.Views[name])
-		if err != nil {
-			t.Fatalf("write view: %v", err)
+	w, _ := compile.World(compile.Inputs{Set: set})
+	for i, e := range w.Extensions { // as if every module had been fetched
+		if e.Wasm != nil {
+			there, wasm := *e, *e.Wasm
+			wasm.Digest = strings.Repeat("0", 64)
+			there.Wasm, w.Extensions[i] = &wasm, &there
 		}
-		b.Write(places.ReplaceAll(j, nil))
 	}
-	j, err := json.Marshal(o.Modules)
+	hash, all := sha256.New(), views(t, x.Case, w)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		r, err := x.build.Build(all[name])
+		if err != nil {
+			t.Fatalf("%s: %s: %v", x.Name, name, err)
+		}
+		for i := range reflect.TypeOf(*r).NumField() {
+			list, _ := reflect.ValueOf(*r).Field(i).Interface().([]*xdsgen.Resource)
+			for _, one := range list {
+				fmt.Fprintf(hash, "%s %d %s %s %x\n", name, i, one.Type, one.Name, one.Version)
+			}
+		}
+	}
+	modules, err := json.Marshal(w.Modules) // what the control plane fetches for them
 	if err != nil {
 		t.Fatalf("write modules: %v", err)
 	}
-	b.Write(places.ReplaceAll(j, nil))
-	return b.String()
+	hash.Write(lines.ReplaceAll(modules, nil))
+	return &output{[sha256.Size]byte(hash.Sum(nil)), len(diags.Errors())}
 }
 
 // document is one YAML document; root is a tree of maps, lists and scalars.
@@ -159,36 +312,44 @@ func documents(t *testing.T, c *golden.Case) []document {
 	return out
 }
 
-// without returns a copy of the document in which path is nowhere set, and whether it was.
-func (d document) without(path string) (document, bool) {
-	root := d.root
-	text, isMesh := "", d.kind == "MeshConfig"
-	if isMesh { // a YAML document inside a string
-		text, _ = root["data"].(map[string]any)["mesh"].(string)
-		var inner map[string]any
-		if yaml.Unmarshal([]byte(text), &inner) != nil {
-			return d, false
+// edit returns a copy of the document in which e has changed one of the places of path, and whether it has.
+func (d document) edit(path string, place int, e edit) (document, bool) {
+	copied := document{d.kind, clone(d.root).(map[string]any)}
+	ok := false
+	copied.visit(path, func(m map[string]any, key string) {
+		if place == 0 {
+			ok = e(m, key)
 		}
-		root = map[string]any{"data": map[string]any{"mesh": inner}}
-	}
-	copied := clone(root).(map[string]any)
-	if !remove(copied, strings.Split(path, ".")) {
-		return d, false
-	}
-	if isMesh {
-		inner, err := yaml.Marshal(copied["data"].(map[string]any)["mesh"])
-		if err != nil {
-			return d, false
-		}
-		whole := clone(d.root).(map[string]any)
-		whole["data"].(map[string]any)["mesh"] = string(inner)
-		copied = whole
-	}
-	return document{d.kind, copied}, true
+		place--
+	})
+	return copied, ok
 }
 
-// remove deletes what a path of istio.Fields leads to: "[]" after a list, "[*]" after a map.
-func remove(v any, path []string) bool {
+// visit calls f for every place of path, and writes back what f changes of a MeshConfig, which is a document inside a string.
+func (d document) visit(path string, f func(m map[string]any, key string)) bool {
+	if d.kind != "MeshConfig" {
+		return visit(d.root, strings.Split(path, "."), f)
+	}
+	data, _ := d.root["data"].(map[string]any)
+	text, _ := data["mesh"].(string)
+	var inner map[string]any
+	if yaml.Unmarshal([]byte(text), &inner) != nil {
+		return false
+	}
+	root := map[string]any{"data": map[string]any{"mesh": inner}}
+	if !visit(root, strings.Split(path, "."), f) {
+		return false
+	}
+	raw, err := yaml.Marshal(inner)
+	if err != nil {
+		return false
+	}
+	data["mesh"] = string(raw)
+	return true
+}
+
+// visit finds what a path of istio.Fields leads to: "[]" after a list, "[*]" after a map.
+func visit(v any, path []string, f func(m map[string]any, key string)) bool {
 	m, ok := v.(map[string]any)
 	if !ok {
 		return false
@@ -199,7 +360,7 @@ func remove(v any, path []string) bool {
 		return false
 	}
 	if len(path) == 1 {
-		delete(m, key)
+		f(m, key)
 		return true
 	}
 	found := false
@@ -207,15 +368,15 @@ func remove(v any, path []string) bool {
 	case strings.HasSuffix(path[0], "[]"):
 		items, _ := child.([]any)
 		for _, item := range items {
-			found = remove(item, path[1:]) || found
+			found = visit(item, path[1:], f) || found
 		}
 	case strings.HasSuffix(path[0], "[*]"):
 		items, _ := child.(map[string]any)
-		for _, item := range items {
-			found = remove(item, path[1:]) || found
+		for _, name := range slices.Sorted(maps.Keys(items)) {
+			found = visit(items[name], path[1:], f) || found
 		}
 	default:
-		found = remove(child, path[1:])
+		found = visit(child, path[1:], f)
 	}
 	return found
 }

@@ -1,6 +1,10 @@
 package istio
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -62,5 +66,73 @@ func TestEveryLineOfTheTableIsAField(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestEveryKindIsInTheTable: every kind that Istio's API defines is known, and those that are read have their fields in the table.
+func TestEveryKindIsInTheTable(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "istio.io/api").Output()
+	if err != nil {
+		t.Fatalf("find istio.io/api: %v", err)
+	}
+	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(out)), "kubernetes", "customresourcedefinitions.gen.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defined := regexp.MustCompile(`(?m)^    kind: (\w+)$`).FindAllStringSubmatch(string(text), -1)
+	if len(defined) < 14 {
+		t.Fatalf("only %d kinds are defined", len(defined))
+	}
+	inTable := map[string]bool{}
+	for _, s := range schemas() {
+		inTable[s.name] = true
+	}
+	uses := map[string]use{}
+	for _, k := range allKinds() {
+		if strings.HasSuffix(k.Group, ".istio.io") {
+			uses[k.Name] = k.use
+		}
+	}
+	for _, m := range defined {
+		switch use, known := uses[m[1]]; {
+		case !known:
+			t.Errorf("%s: Decode does not know the kind", m[1])
+		case use != refused && !inTable[m[1]]:
+			t.Errorf("%s: it is read, and its fields are not in the support table", m[1])
+		}
+	}
+	if !inTable["MeshConfig"] {
+		t.Error("MeshConfig is not in the support table")
+	}
+}
+
+// TestMessagesHaveNamesOfTheirOwn: the table knows a message by its short name, which must not stand for two.
+func TestMessagesHaveNamesOfTheirOwn(t *testing.T) {
+	full := map[string]protoreflect.MessageDescriptor{}
+	same := func(a, b protoreflect.MessageDescriptor) bool { // one message that two packages have
+		return a.Fields().Len() == b.Fields().Len() && (a.Fields().Len() == 0 || a.Fields().Get(0).JSONName() == b.Fields().Get(0).JSONName())
+	}
+	var walk func(desc protoreflect.MessageDescriptor)
+	walk = func(desc protoreflect.MessageDescriptor) {
+		name := messageName(desc)
+		if other, ok := full[name]; ok {
+			if other.FullName() != desc.FullName() && !same(other, desc) {
+				t.Errorf("%s stands for %s and %s", name, other.FullName(), desc.FullName())
+			}
+			return
+		}
+		full[name] = desc
+		for i := range desc.Fields().Len() {
+			fd := desc.Fields().Get(i)
+			if e, _ := lookup(supportTable(), desc, fd); e.status == Supported && messageOf(fd) != nil {
+				walk(messageOf(fd))
+			}
+		}
+	}
+	for _, s := range schemas() {
+		walk(s.desc)
+	}
+	if len(full) < 80 {
+		t.Errorf("only %d messages are in the table", len(full))
 	}
 }

@@ -18,7 +18,7 @@ func validateSidecar(o *Object[sc]) Diagnostics {
 		}
 	}
 	v.ingress(o.Spec)
-	v.connectionPool(o.Spec.InboundConnectionPool, "spec.inboundConnectionPool")
+	v.inboundPool(o.Spec.InboundConnectionPool, "spec.inboundConnectionPool")
 	if p := o.Spec.OutboundTrafficPolicy; p.GetEgressProxy() != nil {
 		v.required("spec.outboundTrafficPolicy.egressProxy.host", p.EgressProxy.Host)
 		if p.Mode != networking.OutboundTrafficPolicy_ALLOW_ANY {
@@ -87,7 +87,7 @@ func (v *validator) ingress(s *networking.Sidecar) {
 			v.fail(path+".bind", fmt.Sprintf("%q is not an IP address", in.Bind), "leave it out for the workload's own")
 		}
 		v.defaultEndpoint(in.DefaultEndpoint, path+".defaultEndpoint")
-		v.connectionPool(in.ConnectionPool, path+".connectionPool")
+		v.inboundPool(in.ConnectionPool, path+".connectionPool")
 	}
 }
 
@@ -116,5 +116,13 @@ func (v *validator) egressHost(path, h string) {
 		v.fail(path, fmt.Sprintf("%q is not a namespace", ns), `write ".", "*", "~" or a namespace before the '/'`)
 	case !wildcard(host):
 		v.fail(path, fmt.Sprintf("%q is not a host", host), "write a name, *.domain or * after the '/'")
+	}
+}
+
+// inboundPool checks the connections to the application itself.
+func (v *validator) inboundPool(p *networking.ConnectionPoolSettings, path string) {
+	v.connectionPool(p, path)
+	if at := path + ".http.h2UpgradePolicy"; v.has(at) {
+		v.add(CodeIgnored, Warning, at, "has no effect: the application is spoken to in the version that the caller speaks, as in Istio", "take it away")
 	}
 }
