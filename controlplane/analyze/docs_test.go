@@ -35,7 +35,6 @@ func outside() map[string]struct {
 		"MZ0601": {"Error", "proxy a-0.default: Envoy rejected cluster \"outbound|80||a.default.svc.cluster.local\", the last good one stays: no such thing", "see what Envoy says of the object that is named", "../server/server_test.go"},
 		"MZ0602": {"Warning", "proxy a-0.default: did not acknowledge CDS within 10s; updates go on without it", "see whether the proxy runs and reaches the control plane", "../server/server_test.go"},
 		"MZ0603": {"Warning", "proxy a-0.default: cannot load the dynamic module, so the policies are in force there as far as Envoy's own filters go: not found", "start Envoy with the module's folder in ENVOY_DYNAMIC_MODULES_SEARCH_PATH", "../server/server_test.go"},
-		"MZ0610": {"Error", "spec.url: the module cannot be fetched: 404", "see to the server, or write another url", "../../integration/extend/plugin_test.go"},
 		"MZ0604": {"Error", "proxy a-0.default: its configuration could not be built", "report it: it is a mistake of Mizzen's", "../server/server_test.go"},
 		"MZ0607": {"Error", "proxy a-0.default: Envoy rejected listener \"10.0.0.1_80\" as this object makes it, and has nothing older: the proxy goes without the object until it changes: no such thing", "mend what Envoy complains of", "../server/quarantine_test.go"},
 	}
