@@ -69,6 +69,8 @@ var owed = map[string]bool{
 	"MeshConfig data.mesh.extensionProviders[].envoyTcpAls.port":                    true,
 	"MeshConfig data.mesh.extensionProviders[].envoyTcpAls.logName":                 true,
 	"MeshConfig data.mesh.extensionProviders[].envoyTcpAls.filterStateObjectsToLog": true,
+	"Telemetry spec.metrics[].overrides[].tagOverrides[*].operation":                true,
+	"Telemetry spec.metrics[].overrides[].tagOverrides[*].value":                    true,
 	"Telemetry spec.targetRef.kind":                                                 true,
 	"Telemetry spec.targetRefs[].kind":                                              true,
 }
