@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -25,6 +26,9 @@ func validateMesh(m *Meta, spec *meshconfig.MeshConfig) Diagnostics {
 		n    int32
 	}{{"proxyListenPort", spec.ProxyListenPort}, {"proxyInboundListenPort", spec.ProxyInboundListenPort}, {"proxyHttpPort", spec.ProxyHttpPort}} {
 		v.within("data.mesh."+p.name, int64(p.n), 0, 65535)
+	}
+	if out, in := cmp.Or(spec.ProxyListenPort, 15001), cmp.Or(spec.ProxyInboundListenPort, 15006); out == in {
+		v.fail("data.mesh.proxyInboundListenPort", fmt.Sprintf("%d is proxyListenPort too: Envoy refuses the second listener", in), "give each a port of its own")
 	}
 	v.positive("data.mesh.connectTimeout", spec.ConnectTimeout, "leave it out for 10s")
 	v.positive("data.mesh.dnsRefreshRate", spec.DnsRefreshRate, "leave it out for 5s")

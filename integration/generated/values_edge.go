@@ -70,6 +70,7 @@ func meshValues() map[string]func(*generator) any {
 	tools := func(*generator) any { return rootNamespace + "/tools." + rootNamespace + ".svc.cluster.local" }
 	const provider = "MeshConfig.ExtensionProvider."
 	return map[string]func(*generator) any{
+		"MeshConfig.proxyListenPort": one(15001, 15101), "MeshConfig.proxyInboundListenPort": one(15006, 15106),
 		"MeshConfig.trustDomain": one("cluster.local", "td1"), "MeshConfig.trustDomainAliases": one("td2", "old.local"), "MeshConfig.rootNamespace": one(rootNamespace),
 		"MeshConfig.accessLogFile": one("/dev/null"), "MeshConfig.accessLogFormat": one("%RESPONSE_CODE%\n", "[%START_TIME%] %REQ(:METHOD)%\n"),
 		"MeshConfig.DefaultProviders.tracing=": one([]any{"zip"}, []any{"otel"}),
