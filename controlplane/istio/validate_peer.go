@@ -31,6 +31,9 @@ func validatePeerAuthentication(o *Object[pa]) Diagnostics {
 	return v.diags
 }
 
+// maxServerName is the longest server name that Envoy sends, in bytes.
+const maxServerName = 255
+
 // clientTLS checks a DestinationRule's tls, as Istio does.
 func (v *validator) clientTLS(t *networking.ClientTLSSettings, path string) {
 	if t == nil {
@@ -55,6 +58,9 @@ func (v *validator) clientTLS(t *networking.ClientTLSSettings, path string) {
 		if files+t.CredentialName+t.Sni != "" || len(t.SubjectAltNames) > 0 || t.InsecureSkipVerify != nil {
 			v.trap(path, "with mode DISABLE nothing else here has an effect", "write mode: SIMPLE, MUTUAL or ISTIO_MUTUAL")
 		}
+	}
+	if len(t.Sni) > maxServerName {
+		v.fail(path+".sni", fmt.Sprintf("a server name of %d bytes; Envoy takes at most %d", len(t.Sni), maxServerName), "")
 	}
 	if t.CredentialName != "" && files != "" {
 		v.fail(path+".credentialName", "a secret and files exclude each other", "keep one of them")
