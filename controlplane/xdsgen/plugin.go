@@ -1,6 +1,7 @@
 package xdsgen
 
 import (
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,7 +31,11 @@ const (
 // pluginConfig is Envoy's of a proxy-wasm plugin. Plugins of one module and one environment share a VM.
 func (in extensionInput) pluginConfig(code *corev3.AsyncDataSource) (*wasmv3.PluginConfig, error) {
 	w := in.Extension.Wasm
-	vm := &wasmv3.VmConfig{Runtime: "envoy.wasm.runtime.v8", Code: code}
+	id, err := vmID(w)
+	if err != nil {
+		return nil, err
+	}
+	vm := &wasmv3.VmConfig{VmId: id, Runtime: "envoy.wasm.runtime.v8", Code: code}
 	if len(w.Env)+len(w.HostEnv) > 0 {
 		vm.EnvironmentVariables = &wasmv3.EnvironmentVariables{HostEnvKeys: w.HostEnv, KeyValues: w.Env}
 	}
@@ -43,11 +48,16 @@ func (in extensionInput) pluginConfig(code *corev3.AsyncDataSource) (*wasmv3.Plu
 	case mesh.FailReload:
 		out.FailurePolicy = wasmv3.FailurePolicy_FAIL_RELOAD
 	}
-	var err error
 	if w.Config != "" {
 		out.Configuration, err = toAny(wrapperspb.String(w.Config))
 	}
 	return out, err
+}
+
+// vmID tells VMs apart. Envoy would have two modules that it fetched share one, and two environments.
+func vmID(w *mesh.Wasm) (string, error) {
+	d, err := digestOf("vm", []any{w.Digest, w.File, w.Env, w.HostEnv})
+	return hex.EncodeToString(d[:8]), err
 }
 
 func localModule(file string) *corev3.AsyncDataSource {
