@@ -117,15 +117,15 @@ func TestWasmPluginFetched(t *testing.T) {
 	if a.Body != "WasmPlugin default/closed is not there yet" {
 		t.Errorf("it says %q", a.Body)
 	}
-	if a := c.Must(t, other); a.Code != 200 || a.Header.Get("x-plugin") != "" {
-		t.Errorf("with FAIL_OPEN: %d, header %q", a.Code, a.Header.Get("x-plugin"))
+	if a := c.Must(t, other); a.Code != 200 || a.Header.Get("x-fetched") != "" {
+		t.Errorf("with FAIL_OPEN: %d, header %q", a.Code, a.Header.Get("x-fetched"))
 	}
 	meshtest.Eventually(t, "the reason", func() bool {
 		return strings.Contains(m.Output(), "[MZ0610] (WasmPlugin default/closed)") && strings.Contains(m.Output(), "answers 404")
 	})
-	s.put("/module.wasm", responding("x-plugin", "fetched"))
-	c.Await(t, "the plugin", hasHeader("x-plugin", "fetched"), api)
-	c.Await(t, "the other plugin", hasHeader("x-plugin", "fetched"), other)
+	s.put("/module.wasm", responding("x-fetched", "fetched"))
+	c.Await(t, "the plugin", hasHeader("x-fetched", "fetched"), api)
+	c.Await(t, "the other plugin", hasHeader("x-fetched", "fetched"), other)
 }
 
 // adding is a plugin that adds a header to requests.
@@ -173,7 +173,7 @@ spec:
 func TestPluginTraffic(t *testing.T) {
 	m := shared.Mesh(t)
 	url, write := moduleFile(t)
-	write(responding("x-plugin", "here"))
+	write(responding("x-traffic", "here")) // a name of this test's own: connections from before may have listeners from before
 	t.Run("gateway", func(t *testing.T) {
 		m.Apply(t, `
 apiVersion: extensions.istio.io/v1alpha1
@@ -181,25 +181,25 @@ kind: WasmPlugin
 metadata: {name: edge}
 spec: {targetRefs: [{kind: Gateway, group: networking.istio.io, name: edge}], url: "`+url+`"}
 `)
-		m.ViaGateway().Await(t, "the header", hasHeader("x-plugin", "here"), "/")
-		if a := m.From(t, "front-0").Must(t, api); a.Header.Get("x-plugin") != "" {
+		m.ViaGateway().Await(t, "the header", hasHeader("x-traffic", "here"), "/")
+		if a := m.From(t, "front-0").Must(t, api); a.Header.Get("x-traffic") != "" {
 			t.Error("calls within the mesh pass through it too")
 		}
 	})
 	t.Run("calls", func(t *testing.T) {
 		m.Apply(t, plugin("calls", "front", url, "match: [{mode: CLIENT, ports: [{number: 8001}]}]"))
 		c := m.From(t, "front-0")
-		c.Await(t, "the header", hasHeader("x-plugin", "here"), "http://bytes:8001/")
-		if a := c.Must(t, api); a.Code != 200 || a.Header.Get("x-plugin") != "" {
-			t.Errorf("calls to another port: %d, header %q", a.Code, a.Header.Get("x-plugin"))
+		c.Await(t, "the header", hasHeader("x-traffic", "here"), "http://bytes:8001/")
+		if a := c.Must(t, api); a.Code != 200 || a.Header.Get("x-traffic") != "" {
+			t.Errorf("calls to another port: %d, header %q", a.Code, a.Header.Get("x-traffic"))
 		}
-		if a := m.From(t, "other-0").Must(t, "http://front:8000/"); a.Header.Get("x-plugin") != "" {
+		if a := m.From(t, "other-0").Must(t, "http://front:8000/"); a.Header.Get("x-traffic") != "" {
 			t.Error("what others ask of the workload passes through it too")
 		}
 	})
 	t.Run("served", func(t *testing.T) {
 		m.Apply(t, plugin("served", "bytes", url, "match: [{mode: SERVER, ports: [{number: 8001}]}]"))
-		m.From(t, "front-0").Await(t, "the header", hasHeader("x-plugin", "here"), "http://bytes:8001/")
+		m.From(t, "front-0").Await(t, "the header", hasHeader("x-traffic", "here"), "http://bytes:8001/")
 	})
 }
 
