@@ -143,7 +143,7 @@ func warns(out string) bool {
 func accepts(t *testing.T, proxies []proxy, module string) bool {
 	t.Helper()
 	out, err := envoytest.Validate(t, together(t, proxies), module)
-	if err == nil && !warns(out) {
+	if said, after, ok := strings.Cut(out, "envoy.yaml' OK"); ok && !warns(said) && (err == nil && !warns(after) || fallsAtEnd(after)) {
 		return true
 	}
 	if len(proxies) == 1 {
@@ -157,6 +157,11 @@ func accepts(t *testing.T, proxies []proxy, module string) bool {
 	}
 	return false
 }
+
+// fallsAtEnd tells whether Envoy, having accepted the configuration, ended by a fault: 1.39.3 does in mode validate, where it takes
+// down its stats store before the access loggers that hold a scope of it (envoy.access_loggers.stats). One that serves does not:
+// integration/telemetry.
+func fallsAtEnd(after string) bool { return strings.Contains(after, "Caught Segmentation fault") }
 
 // together is one bootstrap for all proxies: the names of clusters and listeners, wherever they stand, are made distinct, and so
 // are the listeners' addresses.
