@@ -160,7 +160,7 @@ func (g *worlds) policy(rare bool) {
 }
 
 func (g *worlds) endpoint() {
-	for _, s := range g.services {
+	for _, s := range values(g.services) {
 		if g.rnd.IntN(4) > 0 {
 			continue
 		}

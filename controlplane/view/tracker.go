@@ -115,7 +115,9 @@ func (t *Tracker) step(w *mesh.World, ch *Change) bool {
 			ch.Hosts[h] = true
 		}
 	}
-	t.dependents(ch)
+	if !t.dependents(ch) {
+		return false
+	}
 	t.endpoints(old, w, ch)
 	if w.Authz != nil && slices.ContainsFunc(w.Authz.Hosts, func(host string) bool { return ch.Clusters[host] }) {
 		return false // keys fetched over TLS have a cluster of their own to the same endpoints
@@ -214,13 +216,17 @@ func (t *Tracker) special(host string) bool {
 	return slices.Contains(providerHosts(w), host)
 }
 
-// dependents adds the hosts whose rules lead to a host that is different.
-func (t *Tracker) dependents(ch *Change) {
+// dependents adds the hosts whose rules lead to a host that is different. False: a rule for many hosts does.
+func (t *Tracker) dependents(ch *Change) bool {
 	for host := range ch.Clusters {
 		for _, h := range t.led[host] {
+			if mesh.IsWildcard(h) {
+				return false
+			}
 			ch.Hosts[h] = true
 		}
 	}
+	return true
 }
 
 // endpoints adds the hosts whose endpoints are different.
@@ -281,8 +287,11 @@ func (t *Tracker) reindex(w *mesh.World, ch *Change, rules []*mesh.HostRules) {
 	c.mu.Unlock()
 }
 
-// lead notes the hosts that a rule leads to.
+// lead notes the hosts that a rule of the mesh leads to: gateways are made whole.
 func (t *Tracker) lead(r *mesh.HostRules) {
+	if !inMesh(r) {
+		return
+	}
 	add := func(to string) {
 		for _, h := range r.Hosts {
 			if h != to && !slices.Contains(t.led[to], h) {
