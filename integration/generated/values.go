@@ -89,7 +89,9 @@ func trafficValues() map[string]func(*generator) any {
 		"DestinationRule.host": func(g *generator) any { return g.ruleHost() }, "Subset.name": one("v1", "v2", "old"), "Subset.labels=": func(g *generator) any { return map[string]any{"version": pick(g, "v1", "v2")} },
 		"LoadBalancerSettings.ConsistentHashLB.httpHeaderName": headerName, "LoadBalancerSettings.ConsistentHashLB.HTTPCookie.name": one("session", "u"), "LoadBalancerSettings.ConsistentHashLB.HTTPCookie.path": one("/", "/a"),
 		"LoadBalancerSettings.ConsistentHashLB.HTTPCookie.ttl": one("0s", "10s", "1h"), "LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute.name": one("SameSite", "Secure", "HttpOnly"),
-		"LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute.value": one("", "Strict"), "tableSize": one(65537, 3, 1009, 5000011-14), "minimumRingSize": one(0, 1, 1024, 8388608),
+		"LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute.value": one("", "Strict"),
+		// No larger: the most that Envoy allows is a minute of its work.
+		"tableSize": one(65537, 3, 1009, 131071), "minimumRingSize": one(0, 1, 1024, 65536),
 		"LoadBalancerSettings.warmupDurationSecs": one("30s"), "WarmupConfiguration.minimumPercent": one(0, 10, 100), "WarmupConfiguration.aggression": one(1, 1.5, 10),
 		"Distribute.from": locality, "LocalityLoadBalancerSetting.Distribute.from": locality, "LocalityLoadBalancerSetting.Distribute.to=": one(map[string]any{"r1": 70, "r2": 30}, map[string]any{"r1/z1/*": 100}),
 		"LocalityLoadBalancerSetting.Failover.from": one("r1"), "LocalityLoadBalancerSetting.Failover.to": one("r2", "r3"), "ZoneAwareLoadBalancerSetting.Failover.from": one("r1"), "ZoneAwareLoadBalancerSetting.Failover.to": one("r2", "r3"),
