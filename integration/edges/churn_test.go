@@ -2,12 +2,10 @@ package edges
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -19,19 +17,6 @@ import (
 	"github.com/mizzen-mesh/mizzen/integration/meshtest"
 )
 
-// churnTime is how long the churn test goes on: MIZZEN_CHURN ("5m"), else 20 s.
-func churnTime(t *testing.T) time.Duration {
-	v := os.Getenv("MIZZEN_CHURN")
-	if v == "" {
-		return 20 * time.Second
-	}
-	d, err := time.ParseDuration(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 // TestEverythingChangesUnderLoad: Secrets, servers and hosts of a Gateway, DestinationRules with subsets and every tls mode that fits the
 // PeerAuthentication, that mode, Services and their ports, Sidecars, EnvoyFilters, TrafficExtensions and AuthorizationPolicies come, change and go, several at
 // once, while requests run through the gateway in plaintext and TLS, and from a sidecar. None fails.
@@ -41,13 +26,7 @@ func TestEverythingChangesUnderLoad(t *testing.T) {
 	file := filepath.Join(m.Dir, "churn.yaml")
 	put := func() string {
 		text := c.next(t)
-		next := filepath.Join(m.Dir, ".churn")
-		if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(next, file); err != nil {
-			t.Fatal(err)
-		}
+		meshtest.Replace(t, file, text)
 		return text
 	}
 	put()
@@ -70,13 +49,13 @@ func TestEverythingChangesUnderLoad(t *testing.T) {
 	for what, send := range sends {
 		meshtest.Eventually(t, "first answer: "+what, func() bool { return send() == nil })
 	}
-	settled(t, m, 0)
-	l := startSends(sends)
+	m.AwaitGeneration(t, 0)
+	l, lasts := startSends(sends), meshtest.For(t, "MIZZEN_CHURN", 20*time.Second)
 	steps := 0
-	for end := time.Now().Add(churnTime(t)); time.Now().Before(end) && !l.failed(); steps++ {
-		before := newest(t, m)
+	for end := time.Now().Add(lasts); time.Now().Before(end) && !l.failed(); steps++ {
+		before := m.Generation(t)
 		text := put()
-		settled(t, m, before+1)
+		m.AwaitGeneration(t, before+1)
 		l.more(t, 10)
 		if l.failed() {
 			t.Logf("change %d was:\n%s", steps, text)
@@ -88,7 +67,7 @@ func TestEverythingChangesUnderLoad(t *testing.T) {
 	}
 	t.Logf("%d changes, %d requests", steps, l.sent.Load())
 	if steps < 5 {
-		t.Errorf("only %d changes in %s", steps, churnTime(t))
+		t.Errorf("only %d changes in %s", steps, lasts)
 	}
 }
 
@@ -167,46 +146,10 @@ func (l *sendLoad) end(t *testing.T) {
 	}
 }
 
-// proxies are those that the control plane knows: how far they are.
-func proxies(t *testing.T, m *meshtest.Mesh) (list []struct {
-	Proxy      string
-	Synced     bool
-	Generation int
-}) {
-	t.Helper()
-	res, err := http.Get(m.Ready.ControlPlane.HTTP + "/debug/syncz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(&list); err != nil {
-		t.Fatal(err)
-	}
-	return list
-}
-
-func newest(t *testing.T, m *meshtest.Mesh) int {
-	t.Helper()
-	n := 0
-	for _, p := range proxies(t, m) {
-		n = max(n, p.Generation)
-	}
-	return n
-}
-
 // rejections is how many responses proxies refused, of every type; "0" if none.
 func rejections(t *testing.T, m *meshtest.Mesh) string {
 	t.Helper()
-	res, err := http.Get(m.Ready.ControlPlane.HTTP + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := regexp.MustCompile(`(?m)^pilot_total_xds_rejects\{[^}]*\} (\d+)$`).FindAllStringSubmatch(string(body), -1)
+	all := regexp.MustCompile(`(?m)^pilot_total_xds_rejects\{[^}]*\} (\d+)$`).FindAllStringSubmatch(string(m.Pages(t, "/metrics")), -1)
 	if len(all) == 0 {
 		t.Fatal("the control plane does not count rejections")
 	}
@@ -216,20 +159,6 @@ func rejections(t *testing.T, m *meshtest.Mesh) string {
 		}
 	}
 	return "0"
-}
-
-// settled waits until every proxy has acknowledged a generation or a later one.
-func settled(t *testing.T, m *meshtest.Mesh, generation int) {
-	t.Helper()
-	meshtest.Eventually(t, fmt.Sprintf("every proxy has generation %d", generation), func() bool {
-		list := proxies(t, m)
-		for _, p := range list {
-			if !p.Synced || p.Generation < generation {
-				return false
-			}
-		}
-		return len(list) == len(m.Ready.Workloads)+len(m.Ready.Gateways)
-	})
 }
 
 // churn makes one configuration after another. What a request needs is always there.

@@ -13,19 +13,6 @@ import (
 	"github.com/mizzen-mesh/mizzen/integration/meshtest"
 )
 
-// duration of the rotation test: MIZZEN_ROTATION ("5m"), else 40 s.
-func duration(t *testing.T) time.Duration {
-	v := os.Getenv("MIZZEN_ROTATION")
-	if v == "" {
-		return 40 * time.Second
-	}
-	d, err := time.ParseDuration(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 // TestRotationUnderLoad: certificates of 12 s and roots of 40 s change while requests run, on kept connections and on new ones,
 // between workloads that take nothing but mesh TLS. None fails.
 func TestRotationUnderLoad(t *testing.T) {
@@ -36,10 +23,11 @@ func TestRotationUnderLoad(t *testing.T) {
 	m.Apply(t, policy("STRICT")+"---\n"+oneRequestEach)
 	c := m.From(t, client)
 	c.Await(t, "the mesh is strict and works", func(a meshtest.Answer) bool { return a.Code == 200 }, reviews)
+	lasts := meshtest.For(t, "MIZZEN_ROTATION", 40*time.Second)
 	var sent, failed atomic.Int64
 	var first sync.Once
 	var wg sync.WaitGroup
-	for end, i := time.Now().Add(duration(t)), 0; i < 4; i++ {
+	for end, i := time.Now().Add(lasts), 0; i < 4; i++ {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
@@ -78,11 +66,11 @@ func TestRotationUnderLoad(t *testing.T) {
 		t.Errorf("%d of %d requests failed", failed.Load(), sent.Load())
 	}
 	// Of a life of 12 s at most 60 % pass before the next.
-	if want := int(duration(t) / (9 * time.Second)); len(certs) < want {
+	if want := int(lasts / (9 * time.Second)); len(certs) < want {
 		t.Errorf("%d certificates were seen, want %d or more", len(certs), want)
 	}
 	if len(roots) < 2 {
-		t.Errorf("the trust bundle did not change in %s", duration(t))
+		t.Errorf("the trust bundle did not change in %s", lasts)
 	}
 	t.Logf("%s requests, %d certificates, %d trust bundles", strconv.FormatInt(sent.Load(), 10), len(certs), len(roots))
 }

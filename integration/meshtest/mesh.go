@@ -214,27 +214,15 @@ func (m *Mesh) Proxy(t testing.TB, workload string) string {
 // Stat reads one number of a workload's Envoy: the sum of the counters whose names match the regular expression.
 func (m *Mesh) Stat(t testing.TB, workload, filter string) int {
 	t.Helper()
-	for _, w := range m.Ready.Workloads {
-		if w.Name != workload {
-			continue
-		}
-		res, err := http.Get("http://" + w.Admin + "/stats?format=json&filter=" + url.QueryEscape(filter))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		var s struct{ Stats []struct{ Value int } }
-		if err := json.NewDecoder(res.Body).Decode(&s); err != nil {
-			t.Fatal(err)
-		}
-		sum := 0
-		for _, v := range s.Stats {
-			sum += v.Value
-		}
-		return sum
+	var s struct{ Stats []struct{ Value int } }
+	if err := json.Unmarshal(m.Admin(t, workload, "/stats?format=json&filter="+url.QueryEscape(filter)), &s); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("no workload %q", workload)
-	return 0
+	sum := 0
+	for _, v := range s.Stats {
+		sum += v.Value
+	}
+	return sum
 }
 
 func transport(proxy *url.URL) *http.Transport {

@@ -2,12 +2,8 @@ package proxyconfig
 
 import (
 	"encoding/json"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/mizzen-mesh/mizzen/integration/meshtest"
 )
 
 // serverInfo is what an Envoy says of its start.
@@ -19,28 +15,6 @@ type serverInfo struct {
 	}
 }
 
-// ask reads a page of a workload's administration.
-func ask(t *testing.T, m *meshtest.Mesh, workload, page string) []byte {
-	t.Helper()
-	for _, w := range m.Ready.Workloads {
-		if w.Name != workload {
-			continue
-		}
-		res, err := http.Get("http://" + w.Admin + page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		b, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	t.Fatalf("no workload %q", workload)
-	return nil
-}
-
 // An Envoy is started as the annotation of its pod and the kind ProxyConfig say.
 func TestStart(t *testing.T) {
 	m := shared.Mesh(t)
@@ -49,14 +23,14 @@ func TestStart(t *testing.T) {
 		cluster, team string
 	}{"shop-0": {3, "the-shop", "green"}, "client-0": {2, "client.default", "red"}} {
 		var got serverInfo
-		if err := json.Unmarshal(ask(t, m, workload, "/server_info"), &got); err != nil {
+		if err := json.Unmarshal(m.Admin(t, workload, "/server_info"), &got); err != nil {
 			t.Fatal(err)
 		}
 		if got.CommandLineOptions.Concurrency != want.workers || got.Node.Cluster != want.cluster || got.Node.Metadata["TEAM"] != want.team {
 			t.Errorf("%s: %+v, want %+v", workload, got, want)
 		}
 	}
-	if values := string(ask(t, m, "shop-0", "/runtime")); !strings.Contains(values, `"mesh.test"`) {
+	if values := string(m.Admin(t, "shop-0", "/runtime")); !strings.Contains(values, `"mesh.test"`) {
 		t.Errorf("runtime:\n%s", values)
 	}
 	if a := m.From(t, "client-0").Must(t, "http://shop:9080/"); a.Code != 200 { // it was held, and runs

@@ -2,8 +2,6 @@ package scenarios
 
 import (
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"strings"
 	"testing"
@@ -172,7 +170,7 @@ func TestMirrorOfOneRule(t *testing.T) {
 		return copies > 0 && copies == last
 	})
 	wantShare(t, "copies", copies, n, 0.25)
-	if dump := admin(t, m, "productpage-v1-0", "/config_dump?resource=dynamic_route_configs"); !regexp.MustCompile(`"numerator": 100,\s*"denominator": "MILLION"`).MatchString(dump) {
+	if dump := string(m.Admin(t, "productpage-v1-0", "/config_dump?resource=dynamic_route_configs")); !regexp.MustCompile(`"numerator": 100,\s*"denominator": "MILLION"`).MatchString(dump) {
 		t.Error("no mirror of 0.01 % in the proxy's routes")
 	}
 }
@@ -194,7 +192,7 @@ func TestCanaryCounters(t *testing.T) {
 	count := func(side, class string) int {
 		n := 0
 		pattern := regexp.MustCompile(`(?m)^envoy_mizzen_canary_responses_total\{([^}]*)\} (\d+)$`)
-		for _, s := range pattern.FindAllStringSubmatch(admin(t, m, "productpage-v1-0", "/stats/prometheus"), -1) {
+		for _, s := range pattern.FindAllStringSubmatch(string(m.Admin(t, "productpage-v1-0", "/stats/prometheus")), -1) {
 			if strings.Contains(s[1], `rule="counted"`) && strings.Contains(s[1], `destination="`+side+`"`) && strings.Contains(s[1], `class="`+class+`"`) {
 				v := 0
 				fmt.Sscan(s[2], &v)
@@ -215,26 +213,4 @@ func TestCanaryCounters(t *testing.T) {
 	if other := count("v1", "5xx"); other < failed-errors {
 		t.Errorf("%d errors, of which v2 had %d and v1 %d", failed, errors, other)
 	}
-}
-
-// admin reads a page of a workload's Envoy.
-func admin(t *testing.T, m *meshtest.Mesh, workload, path string) string {
-	t.Helper()
-	for _, w := range m.Ready.Workloads {
-		if w.Name != workload {
-			continue
-		}
-		res, err := http.Get("http://" + w.Admin + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		b, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-	t.Fatalf("no workload %q", workload)
-	return ""
 }

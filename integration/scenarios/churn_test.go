@@ -1,9 +1,7 @@
 package scenarios
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,9 +112,9 @@ func TestChangesUnderLoad(t *testing.T) {
 	m := shared.Mesh(t)
 	file := filepath.Join(m.Dir, "churn.yaml")
 	defer os.Remove(file)
-	replace(t, file, churn(0))
+	meshtest.Replace(t, file, churn(0))
 	m.ViaGateway().Await(t, "the way in", hasCode(200), "/")
-	awaitSynced(t, m, 0)
+	m.AwaitGeneration(t, 0)
 	var aborted atomic.Int64
 	fine := func(a meshtest.Answer) bool {
 		reviews, details := strings.Contains(a.Body, "reviews: 418"), strings.Contains(a.Body, "details: 419")
@@ -128,9 +126,9 @@ func TestChangesUnderLoad(t *testing.T) {
 	var w window
 	l := startWatchedLoad(m, 8, fine, w.begin)
 	for i := 1; i <= 200; i++ {
-		before := generation(t, m)
-		replace(t, file, churn(i))
-		awaitSynced(t, m, before+1)
+		before := m.Generation(t)
+		meshtest.Replace(t, file, churn(i))
+		m.AwaitGeneration(t, before+1)
 		l.more(t, 8) // Envoy's workers learn of a change a moment after it is acknowledged
 		w.mu.Lock()
 		w.on = detailsAborts(i)
@@ -145,62 +143,6 @@ func TestChangesUnderLoad(t *testing.T) {
 	if n := w.counts[0]; n.aborted != 0 || min(n.all, w.counts[1].all) < 200 {
 		t.Errorf("%d of %d aborted on the way to details while no rule said so", n.aborted, n.all)
 	}
-}
-
-// replace changes a file in one step.
-func replace(t *testing.T, file, content string) {
-	t.Helper()
-	next := filepath.Join(filepath.Dir(file), ".next")
-	if err := os.WriteFile(next, []byte(content), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(next, file); err != nil {
-		t.Fatal(err)
-	}
-}
-
-type syncStatus struct {
-	Proxy      string
-	Synced     bool
-	Generation int
-}
-
-func syncz(t *testing.T, m *meshtest.Mesh) []syncStatus {
-	t.Helper()
-	res, err := http.Get(m.Ready.ControlPlane.HTTP + "/debug/syncz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var list []syncStatus
-	if err := json.NewDecoder(res.Body).Decode(&list); err != nil {
-		t.Fatal(err)
-	}
-	return list
-}
-
-// generation is the newest that a proxy was built for.
-func generation(t *testing.T, m *meshtest.Mesh) int {
-	t.Helper()
-	newest := 0
-	for _, s := range syncz(t, m) {
-		newest = max(newest, s.Generation)
-	}
-	return newest
-}
-
-// awaitSynced waits until every proxy has acknowledged generation g or a later one.
-func awaitSynced(t *testing.T, m *meshtest.Mesh, g int) {
-	t.Helper()
-	meshtest.Eventually(t, fmt.Sprintf("every proxy has generation %d", g), func() bool {
-		list := syncz(t, m)
-		for _, s := range list {
-			if !s.Synced || s.Generation < g {
-				return false
-			}
-		}
-		return len(list) == len(m.Ready.Workloads)+len(m.Ready.Gateways)
-	})
 }
 
 // detailsAborts tells whether a tenth of the requests to details is to fail after the i-th change.
