@@ -18,6 +18,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/compile"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
+	"github.com/mizzen-mesh/mizzen/integration/generated"
 	"github.com/mizzen-mesh/mizzen/internal/golden"
 	"go.yaml.in/yaml/v3"
 )
@@ -187,7 +188,7 @@ func edits(values []any) []edit {
 		seen = append(seen, v)
 		out = append(out, func(m map[string]any, key string) bool {
 			same := reflect.DeepEqual(m[key], v)
-			m[key] = clone(v)
+			m[key] = generated.Clone(v)
 			return !same
 		})
 	}
@@ -316,7 +317,7 @@ func documents(t *testing.T, c *golden.Case) []document {
 
 // edit returns a copy of the document in which e has changed one of the places of path, and whether it has.
 func (d document) edit(path string, place int, e edit) (document, bool) {
-	copied := document{d.kind, clone(d.root).(map[string]any)}
+	copied := document{d.kind, generated.Clone(d.root).(map[string]any)}
 	ok := false
 	copied.visit(path, func(m map[string]any, key string) {
 		if place == 0 {
@@ -381,22 +382,4 @@ func visit(v any, path []string, f func(m map[string]any, key string)) bool {
 		found = visit(child, path[1:], f)
 	}
 	return found
-}
-
-func clone(v any) any {
-	switch x := v.(type) {
-	case map[string]any:
-		out := make(map[string]any, len(x))
-		for k, e := range x {
-			out[k] = clone(e)
-		}
-		return out
-	case []any:
-		out := make([]any, len(x))
-		for i, e := range x {
-			out[i] = clone(e)
-		}
-		return out
-	}
-	return v
 }

@@ -96,7 +96,7 @@ func (m *Generator) Mesh(seed uint64) Mesh {
 		g.rand = source(^seed)
 		for range 1 + g.rand.IntN(4) {
 			i := g.rand.IntN(len(out.Documents))
-			out.Documents[i] = Document(clone(map[string]any(out.Documents[i])).(map[string]any))
+			out.Documents[i] = Document(Clone(map[string]any(out.Documents[i])).(map[string]any))
 			g.spoil(out.Documents[i])
 		}
 	}
@@ -114,18 +114,19 @@ func (m *Generator) begin(number uint64) {
 	}
 }
 
-func clone(v any) any {
+// Clone copies a tree of maps and lists, as YAML is read.
+func Clone(v any) any {
 	switch x := v.(type) {
 	case map[string]any:
 		out := make(map[string]any, len(x))
 		for k, e := range x {
-			out[k] = clone(e)
+			out[k] = Clone(e)
 		}
 		return out
 	case []any:
 		out := make([]any, len(x))
 		for i, e := range x {
-			out[i] = clone(e)
+			out[i] = Clone(e)
 		}
 		return out
 	}

@@ -41,7 +41,7 @@ func (s *shrinker) still(docs []Document) bool {
 // parts takes away what the i-th document can do without, the largest parts first.
 func (s *shrinker) parts(i int) {
 	for n := 0; ; {
-		copied := Document(clone(map[string]any(s.docs[i])).(map[string]any))
+		copied := Document(Clone(map[string]any(s.docs[i])).(map[string]any))
 		var all []place
 		for _, root := range []string{"spec", "mesh"} {
 			places(copied[root], &all)
