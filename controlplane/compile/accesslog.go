@@ -28,21 +28,14 @@ func (c *compiler) accessLogs() {
 			logs.Providers = append(logs.Providers, p)
 		}
 	}
-	for _, o := range c.set.Telemetries {
-		if len(o.Spec.GetAccessLogging()) == 0 {
-			continue
-		}
-		b, ok := c.bearing(&o.Meta, o.Spec.GetSelector(), o.Spec.GetTargetRef(), o.Spec.GetTargetRefs())
-		if !ok {
-			continue
-		}
-		p := &mesh.LogPolicy{Bearing: b}
-		for i, r := range o.Spec.GetAccessLogging() {
-			p.Rules = append(p.Rules, c.logRule(&o.Meta, index("spec.accessLogging", i), r, providers))
-		}
-		logs.Policies = append(logs.Policies, p)
-		shadowed(c, &o.Meta, "access logging", logs.Policies)
-	}
+	logs.Policies = telemetries(c, "access logging", (*telemetry.Telemetry).GetAccessLogging,
+		func(m *istio.Meta, b mesh.Bearing, in []*telemetry.AccessLogging) *mesh.LogPolicy {
+			p := &mesh.LogPolicy{Bearing: b}
+			for i, r := range in {
+				p.Rules = append(p.Rules, c.logRule(m, index("spec.accessLogging", i), r, providers))
+			}
+			return p
+		})
 	if len(logs.Default)+len(logs.Policies) > 0 {
 		c.world.Logs = logs
 	}

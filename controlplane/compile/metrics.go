@@ -37,21 +37,13 @@ func (c *compiler) metrics() {
 			}
 		}
 	}
-	for _, o := range c.set.Telemetries {
-		if len(o.Spec.GetMetrics()) == 0 {
-			continue
-		}
-		b, ok := c.bearing(&o.Meta, o.Spec.GetSelector(), o.Spec.GetTargetRef(), o.Spec.GetTargetRefs())
-		if !ok {
-			continue
-		}
+	m.Policies = telemetries(c, "metrics section", (*telemetry.Telemetry).GetMetrics, func(meta *istio.Meta, b mesh.Bearing, in []*telemetry.Metrics) *mesh.MetricPolicy {
 		p := &mesh.MetricPolicy{Bearing: b}
-		for i, r := range o.Spec.GetMetrics() {
-			p.Rules = append(p.Rules, c.metricRule(&o.Meta, index("spec.metrics", i), r, providers))
+		for i, r := range in {
+			p.Rules = append(p.Rules, c.metricRule(meta, index("spec.metrics", i), r, providers))
 		}
-		m.Policies = append(m.Policies, p)
-		shadowed(c, &o.Meta, "metrics section", m.Policies)
-	}
+		return p
+	})
 	if m.Default || len(m.Policies) > 0 {
 		c.world.Metrics = m
 	}

@@ -19,21 +19,13 @@ func (c *compiler) telemetries() {
 	if t.Default != nil && !slices.Contains(t.Providers, t.Default) {
 		t.Providers = append(t.Providers, t.Default)
 	}
-	for _, o := range c.set.Telemetries {
-		if len(o.Spec.GetTracing()) == 0 {
-			continue
-		}
-		b, ok := c.bearing(&o.Meta, o.Spec.GetSelector(), o.Spec.GetTargetRef(), o.Spec.GetTargetRefs())
-		if !ok {
-			continue
-		}
+	t.Policies = telemetries(c, "tracing", (*telemetry.Telemetry).GetTracing, func(m *istio.Meta, b mesh.Bearing, in []*telemetry.Tracing) *mesh.TracePolicy {
 		p := &mesh.TracePolicy{Bearing: b}
-		for i, r := range o.Spec.GetTracing() {
-			p.Rules = append(p.Rules, c.traceRule(&o.Meta, index("spec.tracing", i), r, providers, t.Default))
+		for i, r := range in {
+			p.Rules = append(p.Rules, c.traceRule(m, index("spec.tracing", i), r, providers, t.Default))
 		}
-		t.Policies = append(t.Policies, p)
-		shadowed(c, &o.Meta, "tracing", t.Policies)
-	}
+		return p
+	})
 	if t.Default != nil || len(t.Policies) > 0 {
 		c.world.Tracing = t
 	}
@@ -125,6 +117,24 @@ func traceTags(in map[string]*telemetry.Tracing_CustomTag) []*mesh.TraceTag {
 // sides are the sides that a mode is about.
 func sides(mode telemetry.WorkloadMode) (client, server bool) {
 	return mode != telemetry.WorkloadMode_SERVER, mode != telemetry.WorkloadMode_CLIENT
+}
+
+// telemetries lowers one part of all Telemetries that have it, oldest first. part is what messages call it.
+func telemetries[R any, P interface{ Scope() *mesh.Bearing }](
+	c *compiler, part string, of func(*telemetry.Telemetry) []R, lower func(*istio.Meta, mesh.Bearing, []R) P,
+) []P {
+	var out []P
+	for _, o := range c.set.Telemetries {
+		in := of(o.Spec)
+		if len(in) == 0 {
+			continue
+		}
+		if b, ok := c.bearing(&o.Meta, o.Spec.GetSelector(), o.Spec.GetTargetRef(), o.Spec.GetTargetRefs()); ok {
+			out = append(out, lower(&o.Meta, b, in))
+			shadowed(c, &o.Meta, part, out)
+		}
+	}
+	return out
 }
 
 // shadowed tells that an older Telemetry leaves a part of the last one without effect on its namespace or on a workload.
