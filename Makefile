@@ -9,6 +9,9 @@ MODULE_FLAGS := -trimpath -buildmode=c-shared -ldflags="-s -w -X=runtime.godebug
 WASM_FLAGS := -trimpath -buildvcs=false -buildmode=c-shared -ldflags="-s -w"
 POLICIES := tracing canary ratelimit fault
 ENVOY = $$(scripts/envoy install)
+KUBE = $$(scripts/kube api)
+# The packages whose tests run a real API server.
+KUBE_TESTS := ./integration/kubetest ./integration/kube/...
 GOLANG := build/libmizzen-golang.so
 # Where CI or a careful developer wants no test skipped.
 REQUIRE ?= 1
@@ -18,7 +21,7 @@ SOAK ?= 10m
 # How long each target of make fuzz runs.
 FUZZ ?= 20s
 
-.PHONY: help build wasm golang golanghost up test conformance check generate bench bench-controlplane soak fuzz collector clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test test-kube conformance check generate bench bench-controlplane soak fuzz collector clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,8 +66,12 @@ test: build wasm golang collector ## all tests, with a real Envoy: first the pol
 	@scripts/packages
 	@scripts/zipkin install >/dev/null || [ "$(REQUIRE)" != 1 ]
 	@$(MAKE) --no-print-directory conformance; corpus=$$?; \
-		envoy=$(ENVOY) && MIZZEN_CONFORMANCE=done MIZZEN_REQUIRE=$(REQUIRE) MIZZEN_REQUIRE_REDIS=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" MIZZEN_GOLANG="$(CURDIR)/$(GOLANG)" \
+		envoy=$(ENVOY) && kube=$(KUBE) && MIZZEN_KUBE_BIN="$$kube" MIZZEN_CONFORMANCE=done MIZZEN_REQUIRE=$(REQUIRE) MIZZEN_REQUIRE_REDIS=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" MIZZEN_GOLANG="$(CURDIR)/$(GOLANG)" \
 		$(GO) test -timeout 20m ./... && exit $$corpus
+
+test-kube: build ## the tests with a real API server, which is built first (5 minutes, once)
+	@kube=$(KUBE) && envoy=$(ENVOY) && MIZZEN_KUBE_BIN="$$kube" MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" \
+		$(GO) test -timeout 20m $(KUBE_TESTS)
 
 conformance: build ## every policy case on every executor; ends with a line per executor
 	@envoy=$(ENVOY) && mkdir -p build && log=build/conformance.log && { \

@@ -15,7 +15,5 @@ import (
 	_ "k8s.io/client-go/dynamic"
 	_ "k8s.io/client-go/dynamic/dynamicinformer"
 	_ "k8s.io/client-go/informers"
-	_ "k8s.io/client-go/kubernetes"
-	_ "k8s.io/client-go/tools/clientcmd"
 	_ "k8s.io/client-go/tools/leaderelection"
 )
