@@ -86,10 +86,10 @@ check: generate ## generated files, formatting, vet, lint, layering; fails if an
 	@$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	@$(GO) test ./internal/layering
 	@$(GO) mod tidy -diff
-	@git diff --exit-code -- docs controlplane/istio/schema || { echo "generated files were stale: commit them"; exit 1; }
+	@git diff --exit-code -- docs controlplane/istio/schema charts/mizzen/crds || { echo "generated files were stale: commit them"; exit 1; }
 
 generate: ## docs and schemas made from code
-	@$(GO) test ./controlplane/istio -update >/dev/null
+	@$(GO) test ./controlplane/istio ./controlplane/crd -update >/dev/null
 
 bench: build wasm golang golanghost ## one sidecar hop: no filter, Envoy's native filters, our chain in every host, as ratios; time to start 20 workloads
 	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" sh -c '$(GO) run ./integration/bench && $(GO) run ./integration/bench/up'

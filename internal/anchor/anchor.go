@@ -10,7 +10,6 @@ import (
 	_ "helm.sh/helm/v3/pkg/chart/loader"
 	_ "helm.sh/helm/v3/pkg/cli"
 	_ "helm.sh/helm/v3/pkg/engine"
-	_ "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	_ "k8s.io/cli-runtime/pkg/genericclioptions"
 	_ "k8s.io/client-go/dynamic"
 	_ "k8s.io/client-go/dynamic/dynamicinformer"
