@@ -89,9 +89,6 @@ func TestProxyTakesCorpus(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	})
-	if n := rig.Crashes(); n > 10 {
-		t.Errorf("Envoy ended %d times", n)
-	}
 }
 
 // onThisMachine is the secrets with files that there are.

@@ -150,6 +150,10 @@ type RouteTable struct {
 	Proxy bool
 }
 
+// EmptyHost is the virtual host that travels for a table without any: its listener stays closed until the first one has come, and an
+// empty answer does not count as such. No request is for its domain.
+const EmptyHost = "(none)"
+
 // VirtualHost of a table.
 type VirtualHost struct {
 	Name    string // "reviews.default.svc.cluster.local:9080"

@@ -87,6 +87,18 @@ func TestFilters(t *testing.T) {
 	}
 }
 
+// TestNoVirtualHosts: what stands for no virtual host is not shown as one.
+func TestNoVirtualHosts(t *testing.T) {
+	d := parse(t, []byte(`{"configs":[{"@type":"type.googleapis.com/envoy.admin.v3.RoutesConfigDump","dynamic_route_configs":[{"route_config":{
+		"name":"http.80","virtual_hosts":[{"name":"http.80/(none)","domains":["none.invalid"]}]}}]}]}`))
+	if got, want := text2(d.ShortRouteTable("")), "NAME        VIRTUAL HOSTS\nhttp.80     0\n"; got != want {
+		t.Errorf("%s; want %s", got, want)
+	}
+	if got, err := d.RouteTable(""); err != nil || len(got.Rows) > 0 {
+		t.Errorf("%v, %v; want no rows", got.Rows, err)
+	}
+}
+
 func TestLiveEndpoints(t *testing.T) {
 	got := text2(LiveEndpointTable(strings.NewReader(`{"cluster_statuses":[{"name":"b","host_statuses":[
 		{"address":{"socket_address":{"address":"10.0.0.2","port_value":80}},"health_status":{"eds_health_status":"HEALTHY","failed_outlier_check":true}},

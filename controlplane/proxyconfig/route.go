@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
 // routeTable is a RouteConfiguration.
@@ -85,7 +87,7 @@ func cutPort(d string) (host, port string, ok bool) {
 }
 
 // routes reads the tables, each with the virtual hosts that came with it and those that came one by one (VHDS). Envoy lists
-// both in the table; the latter under their resource name, "<table>/<virtual host>".
+// both in the table; the latter under their resource name, "<table>/<virtual host>". The one that only stands for none is left out.
 func (d *Dump) routes(name string) ([]routeTable, []json.RawMessage, error) {
 	type both struct {
 		t   routeTable
@@ -97,6 +99,7 @@ func (d *Dump) routes(name string) ([]routeTable, []json.RawMessage, error) {
 		if err := decode(raw, &t); err != nil {
 			return nil, nil, fmt.Errorf("read route table: %w", err)
 		}
+		t.VirtualHosts = slices.DeleteFunc(t.VirtualHosts, func(v virtualHost) bool { return v.Name == t.Name+"/"+mesh.EmptyHost })
 		if name == "" || t.Name == name {
 			all = append(all, both{t, raw})
 		}

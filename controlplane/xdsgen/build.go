@@ -72,6 +72,9 @@ func (b *Builder) buildWith(v *mesh.View, inline bool, shared func(name string) 
 			return nil, fmt.Errorf("patch resources of %s: %w", v.Node.ID, err)
 		}
 	}
+	if err := s.emptyHosts(); err != nil {
+		return nil, err
+	}
 	for _, list := range [][]*Resource{out.Clusters, out.Endpoints, out.Listeners, out.Routes, out.VirtualHosts, out.InlineRoutes, out.Secrets} {
 		sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	}
@@ -213,6 +216,25 @@ func (s *session) split(t *mesh.RouteTable, ctx tableContext) error {
 			return err
 		}
 		s.out.VirtualHosts = append(s.out.VirtualHosts, existing(r, s.have))
+	}
+	return nil
+}
+
+// emptyHosts gives the split tables without a virtual host, perhaps for a patch took the last one, the mesh.EmptyHost.
+func (s *session) emptyHosts() error {
+	has := map[string]bool{}
+	for _, h := range s.out.VirtualHosts {
+		has[h.Table] = true
+	}
+	for _, t := range s.view.Tables {
+		if !splits(t) || has[t.Name] {
+			continue
+		}
+		r, err := memo(s.Builder, "empty host", t.Name, buildEmptyHost)
+		if err != nil {
+			return fmt.Errorf("build resources of %s: %w", s.view.Node.ID, err)
+		}
+		s.out.VirtualHosts = append(s.out.VirtualHosts, r)
 	}
 	return nil
 }

@@ -62,9 +62,20 @@ func newScope(in tableInput) scope {
 	return scope{Table: in.Table.Name, Inbound: in.Table.Inbound, Host: in.Host, Retries: in.Retries, headerContext: in.headerContext}
 }
 
-// splits tells whether the table's virtual hosts travel one by one. Inbound tables hold one virtual host; and a table
-// without any would keep its listener closed, because an empty answer does not end Envoy's wait for the first host.
-func splits(t *mesh.RouteTable) bool { return !t.Inbound && len(t.VirtualHosts) > 0 }
+// splits tells whether the table's virtual hosts travel one by one: all but those that never have a virtual host beside the
+// catch-all. It is the same for a table however many it has: Envoy must never lose a table's vhds, see TestTableEmptiesAndFills.
+func splits(t *mesh.RouteTable) bool { return !t.Inbound && !t.Own }
+
+// buildEmptyHost makes the mesh.EmptyHost of a table.
+func buildEmptyHost(table string) (*Resource, error) {
+	v := &routev3.VirtualHost{Name: table + "/" + mesh.EmptyHost, Domains: []string{"none.invalid"}}
+	r, err := resource(v.Name, v)
+	if err != nil {
+		return nil, err
+	}
+	r.Table = table
+	return r, nil
+}
 
 // routeTable is the part that both forms share. The internal headers never leave the proxy.
 func routeTable(t *mesh.RouteTable) *routev3.RouteConfiguration {

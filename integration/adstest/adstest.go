@@ -39,7 +39,6 @@ type Rig struct {
 	names   string // address of the name server
 	proxies []*proxy
 	count   uint64 // publications
-	crashes int
 }
 
 // proxy is one Envoy.
@@ -133,22 +132,8 @@ func (r *Rig) publish() {
 // Accept gives each Envoy its resources, in place of all that it has, and waits until they are in force. An error says what was
 // refused, or what never became ready.
 //
-// An Envoy that ends is started anew and asked once more, see Crashes: that it ends a second time is an error.
+// An Envoy that ends on the way is an error, too; the next Accept starts it anew.
 func (r *Rig) Accept(list ...*xdsgen.Resources) error {
-	err := r.accept(list)
-	if i := r.ended(); i >= 0 {
-		r.t.Logf("Envoy %d ended; once more with a new one: %s", i, last(r.proxies[i].envoy.Log(), 300))
-		r.crashes++
-		err = r.accept(list)
-	}
-	return err
-}
-
-// Crashes is how many Envoys ended and took the same configuration when they were started anew. Envoy 1.39.3 sometimes ends with a
-// segmentation fault when virtual hosts come for a route table that it once had, and had dropped with the last listener of it.
-func (r *Rig) Crashes() int { return r.crashes }
-
-func (r *Rig) accept(list []*xdsgen.Resources) error {
 	for i, p := range r.proxies {
 		if !p.envoy.Running() {
 			p.give(&xdsgen.Resources{})
