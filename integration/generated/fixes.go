@@ -3,8 +3,6 @@ package generated
 import (
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
 )
 
 // fixes mend a message, by name, where its fields exclude or need each other. What the focus is on stays.
@@ -34,6 +32,18 @@ func fixes() map[string]func(*generator, map[string]any) {
 		},
 		"EnvoyFilter.EnvoyConfigObjectPatch": (*generator).fixPatch,
 		"MeshConfig":                         (*generator).fixMesh,
+		"LabelSelectorRequirement": func(g *generator, m map[string]any) {
+			if m["operator"] == "Exists" || m["operator"] == "DoesNotExist" {
+				delete(m, "values")
+			} else {
+				m["values"] = []any{pick(g, "default", SecondNamespace)}
+			}
+		},
+		"MetricsOverrides.TagOverride": func(g *generator, m map[string]any) {
+			if delete(m, "value"); m["operation"] != "REMOVE" || g.keeps("value") {
+				m["operation"], m["value"] = "UPSERT", pick(g, "request.host", "request.path", "'all'")
+			}
+		},
 	}
 	maps.Copy(out, policyFixes())
 	return out
@@ -213,49 +223,4 @@ func (g *generator) finishRoutes(d Document, spec, annotations map[string]any) {
 	if g.rand.IntN(8) == 0 {
 		annotations["mizzen.dev/sticky"] = pick(g, "trace-id", "header=x-user", "cookie=user", "cookie=v; ttl=10s")
 	}
-}
-
-// fixMesh makes the providers that others name, each once.
-func (g *generator) fixMesh(m map[string]any) {
-	seen := map[string]bool{}
-	list, _ := m["extensionProviders"].([]any)
-	var out []any
-	for _, p := range list {
-		p, ok := p.(map[string]any)
-		if !ok {
-			continue
-		}
-		names := map[string]string{"envoyExtAuthzHttp": "ext-http", "envoyExtAuthzGrpc": "ext-grpc", "zipkin": "zip", "opentelemetry": "otel"}
-		for _, key := range slices.Sorted(maps.Keys(p)) {
-			q, ok := p[key].(map[string]any)
-			if !ok {
-				continue
-			}
-			if name := names[key]; name != "" {
-				p["name"] = name
-			} else {
-				p["name"] = strings.ToLower(key)
-			}
-			if q["port"] != nil {
-				q["port"] = pick(g, 8000, 8000, 9000, 9080)
-				if key == "envoyExtAuthzGrpc" || q["grpc"] != nil {
-					q["port"] = 9000
-				}
-			}
-		}
-		if name := fmt.Sprint(p["name"]); !seen[name] {
-			seen[name] = true
-			out = append(out, p)
-		}
-	}
-	tools := rootNamespace + "/tools." + rootNamespace + ".svc.cluster.local"
-	for _, p := range []struct {
-		name, key string
-		port      int
-	}{{"ext-http", "envoyExtAuthzHttp", 8000}, {"ext-grpc", "envoyExtAuthzGrpc", 9000}, {"zip", "zipkin", 8000}, {"otel", "opentelemetry", 9000}} {
-		if !seen[p.name] {
-			out = append(out, map[string]any{"name": p.name, p.key: map[string]any{"service": tools, "port": p.port}})
-		}
-	}
-	m["extensionProviders"] = out
 }

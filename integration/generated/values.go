@@ -26,10 +26,11 @@ func required(name string) bool {
 		"RequestAuthentication.jwtRules", "JWTRule.issuer", "JWTRule.jwks", "JWTHeader.name", "ClaimToHeader.header", "ClaimToHeader.claim",
 		"Telemetry.tracing", "ProviderRef.name", "Tracing.Literal.value", "Tracing.Environment.name", "Tracing.RequestHeader.name", "Tracing.Formatter.value",
 		"EnvoyFilter.configPatches", "EnvoyFilter.EnvoyConfigObjectPatch.applyTo", "EnvoyFilter.EnvoyConfigObjectPatch.patch", "EnvoyFilter.Patch.operation", "EnvoyFilter.Patch.value",
-		"MeshConfig.extensionProviders", "MeshConfig.ExtensionProvider.name":
+		"MeshConfig.extensionProviders", "MeshConfig.ExtensionProvider.name", "LabelSelectorRequirement.key", "LabelSelectorRequirement.operator",
+		"AccessLogging.Filter.expression", "ProxyConfig.ProxyHeaders.Server.value":
 		return true
 	}
-	for _, suffix := range []string{"TracingProvider.service", "TracingProvider.port", "AuthorizationHttpProvider.service", "AuthorizationHttpProvider.port",
+	for _, suffix := range []string{"TracingProvider.service", "TracingProvider.port", "LogProvider.service", "LogProvider.port", "AuthorizationHttpProvider.service", "AuthorizationHttpProvider.port",
 		"AuthorizationGrpcProvider.service", "AuthorizationGrpcProvider.port", "RequestBody.maxRequestBytes", "HttpHeader.name", "HttpHeader.value", "HttpService.path"} {
 		if strings.HasSuffix(name, suffix) {
 			return true
@@ -45,6 +46,7 @@ func values() map[string]func(*generator) any {
 	maps.Copy(out, edgeValues())
 	maps.Copy(out, securityValues())
 	maps.Copy(out, meshValues())
+	maps.Copy(out, telemetryValues())
 	return out
 }
 

@@ -65,25 +65,3 @@ func securityValues() map[string]func(*generator) any {
 
 // jwks is a key set of one key.
 const jwks = `{"keys":[{"kty":"oct","kid":"a","k":"aGVsbG8taGVsbG8taGVsbG8taGVsbG8taGVsbG8","alg":"HS256"}]}`
-
-func meshValues() map[string]func(*generator) any {
-	tools := func(*generator) any { return rootNamespace + "/tools." + rootNamespace + ".svc.cluster.local" }
-	const provider = "MeshConfig.ExtensionProvider."
-	return map[string]func(*generator) any{
-		"MeshConfig.proxyListenPort": one(15001, 15101), "MeshConfig.proxyInboundListenPort": one(15006, 15106),
-		"MeshConfig.trustDomain": one("cluster.local", "td1"), "MeshConfig.trustDomainAliases": one("td2", "old.local"), "MeshConfig.rootNamespace": one(rootNamespace),
-		"MeshConfig.accessLogFile": one("/dev/null"), "MeshConfig.accessLogFormat": one("%RESPONSE_CODE%\n", "[%START_TIME%] %REQ(:METHOD)%\n"),
-		"MeshConfig.DefaultProviders.tracing=": one([]any{"zip"}, []any{"otel"}),
-		provider + "name":                      one("x"), "service": tools, "pathPrefix": one("/check"), "statusOnError": one("503", "403"), "MeshConfig.ExtensionProvider.ZipkinTracingProvider.path": one("/api/v2/spans"),
-		provider + "HttpService.path": one("/v1/traces"), provider + "HttpHeader.name": headerName, "Tracing.Zipkin.address": one("tools.istio-system:8000"), "Tracing.sampling": one(0.0, 1.0, 100.0),
-		"includeHeadersInCheck": headerName, "includeRequestHeadersInCheck": one("x-*", "cookie", "*"), "headersToUpstreamOnAllow": one("x-who", "x-*"), "headersToDownstreamOnDeny": one("x-why"), "headersToDownstreamOnAllow": one("x-seen"),
-		"ProviderRef.name": one("zip", "otel"), "Tracing.RequestHeader.name": headerName, "Tracing.customTags#": one("tag", "other"), "Tracing.randomSamplingPercentage": one(0, 0.01, 50, 100),
-		"Tracing.Formatter.value": one("%REQ(x-user)%", "text"), "EnvoyFilter.priority": one(-1, 0, 10),
-		"EnvoyFilter.ProxyMatch.proxyVersion": one("^mizzen", ".*"), "EnvoyFilter.ProxyMatch.metadata=": one(map[string]any{"NAMESPACE": "default"}),
-		"EnvoyFilter.Patch.value":              func(*generator) any { return map[string]any{} },
-		"EnvoyFilter.ListenerMatch.portNumber": func(g *generator) any { return g.port() }, "EnvoyFilter.ListenerMatch.name": one("virtualInbound", "virtualOutbound", "0.0.0.0_9080"),
-		"EnvoyFilter.ListenerMatch.listenerFilter": one("envoy.filters.listener.tls_inspector"), "EnvoyFilter.ListenerMatch.FilterMatch.name": one("envoy.filters.network.http_connection_manager", "envoy.filters.network.tcp_proxy"),
-		"EnvoyFilter.ListenerMatch.SubFilterMatch.name": one("envoy.filters.http.router"), "EnvoyFilter.RouteConfigurationMatch.portNumber": func(g *generator) any { return g.port() },
-		"EnvoyFilter.ClusterMatch.service": func(g *generator) any { return g.anyService().host() }, "EnvoyFilter.ClusterMatch.portNumber": func(g *generator) any { return g.port() }, "EnvoyFilter.ClusterMatch.subset": one("v1", "v2"),
-	}
-}

@@ -137,7 +137,7 @@ func (g *generator) includes(d protoreflect.MessageDescriptor, fd protoreflect.F
 	case f.Status == istio.Obsolete:
 		return g.rand.IntN(100) == 0
 	case g.kind == meshConfig: // there are few of them
-		return g.rand.IntN(2) == 0
+		return g.rand.IntN(4) > 0
 	case fd.Message() != nil && strings.Count(p, ".") > 3:
 		return g.rand.IntN(6) == 0
 	}
@@ -163,7 +163,11 @@ func (g *generator) fieldValue(d protoreflect.MessageDescriptor, fd protoreflect
 		return out
 	case fd.IsList():
 		var out []any
-		for range 1 + g.rand.IntN(2) {
+		n := 1 + g.rand.IntN(2)
+		if name == "MeshConfig.extensionProviders" {
+			n = 6
+		}
+		for range n {
 			v := g.element(name, fd, p, p+"[]")
 			if v != nil && !slices.ContainsFunc(out, func(x any) bool { return text(x) == text(v) }) {
 				out = append(out, v)
