@@ -7,8 +7,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,6 +14,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/filters/ratelimit"
+	"github.com/mizzen-mesh/mizzen/internal/cmdline"
 )
 
 func newControlplaneCommand() *cobra.Command {
@@ -86,24 +85,7 @@ it is by its certificate or a service account token, and its proxy gets what a p
 	return cmd
 }
 
-// flagsFromEnv fills the named flags that were not given from MIZZEN_* variables. A flag that takes several values takes a
-// list of them, separated as in PATH.
+// flagsFromEnv fills the named flags that were not given from MIZZEN_* variables.
 func flagsFromEnv(cmd *cobra.Command, getenv func(string) string, names ...string) error {
-	for _, name := range names {
-		v := getenv("MIZZEN_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")))
-		f := cmd.Flags().Lookup(name)
-		if f.Changed || v == "" {
-			continue
-		}
-		values := []string{v}
-		if _, several := f.Value.(interface{ Append(string) error }); several {
-			values = filepath.SplitList(v)
-		}
-		for _, v := range values {
-			if err := cmd.Flags().Set(name, v); err != nil {
-				return fmt.Errorf("read environment for --%s: %w", name, err)
-			}
-		}
-	}
-	return nil
+	return cmdline.FlagsFromEnv(cmd, getenv, names...)
 }

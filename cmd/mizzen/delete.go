@@ -93,7 +93,7 @@ func refsToDelete(cmd *cobra.Command, o *overlay.Overlay, f deleteFlags, args []
 	} else {
 		q, err := listing.ParseQuery(args, namespace, false)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, usageError{Err: err}
 		}
 		if len(q.Names) == 0 && !f.all {
 			return nil, usagef("read arguments: give a NAME, or --all for every object of the kind")

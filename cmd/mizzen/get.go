@@ -36,7 +36,7 @@ func newGetCommand() *cobra.Command {
 			}
 			q, err := listing.ParseQuery(args, orDefault(namespace, s.Namespace), all)
 			if err != nil {
-				return usageError{err}
+				return usageError{Err: err}
 			}
 			return get(cmd, s, q, output)
 		},

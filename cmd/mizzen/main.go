@@ -3,20 +3,19 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
-	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mizzen-mesh/mizzen/injector/command"
+	"github.com/mizzen-mesh/mizzen/internal/cmdline"
 )
 
 // Exit statuses besides 0.
 const (
-	exitFailed   = 1
-	exitUsage    = 2
+	exitFailed   = cmdline.Failed
+	exitUsage    = cmdline.Usage
 	exitFindings = 79 // as istioctl analyze
 )
 
@@ -24,36 +23,16 @@ func main() { os.Exit(execute(context.Background(), os.Args[1:], os.Stdin, os.St
 
 // execute is main without the process: it returns the exit status.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRootCommand()
-	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	var status exitStatus
-	var usage usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &status):
-		return int(status)
-	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "error: %v\n", err)
-		return exitUsage
-	}
-	fmt.Fprintf(stderr, "error: %v\n", err)
-	return exitFailed
+	return cmdline.Execute(ctx, newRootCommand(), args, stdin, stdout, stderr)
 }
 
 // exitStatus is an error that has been told already: only the status remains.
-type exitStatus int
-
-func (e exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+type exitStatus = cmdline.Status
 
 // usageError is a wrong command line.
-type usageError struct{ error }
+type usageError = cmdline.UsageError
 
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+func usagef(format string, args ...any) error { return cmdline.Usagef(format, args...) }
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -65,30 +44,8 @@ Start a mesh on this machine with "mizzen up", work with it with "call", "apply"
 "proxy-config". Exit status: 0 fine, 1 failed, 2 wrong usage, 79 findings.`,
 		Example: `  mizzen up -f examples/shop
   mizzen call -n 200 /`,
-		Version:       version(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.ArbitraryArgs, // so that an unknown command comes to RunE
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			hint := ""
-			if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
-				hint = "; did you mean " + strings.Join(s, " or ") + "?"
-			}
-			return usagef("read arguments: unknown command %q%s", args[0], hint)
-		},
 	}
-	root.SuggestionsMinimumDistance = 2
-	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("read arguments: %w; see %s -h", err, cmd.CommandPath())
-	})
-	root.AddCommand(commands()...)
-	for _, c := range root.Commands() {
-		usageOfArgs(c)
-	}
+	cmdline.Prepare(root, commands()...)
 	return root
 }
 
@@ -97,30 +54,7 @@ func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newUpCommand(), newCallCommand(), newApplyCommand(), newDeleteCommand(), newGetCommand(),
 		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
-		newControlplaneCommand(), newRatelimitCommand(), newVersionCommand(),
+		newControlplaneCommand(), newRatelimitCommand(),
+		command.Iptables(), command.Module(), command.Standin(), newVersionCommand(),
 	}
-}
-
-// usageOfArgs makes wrong positional arguments a usageError.
-func usageOfArgs(c *cobra.Command) {
-	if check := c.Args; check != nil {
-		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usagef("read arguments: %w; see %s -h", err, cmd.CommandPath())
-			}
-			return nil
-		}
-	}
-	for _, sub := range c.Commands() {
-		usageOfArgs(sub)
-	}
-}
-
-// version is what the Go tool recorded of the build.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "dev"
-	}
-	return info.Main.Version
 }

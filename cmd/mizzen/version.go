@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
+
+	"github.com/mizzen-mesh/mizzen/internal/cmdline"
 )
 
 func newVersionCommand() *cobra.Command {
@@ -17,7 +19,7 @@ func newVersionCommand() *cobra.Command {
 		Example: "  mizzen version -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v := map[string]string{"mizzen": version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			v := map[string]string{"mizzen": cmdline.Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
 			switch output {
 			case "table":
 				fmt.Fprintf(cmd.OutOrStdout(), "mizzen %s (%s %s)\n", v["mizzen"], v["go"], v["platform"])

@@ -3,7 +3,6 @@ package anchor
 
 import (
 	_ "github.com/miekg/dns"
-	_ "github.com/vishvananda/netlink"
 	_ "github.com/vishvananda/netns"
 	_ "gomodules.xyz/jsonpatch/v2"
 	_ "helm.sh/helm/v3/pkg/action"

@@ -52,13 +52,15 @@ var rules = []rule{
 	{"controlplane/", nil, nil},
 	{"wasm/wasmtest", []string{"github.com/tetratelabs/wazero"}, nil},
 	{"wasm/", []string{"filters/", "wasm/", "github.com/proxy-wasm/proxy-wasm-go-sdk/"}, nil},
+	{"injector/iptables", []string{"github.com/spf13/pflag", "github.com/vishvananda/netlink", "golang.org/x/sys/"}, nil},
+	{"injector/command", []string{"injector/", "internal/", "localmesh/standin", "github.com/spf13/cobra"}, nil},
 	{"localmesh", nil, nil}, {"cmd/", nil, nil}, {"integration/", nil, nil}, {"internal/", nil, nil},
 }
 
 // never holds for every non-test file: from a prefix, to a prefix.
 var never = [][2]string{
 	{"filters/", "controlplane/"}, {"filters/", "localmesh"}, {"controlplane/", "injector/"},
-	{"controlplane/", "localmesh"}, {"controlplane/", "cmd/"}, {"filters/", "cmd/"}, {"localmesh", "cmd/"},
+	{"controlplane/", "localmesh"}, {"controlplane/", "cmd/"}, {"filters/", "cmd/"}, {"localmesh", "cmd/"}, {"injector/", "cmd/"},
 }
 
 func TestImports(t *testing.T) {

@@ -1,0 +1,153 @@
+package command
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mizzen-mesh/mizzen/injector/iptables"
+	"github.com/mizzen-mesh/mizzen/internal/cmdline"
+)
+
+// Iptables is mizzen iptables.
+func Iptables() *cobra.Command {
+	var dryRun, cleanup bool
+	var backend, ipv6, level, resolv string
+	cmd := &cobra.Command{
+		Use:   "iptables",
+		Short: "Lead this network namespace's traffic through its sidecar (the init container of a pod)",
+		Long: `Lead the traffic of this network namespace through its sidecar: the rules of Istio's istio-iptables, with its flags, by
+iptables-restore or by nft. Needs the capabilities NET_ADMIN and NET_RAW. Rules that are there already are left alone; others of an
+earlier run are replaced in one step. Inbound mode TPROXY is not supported.`,
+		Example: `  mizzen iptables -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -b '*' -d 15090,15021,15020
+  mizzen iptables -i '*' -b '*' --backend nft --dry-run`,
+		Args: cobra.NoArgs,
+	}
+	fs := cmd.Flags()
+	o := iptables.Bind(fs)
+	fs.BoolVarP(&dryRun, "dry-run", "n", false, "print the rules, and change nothing")
+	fs.BoolVar(&cleanup, "cleanup", false, "take the rules away")
+	fs.StringVar(&backend, "backend", string(iptables.Auto), "auto, iptables, iptables-nft, iptables-legacy or nft; auto: where rules of ours are, else the first that works")
+	fs.StringVar(&ipv6, "ipv6", "auto", "rules for IPv6, too: auto (if the pod has an address), on or off")
+	fs.StringVar(&resolv, "resolv-conf", "/etc/resolv.conf", "`FILE` that names the servers of --redirect-dns")
+	fs.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := iptablesEnvironment(cmd); err != nil {
+			return err
+		}
+		o.ProxyGID = cmp.Or(o.ProxyGID, o.ProxyUID)
+		b, err := iptables.ParseBackend(backend)
+		if err != nil {
+			return cmdline.Usagef("read --backend: %w", err)
+		}
+		if err := o.Validate(); err != nil {
+			return cmdline.Usagef("read flags: %w", err)
+		}
+		log, err := logger(cmd.ErrOrStderr(), level)
+		if err != nil {
+			return err
+		}
+		families, err := families(ipv6)
+		if err != nil {
+			return err
+		}
+		if o.RedirectDNS && !o.CaptureAllDNS {
+			if o.DNSServers, err = nameservers(resolv); err != nil {
+				return err
+			}
+			if len(o.DNSServers) == 0 {
+				log.Warn("DNS is not captured: no name server is named", "file", resolv)
+			}
+		}
+		a := iptables.Applier{Backend: b, Families: families, Log: log}
+		switch {
+		case dryRun:
+			text, err := iptables.Text(*o, b, families)
+			if err == nil {
+				_, err = cmd.OutOrStdout().Write([]byte(text))
+			}
+			return err
+		case cleanup:
+			return a.Cleanup(cmd.Context(), *o)
+		}
+		if len(families) > 1 {
+			if err := iptables.Loopback6(); err != nil {
+				return err
+			}
+		}
+		used, changed, err := a.Apply(cmd.Context(), *o)
+		if err != nil {
+			return err
+		}
+		log.Info("traffic goes through the sidecar", "backend", used, "changed", changed, "families", len(families))
+		return nil
+	}
+	return cmd
+}
+
+// iptablesEnvironment fills flags that were not given from Istio's variables.
+func iptablesEnvironment(cmd *cobra.Command) error {
+	for flag, names := range iptables.Environment() {
+		f := cmd.Flags().Lookup(flag)
+		for _, name := range names {
+			v, ok := os.LookupEnv(name)
+			if !ok || v == "" || f.Changed {
+				continue
+			}
+			if err := cmd.Flags().Set(flag, v); err != nil {
+				return fmt.Errorf("read variable %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// families that this network namespace needs rules for.
+func families(ipv6 string) ([]iptables.Family, error) {
+	switch ipv6 {
+	case "on":
+		return []iptables.Family{iptables.IPv4, iptables.IPv6}, nil
+	case "off":
+		return []iptables.Family{iptables.IPv4}, nil
+	case "auto":
+	default:
+		return nil, cmdline.Usagef("read --ipv6: %q is neither auto, on nor off", ipv6)
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list the pod's addresses: %w", err)
+	}
+	var addresses []netip.Addr
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			addresses = append(addresses, p.Addr())
+		}
+	}
+	return iptables.Families(addresses), nil
+}
+
+// nameservers of a resolv.conf; none if there is no such file.
+func nameservers(file string) ([]netip.Addr, error) {
+	raw, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read name servers: %w", err)
+	}
+	var out []netip.Addr
+	for _, line := range strings.Split(string(raw), "\n") {
+		if w := strings.Fields(line); len(w) > 1 && w[0] == "nameserver" {
+			if a, err := netip.ParseAddr(w[1]); err == nil {
+				out = append(out, a)
+			}
+		}
+	}
+	return out, nil
+}

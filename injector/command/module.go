@@ -1,0 +1,66 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+// Module is mizzen module.
+func Module() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "module",
+		Short:   "Carry the dynamic module of the policies to an Envoy",
+		Example: "  mizzen module copy --to /var/lib/mizzen",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	var from, to string
+	c := &cobra.Command{
+		Use:   "copy --to DIR",
+		Short: "Copy libmizzen.so into a directory, in one step (the init container of a pod)",
+		Example: `  mizzen module copy --to /var/lib/mizzen
+  mizzen module copy --from build/libmizzen.so --to /tmp/modules`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return copyFile(from, to) },
+	}
+	c.Flags().StringVar(&from, "from", "/mizzen/libmizzen.so", "`FILE` to copy")
+	c.Flags().StringVar(&to, "to", "", "`DIR` to copy it into; it is made if it is not there")
+	_ = c.MarkFlagRequired("to")
+	cmd.AddCommand(c)
+	return cmd
+}
+
+// copyFile copies a file into a directory under its own name. Whoever looks finds the old one or the new one, whole: an Envoy may have the
+// old one mapped.
+func copyFile(from, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("copy %s: %w", from, err)
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return fmt.Errorf("copy module: %w", err)
+	}
+	defer in.Close()
+	out, err := os.CreateTemp(dir, ".copy-")
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", from, err)
+	}
+	defer os.Remove(out.Name())
+	if _, err = io.Copy(out, in); err == nil {
+		err = out.Chmod(0o755)
+	}
+	if e := out.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(out.Name(), filepath.Join(dir, filepath.Base(from)))
+	}
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", from, err)
+	}
+	return nil
+}
