@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // checker holds one object against a protobuf schema, or a Go type's JSON form. On the way it gives every key its canonical
@@ -145,7 +147,7 @@ func (c *checker) enum(desc protoreflect.EnumDescriptor, n *node, path string) {
 		return
 	}
 	fix := ""
-	if near := nearest(n.text, values); near != "" {
+	if near := nearest.Of(n.text, values); near != "" {
 		fix = "did you mean " + near + "?"
 	}
 	c.want(n, path, list, fix)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // maxFile bounds one file, in bytes.
@@ -181,18 +183,18 @@ func (d *decoder) unknownKind(o *object, kind, version string) {
 		}
 		if k.Name == kind {
 			severity := Error
-			if grouped && !strings.Contains(group, "istio") && nearest(group, []string{k.Group}) == "" {
+			if grouped && !strings.Contains(group, "istio") && nearest.Of(group, []string{k.Group}) == "" {
 				severity = Warning // somebody else's kind of the same name, a Knative Service
 			}
 			o.add(CodeUnknownKind, severity, o.meta.Position, "apiVersion", fmt.Sprintf("no kind %s in %s", kind, version), "Mizzen reads it as "+k.APIVersion())
 			return
 		}
-		if !grouped || istioGroup(group) || k.Group == group || nearest(group, []string{k.Group}) != "" {
+		if !grouped || istioGroup(group) || k.Group == group || nearest.Of(group, []string{k.Group}) != "" {
 			here = append(here, k.Name)
 		}
 	}
 	fix := ""
-	if near := nearest(kind, here); near != "" {
+	if near := nearest.Of(kind, here); near != "" {
 		fix = "did you mean " + near + "?"
 	}
 	severity := Error

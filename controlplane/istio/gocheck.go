@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
@@ -68,7 +70,7 @@ func (c *checker) goStruct(t reflect.Type, n *node, path string) {
 		ft, ok := known[f.key]
 		if !ok {
 			fix := ""
-			if near := nearest(f.key, order); near != "" {
+			if near := nearest.Of(f.key, order); near != "" {
 				fix = fmt.Sprintf("did you mean %q?", near)
 			}
 			c.diags = append(c.diags, Diagnostic{

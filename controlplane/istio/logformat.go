@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio/cel"
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // takes says what may follow a command of Envoy's access log format.
@@ -92,7 +93,7 @@ func logCommand(commands map[string]takes, name, params string, length bool) (me
 	t, ok := commands[name]
 	switch {
 	case !ok:
-		if near := nearest(name, slices.Sorted(maps.Keys(commands))); near != "" {
+		if near := nearest.Of(name, slices.Sorted(maps.Keys(commands))); near != "" {
 			fix = "did you mean %" + near + "%?"
 		}
 		return fmt.Sprintf("Envoy's access log has no command %%%s%%", name), fix

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // unknownField reports f, which message desc at path does not have, with what was probably meant: a field of another
@@ -36,7 +38,7 @@ func (c *checker) meant(desc protoreflect.MessageDescriptor, key string) string 
 	if n := same(key, here); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
-	if n := nearest(key, here); n != "" && distance(squash(key), squash(n)) == 1 {
+	if n := nearest.Of(key, here); n != "" && nearest.Distance(key, n) == 1 {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
 	for i := len(c.ancestors) - 2; i >= 0; i-- {
@@ -51,12 +53,12 @@ func (c *checker) meant(desc protoreflect.MessageDescriptor, key string) string 
 	if now := former(desc.Name(), key); now != "" {
 		return now
 	}
-	if n := nearest(key, here); n != "" {
+	if n := nearest.Of(key, here); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
 	for i := len(c.ancestors) - 2; i >= 0; i-- {
 		a := c.ancestors[i]
-		if n := nearest(key, names(a.desc)); n != "" {
+		if n := nearest.Of(key, names(a.desc)); n != "" {
 			return fmt.Sprintf("did you mean %q, which belongs under %s?", n, place(a.path))
 		}
 	}
@@ -69,7 +71,7 @@ func (c *checker) meant(desc protoreflect.MessageDescriptor, key string) string 
 // same finds the candidate that differs from key in case and separators only.
 func same(key string, candidates []string) string {
 	for _, c := range candidates {
-		if squash(c) == squash(key) {
+		if nearest.Same(c, key) {
 			return c
 		}
 	}

@@ -16,6 +16,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // typed decodes the object into its list.
@@ -140,7 +142,7 @@ func (o *object) topLevel(spec []string) {
 		fix := ""
 		if same(f.key, spec) != "" {
 			fix = fmt.Sprintf("%q belongs under spec", f.key)
-		} else if near := nearest(f.key, known); near != "" {
+		} else if near := nearest.Of(f.key, known); near != "" {
 			fix = fmt.Sprintf("did you mean %q?", near)
 		}
 		o.fail(f.pos, f.key, fmt.Sprintf("unknown field %q in the document", f.key), fix)

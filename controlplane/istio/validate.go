@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // The rules here are Istio's own (pkg/config/validation), for the fields that Mizzen supports; a value that Istio takes and
@@ -225,7 +227,7 @@ func (v *validator) portProtocol(path, p string) {
 		return
 	}
 	fix := "write one of " + strings.Join(protocols(), ", ")
-	if near := nearest(p, protocols()); near != "" {
+	if near := nearest.Of(p, protocols()); near != "" {
 		fix = "did you mean " + near + "?"
 	}
 	v.fail(path, fmt.Sprintf("unknown protocol %q", p), fix)

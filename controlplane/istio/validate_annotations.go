@@ -8,6 +8,7 @@ import (
 	meshconfig "istio.io/api/mesh/v1alpha1"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/annotation"
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // podTemplates are where objects keep the annotations of the pods that they make.
@@ -64,7 +65,7 @@ func (o *object) unknownAnnotation(f field, path string) {
 		names = append(names, a.Name)
 	}
 	fix := "take it away"
-	if near := nearest(f.key, names); near != "" {
+	if near := nearest.Of(f.key, names); near != "" {
 		fix = "did you mean " + near + "?"
 	}
 	o.add(code, Warning, f.pos, path, fmt.Sprintf("%s has no annotation %q", whose, f.key), fix)

@@ -9,6 +9,8 @@ import (
 
 	security "istio.io/api/security/v1beta1"
 	typev1 "istio.io/api/type/v1beta1"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // AnnotationDryRun of an AuthorizationPolicy has it counted and logged, and nothing else.
@@ -64,7 +66,7 @@ func (v *validator) policyTarget(path string, t *typev1.PolicyTargetReference) {
 		v.fail(path+".group", fmt.Sprintf("%s is not in group %q", kind, group), `write "" for Service, `+networkingGroup+" for ServiceEntry")
 	default:
 		fix := "write Gateway, Service or ServiceEntry"
-		if near := nearest(kind, []string{"Service", "ServiceEntry", "Gateway"}); near != "" {
+		if near := nearest.Of(kind, []string{"Service", "ServiceEntry", "Gateway"}); near != "" {
 			fix = "did you mean " + near + "?"
 		}
 		v.fail(path+".kind", fmt.Sprintf("cannot target the kind %q", kind), fix)
@@ -319,7 +321,7 @@ func (v *validator) condition(path string, c *security.Condition, action securit
 		}
 	case !slices.Contains(conditionKeys(), key):
 		fix := "write one of " + strings.Join(conditionKeys(), ", ") + ", request.headers[...], request.auth.claims[...]"
-		if near := nearest(key, conditionKeys()); near != "" {
+		if near := nearest.Of(key, conditionKeys()); near != "" {
 			fix = "did you mean " + near + "?"
 		}
 		v.fail(path+".key", fmt.Sprintf("unknown key %q", key), fix)

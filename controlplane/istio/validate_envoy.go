@@ -10,6 +10,8 @@ import (
 	"unicode"
 
 	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // The rules here are Envoy's: it would reject a whole virtual host, or cluster, for one value that breaks them.
@@ -66,7 +68,7 @@ func (v *validator) format(path, s string) {
 			return
 		default:
 			fix := "write %% for a percent sign"
-			if near := nearest(m[1], slices.Concat(commandsWith(), commandsWithout())); near != "" {
+			if near := nearest.Of(m[1], slices.Concat(commandsWith(), commandsWithout())); near != "" {
 				fix = "did you mean %" + near + "%?"
 			}
 			v.fail(path, fmt.Sprintf("%s is not one of Envoy's commands", m[0]), fix)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 func validateRateLimit(o *Object[*RateLimit]) Diagnostics {
@@ -54,7 +56,7 @@ func (v *validator) targetRef(t TargetRef, path string) {
 	switch {
 	case !ok:
 		fix := "write Service, ServiceEntry or Gateway"
-		if near := nearest(t.Kind, []string{"Service", "ServiceEntry", "Gateway"}); near != "" {
+		if near := nearest.Of(t.Kind, []string{"Service", "ServiceEntry", "Gateway"}); near != "" {
 			fix = "did you mean " + near + "?"
 		}
 		v.fail(path+".kind", fmt.Sprintf("cannot target the kind %q", t.Kind), fix)
@@ -156,7 +158,7 @@ func (v *validator) percentage(path string, p *float64) {
 func (v *validator) oneOf(path, got string, words ...string) {
 	if got != "" && !slices.Contains(words, got) {
 		fix := ""
-		if near := nearest(got, words); near != "" {
+		if near := nearest.Of(got, words); near != "" {
 			fix = "did you mean " + near + "?"
 		}
 		v.fail(path, fmt.Sprintf("want %s, got %q", strings.Join(words, " or "), got), fix)

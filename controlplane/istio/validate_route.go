@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/mizzen-mesh/mizzen/internal/nearest"
 )
 
 // retryWords are the policies that Istio lets pass in retryOn: Envoy's for HTTP and gRPC. Status codes pass too.
@@ -53,7 +55,7 @@ func (v *validator) retryOn(path, words string) {
 			continue
 		}
 		fix := "known are " + strings.Join(known, ", ") + " and status codes"
-		switch near := nearest(strings.TrimSpace(w), known); {
+		switch near := nearest.Of(strings.TrimSpace(w), known); {
 		case w != strings.TrimSpace(w):
 			fix = fmt.Sprintf("no blanks between the commas: write %q", strings.ReplaceAll(words, " ", ""))
 		case near != "":
@@ -116,7 +118,7 @@ func (v *validator) grpcStatus(path, s string) {
 	fix := "known are " + strings.Join(known, ", ")
 	if n, err := strconv.Atoi(s); err == nil && n >= 0 && n < len(known) {
 		fix = "write " + known[n]
-	} else if near := nearest(s, known); near != "" {
+	} else if near := nearest.Of(s, known); near != "" {
 		fix = "did you mean " + near + "?"
 	}
 	v.fail(path, fmt.Sprintf("%q is not a gRPC status", s), fix)

@@ -1,11 +1,10 @@
-package istio
+// Package nearest finds the word that a misspelt one was meant to be.
+package nearest
 
-import (
-	"strings"
-)
+import "strings"
 
-// nearest returns the candidate most like word, or "" if none is near enough to be meant. Case and separators do not count.
-func nearest(word string, candidates []string) string {
+// Of returns the candidate most like word, or "" if none is near enough to be meant. Case and separators do not count.
+func Of(word string, candidates []string) string {
 	best, bestDistance := "", 1000
 	w := squash(word)
 	for _, c := range candidates {
@@ -26,11 +25,17 @@ func nearest(word string, candidates []string) string {
 	return best
 }
 
+// Distance is the number of insertions, deletions, changes and swaps of neighbours between two words, whose case and separators do not
+// count.
+func Distance(a, b string) int { return distance(squash(a), squash(b)) }
+
+// Same tells whether two words differ in case and separators only.
+func Same(a, b string) bool { return squash(a) == squash(b) }
+
 func squash(s string) string {
 	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(s))
 }
 
-// distance is the number of insertions, deletions, changes and swaps of neighbours between a and b.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return 1000

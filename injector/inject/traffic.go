@@ -1,0 +1,132 @@
+package inject
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// traffic are the settings of interception: annotations, else values.
+type traffic struct {
+	includeRanges, excludeRanges               string // outbound
+	includePorts, excludePorts                 string // inbound
+	includeOutboundPorts, excludeOutboundPorts string
+	virtual, excludeInterfaces                 string
+}
+
+func (b *build) traffic() traffic {
+	v := b.policy.Values.Global.Proxy
+	get := func(name string, value Text) string {
+		return list(b.annotation("traffic.sidecar.istio.io/"+name, string(value)))
+	}
+	return traffic{
+		includeRanges: get("includeOutboundIPRanges", v.IncludeIPRanges), excludeRanges: get("excludeOutboundIPRanges", v.ExcludeIPRanges),
+		includePorts: get("includeInboundPorts", v.IncludeInboundPorts), excludePorts: get("excludeInboundPorts", v.ExcludeInboundPorts),
+		includeOutboundPorts: get("includeOutboundPorts", v.IncludeOutboundPorts), excludeOutboundPorts: get("excludeOutboundPorts", v.ExcludeOutboundPorts),
+		virtual:           list(b.annotation("istio.io/reroute-virtual-interfaces", b.annotation("traffic.sidecar.istio.io/kubevirtInterfaces", ""))),
+		excludeInterfaces: list(b.annotation("traffic.sidecar.istio.io/excludeInterfaces", "")),
+	}
+}
+
+// list takes the blanks out of a list.
+func list(s string) string {
+	var out []string
+	for _, x := range strings.Split(s, ",") {
+		if x = strings.TrimSpace(x); x != "" {
+			out = append(out, x)
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// excluded are the inbound ports that never come to the proxy: its own, and what is asked for.
+func (b *build) excluded(asked string) string {
+	ports := []string{strconv.Itoa(prometheusPort), strconv.Itoa(readinessPort)}
+	if asked != "" {
+		ports = append(ports, strings.Split(asked, ",")...)
+	}
+	if own := strconv.Itoa(int(b.status)); b.status != 0 && !slices.Contains(ports, own) {
+		ports = append(ports, own)
+	}
+	return strings.Join(ports, ",")
+}
+
+// iptables are the arguments of the container that makes the rules, or waits for them. The flags are those of Istio's istio-iptables.
+func (b *build) iptables() []string {
+	v, t := b.policy.Values, b.traffic()
+	out := []string{"iptables",
+		"-p", port(b.policy.Mesh.GetProxyListenPort(), outboundPort),
+		"-z", port(b.policy.Mesh.GetProxyInboundListenPort(), inboundPort),
+		"-u", strconv.Itoa(proxyUser), "-m", b.mode,
+		"-i", t.includeRanges, "-x", t.excludeRanges, "-b", t.includePorts, "-d", b.excluded(t.excludePorts),
+	}
+	for _, o := range []struct{ flag, value string }{
+		{"-q", t.includeOutboundPorts}, {"-o", t.excludeOutboundPorts}, {"-k", t.virtual}, {"-c", t.excludeInterfaces},
+	} {
+		if o.value != "" {
+			out = append(out, o.flag, o.value)
+		}
+	}
+	out = append(out, "--log_output_level="+b.agentLog())
+	if v.Global.LogAsJSON {
+		out = append(out, "--log_as_json")
+	}
+	switch {
+	case v.Pilot.CNI.Enabled:
+		out = append(out, "--run-validation", "--skip-rule-apply")
+	case v.Global.ProxyInit.ForceApplyIptables:
+		out = append(out, "--force-apply")
+	}
+	if v.Global.NativeNftables {
+		out = append(out, "--native-nftables")
+	}
+	return out
+}
+
+// interceptor is the init container that has connections intercepted: it makes the rules itself, for which it must be root and change
+// the network of the pod, or waits until the node's program has.
+func (b *build) interceptor() corev1.Container {
+	c := corev1.Container{
+		Name: b.free(InitContainer), Image: b.image("proxy_init"), Args: b.iptables(), ImagePullPolicy: b.policy.Values.Global.ImagePullPolicy,
+		Env: variables(b.proxy.GetProxyMetadata()), Resources: *b.resources.DeepCopy(),
+	}
+	if b.policy.Values.Pilot.CNI.Enabled {
+		c.Name = b.free(ValidationContainer)
+		c.SecurityContext = b.restricted()
+		return c
+	}
+	privileged := b.policy.Values.Global.Proxy.Privileged
+	c.SecurityContext = &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &privileged, Privileged: &privileged, ReadOnlyRootFilesystem: ptr(false),
+		RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0)), RunAsNonRoot: ptr(false),
+		Capabilities:   &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}, Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile: b.policy.Values.Global.Proxy.SeccompProfile.DeepCopy(),
+	}
+	return c
+}
+
+func port(n int32, otherwise int) string {
+	if n == 0 {
+		n = int32(otherwise)
+	}
+	return strconv.Itoa(int(n))
+}
+
+// agentLog is the level of what the agent logs, "scope:level,...".
+func (b *build) agentLog() string {
+	return b.annotation("sidecar.istio.io/agentLogLevel", b.policy.Values.Global.Logging.Level)
+}
+
+// free is a container's name, with a number if an application has it.
+func (b *build) free(name string) string {
+	out := name
+	for i := 2; find(b.pod.Spec.Containers, out) != nil || find(b.pod.Spec.InitContainers, out) != nil; i++ {
+		out = fmt.Sprintf("%s-%d", name, i)
+	}
+	return out
+}
+
+func ptr[T any](v T) *T { return &v }
