@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -46,12 +47,18 @@ func (c *compiler) providers() map[string]*mesh.TraceProvider {
 			path += ".datadog"
 			p.Protocol, p.Port, p.MaxTagLength, service = datadog, d.GetPort(), d.GetMaxTagLength(), d.GetService()
 		}
+		p.MaxTagLength = cmp.Or(p.MaxTagLength, c.pathTagLength())
 		if service == "" || out[p.Name] != nil || !c.providerService(p, path, service) || !c.providerCall(p, path) {
 			continue
 		}
 		out[p.Name] = p
 	}
 	return out
+}
+
+// pathTagLength is the MaxTagLength of providers that say none.
+func (c *compiler) pathTagLength() uint32 {
+	return c.meshConfig().GetDefaultConfig().GetTracing().GetMaxPathTagLength()
 }
 
 func zipkinProvider(p *mesh.TraceProvider, in *meshconfig.MeshConfig_ExtensionProvider_ZipkinTracingProvider) string {
@@ -169,7 +176,7 @@ func (c *compiler) oldProvider() *mesh.TraceProvider {
 		c.report(&c.set.Mesh.Meta, path, istio.Error, istio.CodeSchema, fmt.Sprintf("%q is no host and port: no spans are reported", address), "write for example zipkin.istio-system:9411")
 		return nil
 	}
-	p := &mesh.TraceProvider{Name: "defaultConfig", Protocol: zipkinProtocol, Port: uint32(number), Origin: origin(&c.set.Mesh.Meta, path)}
+	p := &mesh.TraceProvider{Name: "defaultConfig", Protocol: zipkinProtocol, Port: uint32(number), MaxTagLength: c.pathTagLength(), Origin: origin(&c.set.Mesh.Meta, path)}
 	if name, namespace, ok := strings.Cut(host, "."); ok && !strings.Contains(namespace, ".") {
 		host = namespace + "/" + name
 	}

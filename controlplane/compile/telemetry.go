@@ -15,7 +15,7 @@ import (
 // telemetries lowers the tracing of Telemetries, oldest first, and MeshConfig's providers.
 func (c *compiler) telemetries() {
 	providers := c.providers()
-	t := &mesh.Tracing{Default: c.defaultProvider(providers), Providers: used(providers)}
+	t := &mesh.Tracing{Default: c.defaultProvider(providers), Tags: c.defaultTags(), Providers: used(providers)}
 	if t.Default != nil && !slices.Contains(t.Providers, t.Default) {
 		t.Providers = append(t.Providers, t.Default)
 	}
@@ -29,6 +29,16 @@ func (c *compiler) telemetries() {
 	if t.Default != nil || len(t.Policies) > 0 {
 		c.world.Tracing = t
 	}
+}
+
+// defaultTags are those of MeshConfig's defaultConfig.tracing.
+func (c *compiler) defaultTags() []*mesh.TraceTag {
+	tags := traceTags(istio.MeshTags(c.meshConfig().GetDefaultConfig().GetTracing()))
+	if len(tags) > 0 {
+		c.report(&c.set.Mesh.Meta, "data.mesh.defaultConfig.tracing.customTags", istio.Info, codeTracer,
+			"custom tags are written by Envoy's own tracer, which makes the spans here", "")
+	}
+	return tags
 }
 
 func (c *compiler) traceRule(m *istio.Meta, path string, in *telemetry.Tracing, providers map[string]*mesh.TraceProvider, def *mesh.TraceProvider) *mesh.TraceRule {

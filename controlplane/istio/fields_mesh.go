@@ -82,7 +82,13 @@ func proxyConfigRules() []supportRule {
 		yes("ProxyConfig.ConnectionSettings", "globalDownstreamConnectionLimit"),
 		idle("ProxyConfig.ConnectionSettings", "listenerConnectionLimit", "Envoy takes it from its runtime, by the listener's name: write runtimeValues with "+
 			"envoy.resource_limits.listener.NAME.connection_limit"),
-		yes("Tracing", "sampling zipkin"),
-		idle("Tracing", "*", "write an extension provider and a Telemetry: they say it of any tracer"),
+		yes("Tracing", "sampling zipkin customTags maxPathTagLength"),
+		yes("Tracing.CustomTag", "literal environment header"),
+		yes("Tracing.Literal", "value"),
+		yes("Tracing.Environment", "name defaultValue"),
+		yes("Tracing.RequestHeader", "name defaultValue"),
+		idle("Tracing", "tlsSettings", "the collector is a service like any other: a DestinationRule for its host says how it is spoken to, and in the mesh it is by mutual TLS anyway"),
+		idle("Tracing", "enableIstioTags", "spans carry no tags of Istio's own"),
+		idle("Tracing", "lightstep datadog stackdriver openCensusAgent", "write an extension provider, and name it in defaultProviders or a Telemetry"),
 	}
 }

@@ -60,9 +60,31 @@ func (v *validator) customTag(path string, t *telemetry.Tracing_CustomTag) {
 	}
 }
 
-// validateProviders checks MeshConfig's tracing and log providers.
+// MeshTags are the custom tags of MeshConfig's defaultConfig.tracing, as a Telemetry has them.
+func MeshTags(in *meshconfig.Tracing) map[string]*telemetry.Tracing_CustomTag {
+	out := map[string]*telemetry.Tracing_CustomTag{}
+	for name, t := range in.GetCustomTags() {
+		tag := &telemetry.Tracing_CustomTag{}
+		switch k := t.GetType().(type) {
+		case *meshconfig.Tracing_CustomTag_Literal:
+			tag.Type = &telemetry.Tracing_CustomTag_Literal{Literal: &telemetry.Tracing_Literal{Value: k.Literal.GetValue()}}
+		case *meshconfig.Tracing_CustomTag_Environment:
+			tag.Type = &telemetry.Tracing_CustomTag_Environment{Environment: &telemetry.Tracing_Environment{Name: k.Environment.GetName(), DefaultValue: k.Environment.GetDefaultValue()}}
+		case *meshconfig.Tracing_CustomTag_Header:
+			tag.Type = &telemetry.Tracing_CustomTag_Header{Header: &telemetry.Tracing_RequestHeader{Name: k.Header.GetName(), DefaultValue: k.Header.GetDefaultValue()}}
+		}
+		out[name] = tag
+	}
+	return out
+}
+
+// validateProviders checks MeshConfig's tracing and log providers, and the tags that spans have by default.
 func validateProviders(m *Meta, spec *meshconfig.MeshConfig) Diagnostics {
 	v := &validator{meta: m}
+	tags := MeshTags(spec.GetDefaultConfig().GetTracing())
+	for _, name := range sortedKeys(tags) {
+		v.customTag(join("data.mesh.defaultConfig.tracing.customTags", name), tags[name])
+	}
 	seen := map[string]bool{}
 	for i, p := range spec.GetExtensionProviders() {
 		path := index("data.mesh.extensionProviders", i)

@@ -6,6 +6,8 @@ import "time"
 type Tracing struct {
 	// Default is the provider of proxies that no Telemetry gives one; nil: no spans are reported.
 	Default *TraceProvider
+	// Tags are the custom tags where no Telemetry names some: MeshConfig's defaultConfig.
+	Tags []*TraceTag
 	// Policies are the Telemetries with a tracing section, in order of precedence (oldest first, then by name).
 	Policies []*TracePolicy
 	// Providers are all that anybody may be given, sorted by name; Default last, if it is MeshConfig's old one.

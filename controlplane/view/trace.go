@@ -39,8 +39,8 @@ func (s *scope) trace(v *mesh.View) {
 // that selects the workload, each over what came before: as Istio merges them.
 func (s *scope) traceSpecs(n mesh.Node) (client, server traceSpec) {
 	t := s.cache.world.Tracing
-	client = traceSpec{mesh.TraceRule{Provider: t.Default}, tracing.Client}
-	server = traceSpec{mesh.TraceRule{Provider: t.Default}, tracing.Server}
+	client = traceSpec{mesh.TraceRule{Provider: t.Default, Tags: t.Tags}, tracing.Client}
+	server = traceSpec{mesh.TraceRule{Provider: t.Default, Tags: t.Tags}, tracing.Server}
 	var levels []*mesh.TracePolicy
 	for _, i := range s.levels(n, len(t.Policies), func(i int) *mesh.Bearing { return &t.Policies[i].Bearing }) {
 		levels = append(levels, t.Policies[i])
