@@ -27,7 +27,9 @@ type entry struct {
 }
 
 // file adds the machine's file source at name.
-func (l layer) file(name, source string, mode fs.FileMode) { l[name] = entry{source: source, mode: mode} }
+func (l layer) file(name, source string, mode fs.FileMode) {
+	l[name] = entry{source: source, mode: mode}
+}
 
 // write adds a file with the content.
 func (l layer) write(name, text string) { l[name] = entry{text: text, mode: 0o644} }
