@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -19,7 +20,8 @@ import (
 const tag = "test"
 
 func main() {
-	dir := flag.String("o", filepath.Join(envoytest.Root(), ".cache", "node", "images"), "`DIR` to write to")
+	node := cmp.Or(os.Getenv("MIZZEN_NODE"), filepath.Join(envoytest.Root(), ".cache", "node"))
+	dir := flag.String("o", filepath.Join(node, "images"), "`DIR` to write to; default: images in scripts/node's")
 	flag.Parse()
 	if err := build(context.Background(), *dir); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
