@@ -136,8 +136,15 @@ func secretOf(name string) *tlsv3.SdsSecretConfig {
 	if name == mesh.SecretIdentity || name == mesh.SecretRoots {
 		return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: agentSource()}
 	}
-	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: adsSource()}
+	source := adsSource()
+	source.InitialFetchTimeout = seconds(firstSecret)
+	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: source}
 }
+
+// firstSecret bounds, in seconds, how long what names a Secret waits for it. The incremental protocol can say that there is none;
+// that of the state of the world cannot, and Envoy acknowledges no clusters as long as one of them waits. Without its secret a port
+// or a cluster makes no connection, as Istio's.
+const firstSecret = 10
 
 // agentSource is the agent's secret discovery service. It answers when it has a certificate: until then nothing that needs one
 // is ready.

@@ -39,6 +39,7 @@ type Rig struct {
 	names   string // address of the name server
 	proxies []*proxy
 	count   uint64 // publications
+	whole   bool   // state of the world
 }
 
 // proxy is one Envoy.
@@ -50,11 +51,22 @@ type proxy struct {
 	made *xdsgen.Resources // what it is to have
 }
 
-// Start starts n Envoys. It skips the test if there is none.
+// Start starts n Envoys of the incremental protocol. It skips the test if there is none.
 func Start(t testing.TB, n int) *Rig {
 	t.Helper()
+	return start(t, n, false)
+}
+
+// StartWhole is Start with Envoys that ask for the state of the world.
+func StartWhole(t testing.TB, n int) *Rig {
+	t.Helper()
+	return start(t, n, true)
+}
+
+func start(t testing.TB, n int, whole bool) *Rig {
+	t.Helper()
 	envoytest.Find(t)
-	r := &Rig{t: t}
+	r := &Rig{t: t, whole: whole}
 	// Nothing lingers, so that a proxy soon has just what it is to have.
 	r.server = server.New(server.Options{Build: r.build, Quiet: -1, MaxQuiet: -1, Linger: -1, AckTimeout: patience, Log: slog.New(slog.DiscardHandler)})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -79,7 +91,7 @@ func Start(t testing.TB, n int) *Rig {
 
 func (r *Rig) start(p *proxy) {
 	r.t.Helper()
-	config, err := bootstrap.Config(bootstrap.Options{NodeID: p.id, XDSAddress: r.address, SDSSocket: r.agent})
+	config, err := bootstrap.Config(bootstrap.Options{NodeID: p.id, XDSAddress: r.address, SDSSocket: r.agent, StateOfTheWorld: r.whole})
 	if err != nil {
 		r.t.Fatal(err)
 	}
