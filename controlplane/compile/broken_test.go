@@ -173,3 +173,90 @@ func broken(r *rand.Rand, doc []byte, b breakage) (text string, ref istio.Ref, o
 	raw, err := yaml.Marshal(&root)
 	return string(raw), istio.Ref{Kind: kind, Namespace: "default", Name: "broken-one"}, err == nil && kind != ""
 }
+
+// unmet are objects that name what there is not, and bear on nobody.
+const unmet = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: dangling, namespace: dangling}
+spec:
+  hosts: [dangling.example.com]
+  gateways: [nowhere/none]
+  http: [{route: [{destination: {host: none.nowhere.svc.cluster.local, subset: none}}], mirror: {host: none.example.com}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: dangling-delegate, namespace: dangling}
+spec: {hosts: [other.dangling.example.com], gateways: [nowhere/none], http: [{delegate: {name: none, namespace: nowhere}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: dangling, namespace: dangling}
+spec: {host: none.nowhere.svc.cluster.local, trafficPolicy: {tls: {mode: SIMPLE, credentialName: none}}}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: dangling, namespace: dangling}
+spec:
+  selector: {app: nobody-at-all}
+  servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ["*"], tls: {mode: SIMPLE, credentialName: none}}]
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: dangling, namespace: dangling}
+spec: {workloadSelector: {labels: {app: nobody-at-all}}, egress: [{hosts: [nowhere/none.example.com]}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: dangling, namespace: dangling}
+spec: {targetRefs: [{kind: Service, name: none}], action: CUSTOM, provider: {name: none}, rules: [{}]}
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: dangling, namespace: dangling}
+spec: {targetRef: {group: networking.istio.io, kind: ServiceEntry, name: none}, jwtRules: [{issuer: none, jwksUri: "http://none.nowhere.svc.cluster.local/keys"}]}
+---
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: dangling, namespace: dangling}
+spec:
+  targetRefs: [{kind: Service, name: none}]
+  tracing: [{providers: [{name: none}]}]
+  metrics: [{providers: [{name: none}]}]
+  accessLogging: [{providers: [{name: none}]}]
+`
+
+// TestDanglingReferencesHurtNoOther: beside objects that name services, gateways, delegates, secrets and providers that are not
+// there, every proxy is given what it is given without them; and of each such object something is said.
+func TestDanglingReferencesHurtNoOther(t *testing.T) {
+	var more []document
+	d := yaml.NewDecoder(strings.NewReader(unmet))
+	for {
+		var root map[string]any
+		if d.Decode(&root) != nil {
+			break
+		}
+		kind, _ := root["kind"].(string)
+		more = append(more, document{kind, root})
+	}
+	set, diags := istio.Decode("dangling.yaml", strings.NewReader(unmet))
+	if len(diags.Errors()) > 0 || len(set.Metas()) != len(more) {
+		t.Fatalf("%d of %d objects are read: %v", len(set.Metas()), len(more), diags)
+	}
+	_, found := compile.World(compile.Inputs{Set: set})
+	for _, m := range set.Metas() {
+		if !slices.ContainsFunc(append(diags, found...), func(d istio.Diagnostic) bool { return d.Object == m.Ref && d.Position.Line > 0 }) {
+			t.Errorf("%s: nothing is said of it", m.Ref)
+		}
+	}
+	for _, x := range loaded(t) {
+		if x.output(t, append(slices.Clone(x.docs), more...)).sum == x.base.sum {
+			continue
+		}
+		for _, one := range more {
+			if x.output(t, append(slices.Clone(x.docs), one)).sum != x.base.sum {
+				t.Errorf("%s: beside a %s that names what there is not, a proxy is given something else:\n%v", x.Name, one.kind, one.root)
+			}
+		}
+	}
+}

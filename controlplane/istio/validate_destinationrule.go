@@ -103,7 +103,9 @@ const maxAggression = 1000
 
 // Envoy's bounds of hash tables.
 const (
-	maxRing   = 8 << 20
+	maxRing = 8 << 20
+	// slowRing is where building a ring begins to be felt, some 2 s of an Envoy.
+	slowRing  = 256 << 10
 	maxMaglev = 5000011
 )
 
@@ -147,6 +149,9 @@ func (v *validator) loadBalancer(lb *networking.LoadBalancerSettings, path strin
 	}
 	if n := hash.GetRingHash().GetMinimumRingSize(); n > maxRing {
 		v.fail(path+".ringHash.minimumRingSize", fmt.Sprintf("must be at most %d, got %d", maxRing, n), "")
+	} else if n > slowRing {
+		v.trap(path+".ringHash.minimumRingSize", fmt.Sprintf("Envoy builds a ring of %d anew at each change of endpoints, and does nothing else meanwhile: some seconds for each million", n),
+			"write 1024 (the default) to 65536, or maglev")
 	}
 	if m := hash.GetMaglev(); m != nil && (m.TableSize >= maxMaglev || !prime(m.TableSize)) {
 		v.fail(path+".maglev.tableSize", fmt.Sprintf("must be a prime number below %d, got %d", maxMaglev, m.TableSize), "write 65537")
