@@ -3,12 +3,8 @@ package localmesh
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -45,18 +41,12 @@ type identities struct {
 
 // newIdentities makes what the control plane needs to start with, in the state directory.
 func newIdentities(dir string) (*identities, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	authority := filepath.Join(dir, "ca")
+	key, err := ca.TokenKey(authority)
 	if err != nil {
-		return nil, fmt.Errorf("make token key: %w", err)
+		return nil, err
 	}
-	der, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return nil, fmt.Errorf("make token key: %w", err)
-	}
-	i := &identities{dir: filepath.Join(dir, "ca"), tokens: filepath.Join(dir, "token-keys.pem"), signer: key, sockets: filepath.Join(dir, "sds")}
-	if err := os.WriteFile(i.tokens, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600); err != nil {
-		return nil, fmt.Errorf("write token key: %w", err)
-	}
+	i := &identities{dir: authority, tokens: filepath.Join(authority, ca.TokenKeysFile), signer: key, sockets: filepath.Join(dir, "sds")}
 	if len(i.socket(9999)) > longestSocket {
 		if i.sockets, err = os.MkdirTemp("/tmp", "mizzen-sds-"); err != nil {
 			return nil, fmt.Errorf("make folder of sockets: %w", err)

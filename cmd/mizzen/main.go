@@ -55,6 +55,6 @@ func commands() []*cobra.Command {
 		newUpCommand(), newCallCommand(), newApplyCommand(), newDeleteCommand(), newGetCommand(),
 		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
 		newControlplaneCommand(), newRatelimitCommand(),
-		command.Iptables(), command.Module(), command.Standin(), newVersionCommand(),
+		newCACommand(), command.Iptables(), command.Module(), command.Standin(), command.Healthcheck(), newVersionCommand(),
 	}
 }

@@ -239,6 +239,11 @@ type Client struct {
 	base string // prefixed to URLs that begin with "/"
 }
 
+// NewClient sends requests over a transport; base goes before URLs that begin with "/".
+func NewClient(over http.RoundTripper, base string) *Client {
+	return &Client{http: &http.Client{Transport: over}, base: base}
+}
+
 // Answer is what came back.
 type Answer struct {
 	Code   int
