@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/run"
@@ -21,11 +21,14 @@ func newControlplaneCommand() *cobra.Command {
 	var o run.Options
 	var level, filters string
 	var id run.Identity
+	var cluster clusterFlags
 	cmd := &cobra.Command{
-		Use:   "controlplane --config PATH...",
-		Short: "Serve xDS to proxies from Istio YAML, and watch the files",
+		Use:   "controlplane [--config PATH...]",
+		Short: "Serve xDS to proxies from Istio YAML or a Kubernetes cluster, and watch it",
 		Long: `Serve xDS to proxies from Istio and Kubernetes YAML. The files are watched: an edit is compiled and pushed to the proxies that
 it concerns. A mistake is logged with file and line and never stops the rest. SIGTERM drains.
+
+Without --config it reads a Kubernetes cluster: the one of --kubeconfig and --context, or the one that it runs in.
 
 Limits with scope: global of RateLimit resources are counted by a rate-limit service (see mizzen ratelimit): --ratelimit names
 it; without it the Service ratelimit of the root namespace, if there is one.
@@ -36,22 +39,23 @@ MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL, MIZZEN_FILTERS, MIZZEN_WASM, MIZZEN_CA_DIR a
 With --ca-dir or --ca-files it is the mesh's certificate authority too, by Istio's API, on --secure-addr. There a workload proves who
 it is by its certificate or a service account token, and its proxy gets what a proxy of that namespace and account may have.`,
 		Example: `  mizzen controlplane --config istio/ --config apps.yaml
+  mizzen controlplane --kubeconfig ~/.kube/config
   curl http://127.0.0.1:15014/debug/syncz`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := flagsFromEnv(cmd, os.Getenv, "config", "xds-addr", "http-addr", "log-level", "filters", "wasm"); err != nil {
 				return err
 			}
-			if err := flagsFromEnv(cmd, os.Getenv, append(identityFlags(), "ratelimit", "ratelimit-timeout", "state-dir", "module-dir", "module-addr", "insecure-registries")...); err != nil {
+			if err := flagsFromEnv(cmd, os.Getenv, append(append(identityFlags(), clusterFlagNames()...), "ratelimit", "ratelimit-timeout", "state-dir", "module-dir", "module-addr", "insecure-registries")...); err != nil {
 				return err
 			}
 			if _, _, err := net.SplitHostPort(o.RateLimit); err != nil && o.RateLimit != "" && o.RateLimit != "off" {
 				return usagef("read --ratelimit: %v; write HOST:PORT, or off", err)
 			}
-			if len(o.Paths) == 0 {
-				return errors.New("read configuration: no --config PATH was given")
-			}
 			var err error
+			if o.Cluster, err = cluster.of(o.Paths); err != nil {
+				return err
+			}
 			if o.Filters, err = filterHost(filters); err != nil {
 				return err
 			}
@@ -63,6 +67,7 @@ it is by its certificate or a service account token, and its proxy gets what a p
 				return fmt.Errorf("read --log-level: %w", err)
 			}
 			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: l}))
+			klog.SetSlogLogger(o.Log)
 			o.Version = cmd.Root().Version
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -82,6 +87,7 @@ it is by its certificate or a service account token, and its proxy gets what a p
 	cmd.Flags().StringVar(&o.ModuleServer, "module-addr", "", "`HOST:PORT` where proxies fetch these, unless metadata MIZZEN_MODULES says where they see --module-dir; default: --http-addr")
 	cmd.Flags().StringSliceVar(&o.Insecure, "insecure-registries", nil, "`HOSTS` of registries that are asked in plaintext, host or host:port")
 	addIdentityFlags(cmd, &id)
+	cluster.add(cmd)
 	return cmd
 }
 

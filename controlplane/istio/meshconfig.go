@@ -13,10 +13,16 @@ func (d *decoder) meshConfig(o *object) bool {
 	if o.kind.Name != "ConfigMap" || o.meta.Name != "istio" || o.meta.Namespace != "istio-system" {
 		return false
 	}
-	text := o.root.get("data", "mesh")
-	if text == nil || text.kind != stringNode {
+	if text := o.root.get("data", "mesh"); text == nil || text.kind != stringNode {
 		return false
 	}
+	d.meshText(o)
+	return true
+}
+
+// meshText reads the MeshConfig in a ConfigMap's entry "mesh", a string.
+func (d *decoder) meshText(o *object) {
+	text := o.root.get("data", "mesh")
 	o.places()
 	doc := document{text: text.text, line: text.pos.Line - 1}
 	if text.block {
@@ -29,7 +35,7 @@ func (d *decoder) meshConfig(o *object) bool {
 	}
 	o.diags = append(o.diags, diags...)
 	if o.broken() {
-		return true
+		return
 	}
 	if root == nil {
 		root = &node{kind: mapNode, pos: text.pos}
@@ -44,11 +50,11 @@ func (d *decoder) meshConfig(o *object) bool {
 	o.diags = append(o.diags, c.diags...)
 	places(root, "data.mesh", o.meta.Places)
 	if o.broken() {
-		return true
+		return
 	}
 	if err := (protojson.UnmarshalOptions{}).Unmarshal(root.json(), spec); err != nil {
 		o.fail(text.pos, "data.mesh", "cannot be read: "+strings.TrimPrefix(err.Error(), "proto: "), "")
-		return true
+		return
 	}
 	o.support("MeshConfig", spec.ProtoReflect().Descriptor(), root, "data.mesh")
 	o.diags = append(o.diags, validateMesh(&o.meta, spec)...)
@@ -61,7 +67,6 @@ func (d *decoder) meshConfig(o *object) bool {
 	if !o.broken() {
 		d.set.Mesh = &Object[*meshconfig.MeshConfig]{Meta: o.meta, Spec: spec}
 	}
-	return true
 }
 
 // shift moves the columns of a text that stands indented within another.

@@ -1,4 +1,4 @@
-// Package run is the control plane put together: files are read and watched, compiled, and served to proxies.
+// Package run is the control plane put together: files or a cluster are read and watched, compiled, and served to proxies.
 package run
 
 import (
@@ -18,6 +18,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/module"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
+	"github.com/mizzen-mesh/mizzen/controlplane/source/kube"
 	"github.com/mizzen-mesh/mizzen/internal/serving"
 )
 
@@ -25,6 +26,8 @@ import (
 type Options struct {
 	// Paths of files and directories, read and watched. On the same object a later path wins.
 	Paths []string
+	// Cluster, if not nil, is the Kubernetes cluster that is read and watched in their place.
+	Cluster *Cluster
 	// StateDir keeps the last good state of each object over restarts; "" for as long as the process runs.
 	StateDir string
 	// XDSAddr and HTTPAddr are where to listen: discovery in plaintext, and the monitoring pages.
@@ -93,10 +96,18 @@ func Run(ctx context.Context, o Options) error {
 		}
 		id.start(ctx, g, s)
 	}
-	g.Go(func() error { return dir.WatchKept(ctx, o.Paths, o.StateDir, o.Log, p.publish) })
+	g.Go(func() error { return watch(ctx, o, p.publish) })
 	g.Go(func() error { return serveXDS(ctx, s, xds) })
 	g.Go(func() error { return serving.HTTP(ctx, withModules(s.Handler(), p.plugins.store), pages) })
 	return g.Wait()
+}
+
+// watch reads configuration and publishes it, and again after every change.
+func watch(ctx context.Context, o Options, publish func(istio.Set, istio.Diagnostics)) error {
+	if c := o.Cluster; c != nil {
+		return kube.Watch(ctx, kube.Options{Config: c.Config, Namespace: c.Namespace, Revision: c.Revision, Log: o.Log}, publish)
+	}
+	return dir.WatchKept(ctx, o.Paths, o.StateDir, o.Log, publish)
 }
 
 func serveXDS(ctx context.Context, s *server.Server, l net.Listener) error {

@@ -10,8 +10,5 @@ import (
 	_ "helm.sh/helm/v3/pkg/cli"
 	_ "helm.sh/helm/v3/pkg/engine"
 	_ "k8s.io/cli-runtime/pkg/genericclioptions"
-	_ "k8s.io/client-go/dynamic"
-	_ "k8s.io/client-go/dynamic/dynamicinformer"
-	_ "k8s.io/client-go/informers"
 	_ "k8s.io/client-go/tools/leaderelection"
 )

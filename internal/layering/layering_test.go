@@ -48,6 +48,7 @@ var rules = []rule{
 	{"controlplane/xdsgen", append([]string{"controlplane/mesh", "controlplane/envoyapi", "controlplane/xdsgen/native", "filters/"}, protos...), nil},
 	{"controlplane/bootstrap", append([]string{"controlplane/mesh", "filters/registry"}, protos...), nil},
 	{"controlplane/source/dir", []string{"controlplane/istio", "github.com/fsnotify/fsnotify"}, nil},
+	{"controlplane/source/kube", []string{"controlplane/annotation", "controlplane/istio", "controlplane/mesh", "istio.io/api/", "k8s.io/", "golang.org/x/sync/"}, nil},
 	{"controlplane/server", append([]string{"controlplane/istio", "controlplane/view", "controlplane/xdsgen", "controlplane/mesh", "filters/", "github.com/prometheus/"}, protos...), nil},
 	{"controlplane/", nil, nil},
 	{"injector/inject", []string{"controlplane/annotation", "controlplane/effective", "internal/nearest", "istio.io/api/", "k8s.io/api/", "k8s.io/apimachinery/", "google.golang.org/protobuf/", "sigs.k8s.io/yaml", "github.com/Masterminds/sprig/"}, []string{"os", "net", "net/http"}},
