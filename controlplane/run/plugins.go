@@ -44,6 +44,9 @@ func (p *plugins) resolve(w *mesh.World) (*mesh.World, istio.Diagnostics) {
 			if now.Wasm.Digest != "" {
 				last[name(e.Origin)] = now
 			}
+			if found == nil {
+				found = unserved(now, w.Settings.ModuleServer)
+			}
 			if found != nil {
 				found.Position.Line = urls[name(e.Origin).String()].Line
 				ds = append(ds, *found)
@@ -83,12 +86,25 @@ func (p *plugins) extension(e *mesh.Extension) (*mesh.Extension, *istio.Diagnost
 	case wasm.Failure == mesh.FailOpen:
 		what = "requests pass without it"
 	}
+	return &out, aboutModule(e, istio.Error, fmt.Sprintf("%v: %s", err, what), "")
+}
+
+// unserved tells of a module that proxies would have to fetch from a control plane which does not know its own address; nil if not so.
+func unserved(e *mesh.Extension, server string) *istio.Diagnostic {
+	if server != "" || e.Wasm.Digest == "" || e.Wasm.File != "" {
+		return nil
+	}
+	return aboutModule(e, istio.Warning, "proxies on other machines cannot fetch the module: --http-addr is every address, of which they cannot call one",
+		"give the control plane --module-addr HOST:PORT, as proxies reach its monitoring port")
+}
+
+func aboutModule(e *mesh.Extension, severity istio.Severity, message, fix string) *istio.Diagnostic {
 	path := "spec.url"
 	if e.Origin.Kind == "TrafficExtension" {
 		path = "spec.wasm.url"
 	}
-	return &out, &istio.Diagnostic{
-		Code: CodeModule, Severity: istio.Error, Path: path, Message: fmt.Sprintf("%v: %s", err, what),
+	return &istio.Diagnostic{
+		Code: CodeModule, Severity: severity, Path: path, Message: message, Fix: fix,
 		Object:   istio.Ref{Kind: e.Origin.Kind, Namespace: e.Namespace, Name: e.Name},
 		Position: istio.Position{File: e.Origin.File},
 	}

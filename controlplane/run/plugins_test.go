@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/internal/tinywasm"
 )
 
@@ -50,5 +52,22 @@ spec: {url: "%s/%s"}
 	stats := fetch(t, "http://"+r.envoy.Admin()+"/stats?filter=wasm.remote_load_fetch_successes", nil)
 	if !strings.Contains(stats, ": 2") {
 		t.Errorf("fetched from the control plane: %s", stats)
+	}
+}
+
+// TestUnservedModule: where the control plane does not know its own address, a module that proxies must fetch is told of, and one that
+// is a file of theirs is not.
+func TestUnservedModule(t *testing.T) {
+	e := &mesh.Extension{Bearing: mesh.Bearing{Origin: mesh.Origin{Kind: "WasmPlugin"}}, Wasm: &mesh.Wasm{Digest: "0"}}
+	d := unserved(e, "")
+	if d == nil || d.Severity != istio.Warning || !strings.Contains(d.String(), "--module-addr") {
+		t.Errorf("no address: %v", d)
+	}
+	if d := unserved(e, "10.0.0.1:15014"); d != nil {
+		t.Errorf("with an address: %v", d)
+	}
+	e.Wasm.File = "/there.wasm"
+	if d := unserved(e, ""); d != nil {
+		t.Errorf("a file of the proxy: %v", d)
 	}
 }
