@@ -54,7 +54,7 @@ func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newUpCommand(), newCallCommand(), newApplyCommand(), newDeleteCommand(), newGetCommand(),
 		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
-		newControlplaneCommand(), newRatelimitCommand(),
+		newInstallCommand(), newUninstallCommand(), newControlplaneCommand(), newRatelimitCommand(),
 		newCACommand(), command.Iptables(), command.Module(), command.Standin(), command.Healthcheck(), newVersionCommand(),
 	}
 }

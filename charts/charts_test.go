@@ -1,0 +1,120 @@
+package charts
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/strvals"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// render is `helm template mizzen charts/mizzen -n istio-system --set ...`, and what it says if it fails.
+func render(t *testing.T, set ...string) (string, error) {
+	t.Helper()
+	c, err := Mizzen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]any{}
+	for _, s := range set {
+		if err := strvals.ParseInto(s, values); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := chartutil.ToRenderValues(c, values, chartutil.ReleaseOptions{Name: "mizzen", Namespace: "istio-system", Revision: 1, IsInstall: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := engine.Render(c, all)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for _, name := range []string{"rbac", "configmaps", "controlplane", "injector", "ratelimit", "gateways", "webhooks", "networkpolicies"} {
+		b.WriteString("---\n# " + name + ".yaml\n" + strings.TrimSpace(files["mizzen/templates/"+name+".yaml"]) + "\n")
+	}
+	return b.String(), nil
+}
+
+// TestProfiles: what each profile comes to, and a revision beside an installation.
+func TestProfiles(t *testing.T) {
+	for name, set := range map[string][]string{
+		"default":  nil,
+		"demo":     {"profile=demo"},
+		"minimal":  {"profile=minimal"},
+		"revision": {"revision=canary", "revisionTags={prod}", "controlplane.autoscale.min=2"},
+		"closed":   {"networkPolicy.enabled=true", "gateways.egress.enabled=true", "ratelimit.replicas=2", "ratelimit.redis=redis:6379", "controlplane.secretNamespaces={edge}", "global.imagePullSecrets={regcred}", "injector.config.policy=disabled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := render(t, set...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, filepath.Join("testdata", name+".yaml"), got)
+		})
+	}
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s is not what the chart makes; go test ./charts -update, and look at the difference", file)
+	}
+}
+
+// TestUnknown: a misspelt value is refused by its name, and so is a profile.
+func TestUnknown(t *testing.T) {
+	for set, want := range map[string]string{
+		"controlplane.replica=3":           "there is no value controlplane.replica;",
+		"gateway.ingress.enabled=false":    "there is no value gateway;",
+		"gateways.ingress.service.typ=x":   "there is no value gateways.ingress.service.typ;",
+		"profile=tiny":                     `profile "tiny" is none of default, demo, minimal`,
+		"injector.autoscale.enabld=false":  "there is no value injector.autoscale.enabld;",
+		"mizzen.module.delivry=imageVolme": "there is no value mizzen.module.delivry;",
+	} {
+		if _, err := render(t, set); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("--set %s: got error %v, want one with %q", set, err, want)
+		}
+	}
+	if _, err := render(t, "meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY", "global.proxy.privileged=true"); err != nil {
+		t.Errorf("Istio's own values are free: %v", err)
+	}
+}
+
+// TestValuesDocument: values.yaml lists every value with its default.
+func TestValuesDocument(t *testing.T) {
+	defaults, err := os.ReadFile("mizzen/files/defaults.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "mizzen/values.yaml"
+	old, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, ok := strings.Cut(string(old), "\nprofile: default\n")
+	if !ok {
+		t.Fatalf("%s has no line \"profile: default\"", file)
+	}
+	comment := regexp.MustCompile(`(?m)^([^#\n].*)$`).ReplaceAllString(string(defaults), "#$1")
+	golden(t, file, head+"\nprofile: default\n\n"+comment)
+}

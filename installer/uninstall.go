@@ -1,0 +1,146 @@
+package installer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"helm.sh/helm/v3/pkg/action"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/mizzen-mesh/mizzen/charts"
+)
+
+// Uninstall takes an installation away. What users wrote (objects of Istio's kinds) and the mesh's certificate authority stay, unless
+// purge: then they go too, and with them the kinds, the root certificates in every namespace, and the namespace, if Install made it.
+func Uninstall(ctx context.Context, o Options, purge bool) error {
+	i, err := open(o)
+	if err != nil {
+		return err
+	}
+	name := Release(i.Revision)
+	there, err := i.installed(name)
+	if err != nil {
+		return err
+	}
+	others, err := i.others(name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case purge && len(others) > 0:
+		return fmt.Errorf("purge: %s is still installed; uninstall it first", strings.Join(others, ", "))
+	case there:
+		u := action.NewUninstall(i.helm)
+		u.DeletionPropagation = "foreground"
+		if _, err := u.Run(name); err != nil {
+			return fmt.Errorf("uninstall release %s: %w", name, err)
+		}
+		i.say("release %s uninstalled", name)
+	case !purge:
+		return fmt.Errorf("uninstall: there is no release %s in namespace %s", name, i.Namespace)
+	}
+	if err := i.gone(ctx); err != nil {
+		return err
+	}
+	if err := i.own(ctx); err != nil || !purge {
+		return err
+	}
+	return i.purge(ctx)
+}
+
+// others are Mizzen's releases besides name.
+func (i *installer) others(name string) ([]string, error) {
+	all, err := action.NewList(i.helm).Run()
+	if err != nil {
+		return nil, fmt.Errorf("read Helm's releases: %w", err)
+	}
+	var out []string
+	for _, r := range all {
+		if r.Chart != nil && r.Chart.Name() == "mizzen" && r.Name != name {
+			out = append(out, r.Name)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// gone waits until the servers have ended, which else would write again what is about to be deleted.
+func (i *installer) gone(ctx context.Context) error {
+	selector := "app.kubernetes.io/part-of=mizzen,istio.io/rev=" + revisionLabel(i.Revision)
+	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+		pods, err := i.client.CoreV1().Pods(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+		return err == nil && len(pods.Items) == 0, err
+	})
+	if err != nil {
+		return fmt.Errorf("wait until the servers have ended: %w", err)
+	}
+	return nil
+}
+
+func revisionLabel(revision string) string {
+	if suffix(revision) == "" {
+		return "default"
+	}
+	return revision
+}
+
+// own deletes what the servers of the revision made for themselves.
+func (i *installer) own(ctx context.Context) error {
+	s := suffix(i.Revision)
+	return ignoreMissing(
+		i.client.CoreV1().Secrets(i.Namespace).Delete(ctx, "mizzen-webhook-ca"+s, metav1.DeleteOptions{}),
+		i.client.CoordinationV1().Leases(i.Namespace).Delete(ctx, "mizzen-controlplane-leader"+s, metav1.DeleteOptions{}),
+	)
+}
+
+func ignoreMissing(errs ...error) error {
+	return errors.Join(slices.DeleteFunc(errs, apierrors.IsNotFound)...)
+}
+
+func (i *installer) purge(ctx context.Context) error {
+	c, err := charts.Mizzen()
+	if err != nil {
+		return err
+	}
+	kinds, err := definitionsOf(c)
+	if err != nil {
+		return err
+	}
+	for _, u := range kinds {
+		if err := ignoreMissing(i.dynamic.Resource(definitions).Delete(ctx, u.GetName(), metav1.DeleteOptions{})); err != nil {
+			return fmt.Errorf("delete CustomResourceDefinition %s: %w", u.GetName(), err)
+		}
+	}
+	i.say("%d CustomResourceDefinitions deleted, and every object of them", len(kinds))
+	roots, err := i.client.CoreV1().ConfigMaps("").List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=istio-ca-root-cert"})
+	if err != nil {
+		return fmt.Errorf("list root certificates: %w", err)
+	}
+	for _, m := range roots.Items {
+		if err := ignoreMissing(i.client.CoreV1().ConfigMaps(m.Namespace).Delete(ctx, m.Name, metav1.DeleteOptions{})); err != nil {
+			return fmt.Errorf("delete ConfigMap %s/%s: %w", m.Namespace, m.Name, err)
+		}
+	}
+	if err := ignoreMissing(i.client.CoreV1().Secrets(i.Namespace).Delete(ctx, "mizzen-ca-secret", metav1.DeleteOptions{})); err != nil {
+		return fmt.Errorf("delete the certificate authority: %w", err)
+	}
+	i.say("certificate authority and %d root certificates deleted", len(roots.Items))
+	ns, err := i.client.CoreV1().Namespaces().Get(ctx, i.Namespace, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && ns.Labels[createdLabel] != "true" {
+		return nil
+	}
+	if err == nil {
+		err = i.client.CoreV1().Namespaces().Delete(ctx, i.Namespace, metav1.DeleteOptions{})
+	}
+	if err := ignoreMissing(err); err != nil {
+		return fmt.Errorf("delete namespace %s: %w", i.Namespace, err)
+	}
+	i.say("namespace %s deleted", i.Namespace)
+	return nil
+}
