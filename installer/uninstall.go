@@ -36,9 +36,7 @@ func Uninstall(ctx context.Context, o Options, purge bool) error {
 	case purge && len(others) > 0:
 		return fmt.Errorf("purge: %s is still installed; uninstall it first", strings.Join(others, ", "))
 	case there:
-		u := action.NewUninstall(i.helm)
-		u.DeletionPropagation = "foreground"
-		if _, err := u.Run(name); err != nil {
+		if _, err := action.NewUninstall(i.helm).Run(name); err != nil {
 			return fmt.Errorf("uninstall release %s: %w", name, err)
 		}
 		i.say("release %s uninstalled", name)
@@ -115,6 +113,15 @@ func (i *installer) purge(ctx context.Context) error {
 	for _, u := range kinds {
 		if err := ignoreMissing(i.dynamic.Resource(definitions).Delete(ctx, u.GetName(), metav1.DeleteOptions{})); err != nil {
 			return fmt.Errorf("delete CustomResourceDefinition %s: %w", u.GetName(), err)
+		}
+	}
+	for _, u := range kinds { // their objects go first
+		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+			_, err := i.dynamic.Resource(definitions).Get(ctx, u.GetName(), metav1.GetOptions{})
+			return apierrors.IsNotFound(err), ignoreMissing(err)
+		})
+		if err != nil {
+			return fmt.Errorf("wait until %s is gone: %w", u.GetName(), err)
 		}
 	}
 	i.say("%d CustomResourceDefinitions deleted, and every object of them", len(kinds))

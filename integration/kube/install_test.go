@@ -1,0 +1,82 @@
+package kube
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mizzen-mesh/mizzen/installer"
+	"github.com/mizzen-mesh/mizzen/integration/kubetest"
+)
+
+// TestInstall: an API server takes all that the chart has, in every profile; installing again is an upgrade; a revision stands beside;
+// and what is purged leaves nothing. No controllers run here, so nothing comes up: integration/cluster has that.
+func TestInstall(t *testing.T) {
+	c := kubetest.Start(t, kubetest.Options{})
+	var out bytes.Buffer
+	options := func(values map[string]any) installer.Options {
+		return installer.Options{Kubeconfig: c.Kubeconfig(), Values: values, Out: &out, Log: slog.New(slog.DiscardHandler)}
+	}
+	before := everything(t, c)
+	// The namespace is there already: without controllers it could not be deleted.
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "istio-system", Labels: map[string]string{
+		"pod-security.kubernetes.io/warn": "restricted",
+	}}}
+	if _, err := c.Client(t).CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	install := func(o installer.Options) {
+		t.Helper()
+		if err := installer.Install(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := map[string]any{"networkPolicy": map[string]any{"enabled": true}, "controlplane": map[string]any{"autoscale": map[string]any{"min": 2}}}
+	install(options(full))
+	install(options(map[string]any{"profile": "minimal"}))
+	if got := c.Kubectl(t, "", "get", "deploy", "-n", "istio-system", "-o", "name"); strings.Contains(got, "gateway") || !strings.Contains(got, "mizzen-injector") {
+		t.Errorf("profile minimal in the place of default has deployments:\n%s", got)
+	}
+	install(options(map[string]any{"profile": "demo"}))
+	if got := c.Kubectl(t, "", "get", "deploy", "-n", "istio-system", "-o", "name"); !strings.Contains(got, "istio-egressgateway") {
+		t.Errorf("profile demo in the place of minimal has deployments:\n%s", got)
+	}
+	canary := options(nil)
+	canary.Revision = "canary"
+	install(canary)
+	releases := c.Kubectl(t, "", "get", "secret", "-n", "istio-system", "-l", "owner=helm,status=deployed", "-o", "jsonpath={.items[*].metadata.labels.name}")
+	if releases != "mizzen mizzen-canary" && releases != "mizzen-canary mizzen" {
+		t.Errorf("Helm's releases: %s", releases)
+	}
+	if text := out.String(); strings.Contains(text, "PodSecurity") || strings.Contains(strings.ToLower(text), "warning") {
+		t.Errorf("the API server warns:\n%s", text)
+	}
+	if err := installer.Uninstall(t.Context(), options(nil), true); err == nil || !strings.Contains(err.Error(), "mizzen-canary") {
+		t.Errorf("purging while a revision is there: %v", err)
+	}
+	if err := installer.Uninstall(t.Context(), canary, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := installer.Uninstall(t.Context(), options(nil), true); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Client(t).CoreV1().Namespaces().Delete(t.Context(), "istio-system", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for o := range strings.Lines(everything(t, c)) {
+		if !strings.Contains(before, o) && !strings.Contains(o, "/kube-") && !strings.Contains(o, "/system:") && !strings.Contains(o, "apiserver") { // the API server's own
+			t.Errorf("left behind: %s", o)
+		}
+	}
+}
+
+// everything names the objects that an installation might leave.
+func everything(t *testing.T, c *kubetest.Cluster) string {
+	t.Helper()
+	return c.Kubectl(t, "", "get", "-A", "-o", "name",
+		"crd,clusterrole,clusterrolebinding,role,rolebinding,mutatingwebhookconfiguration,validatingwebhookconfiguration,deploy,svc,cm,secret,sa,lease,hpa,pdb,networkpolicy")
+}
