@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"slices"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"golang.org/x/tools/txtar"
 	"google.golang.org/protobuf/encoding/protojson"
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	networking "istio.io/api/networking/v1beta1"
@@ -84,14 +85,15 @@ func message(t testing.TB, raw json.RawMessage, read func([]byte) error) {
 	}
 }
 
+// base reads a case that others are told by.
 func base(t testing.TB, name string) *golden.Case {
 	t.Helper()
-	cases := golden.Load(t, corpus)
-	i := slices.IndexFunc(cases, func(c *golden.Case) bool { return c.Name == name })
-	if i < 0 {
-		t.Fatalf("there is no case %q to be the base", name)
+	path := filepath.Join(corpus, name+".txtar")
+	a, err := txtar.ParseFile(path)
+	if err != nil {
+		t.Fatalf("read the base: %v", err)
 	}
-	return cases[i]
+	return &golden.Case{Name: name, Path: path, Archive: a}
 }
 
 // annotated adds to the pod template of a manifest.
@@ -137,8 +139,8 @@ func (s scenario) inject() (out string, warnings []string, err error) {
 // TestCorpus: what comes out of every case, told whole or by the difference from another one; and again what comes out is left alone.
 func TestCorpus(t *testing.T) {
 	cases := golden.Load(t, corpus)
-	if len(cases) < 20 {
-		t.Errorf("%d cases, want 20 or more", len(cases))
+	if len(cases) < 100 {
+		t.Errorf("%d cases, want 100 or more", len(cases))
 	}
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
@@ -162,6 +164,7 @@ func TestCorpus(t *testing.T) {
 			}
 			c.Check(t, got)
 			if err == nil {
+				sameByWebhook(t, s, out)
 				s.in = []byte(out)
 				if again, _, err := s.inject(); err != nil || again != out {
 					t.Errorf("injected twice it is another (%v):\n%s", err, golden.Diff(out, again))

@@ -55,6 +55,7 @@ func commands() []*cobra.Command {
 		newUpCommand(), newCallCommand(), newApplyCommand(), newDeleteCommand(), newGetCommand(),
 		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
 		newInstallCommand(), newUninstallCommand(), newControlplaneCommand(), newRatelimitCommand(),
+		newInjectorCommand(), newKubeInjectCommand(),
 		newCACommand(), command.Iptables(), command.Module(), command.Standin(), command.Healthcheck(), newVersionCommand(),
 	}
 }

@@ -43,7 +43,8 @@ func istioInjection() []Annotation {
 	add(of(Ports), "the readiness probe of the sidecar", "readiness.status.sidecar.istio.io/applicationPorts")
 	add(of(Number), "the readiness probe of the sidecar", "readiness.status.sidecar.istio.io/failureThreshold",
 		"readiness.status.sidecar.istio.io/initialDelaySeconds", "readiness.status.sidecar.istio.io/periodSeconds")
-	add(of(LogLevels), "logs of the sidecar", "sidecar.istio.io/agentLogLevel", "sidecar.istio.io/componentLogLevel")
+	add(of(Text), "logs of the agent, scope:level", "sidecar.istio.io/agentLogLevel")
+	add(of(LogLevels), "logs of the sidecar", "sidecar.istio.io/componentLogLevel")
 	add(of(LogLevel), "logs of the sidecar", "sidecar.istio.io/logLevel")
 	add(of(Text), "the sidecar's bootstrap", "sidecar.istio.io/bootstrapOverride")
 	add(of(Text), "where the sidecar finds the control plane", "sidecar.istio.io/discoveryAddress")

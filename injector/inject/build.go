@@ -17,7 +17,7 @@ type build struct {
 	pod    *corev1.Pod
 	owner  Owner
 	proxy  *meshconfig.ProxyConfig // effective
-	mode   string                  // how connections are intercepted: REDIRECT, TPROXY or NONE
+	mode   string                  // how connections are intercepted: REDIRECT or NONE
 	status int32                   // the agent's port; 0: nobody is to ask it
 	native bool                    // the proxy is an init container that stays
 	// filters runs the policies: dynamic-module, wasm or native.
@@ -55,6 +55,10 @@ func (p *Policy) begin(r Request) (*build, error) {
 		return nil, err
 	}
 	b.mode = b.annotation("sidecar.istio.io/interceptionMode", b.proxy.GetInterceptionMode().String())
+	if b.mode == "TPROXY" {
+		b.mode = "REDIRECT"
+		b.warn("interception mode TPROXY is not supported: with REDIRECT the application sees another address than its caller's")
+	}
 	b.filters = b.annotation(annotationFilters, p.Values.Mizzen.Filters)
 	switch said := string(p.Values.Mizzen.NativeSidecars); said {
 	case "auto":
@@ -127,10 +131,10 @@ func (b *build) templates() error {
 		case ok:
 			err = b.custom(name, t)
 		case name == "sidecar":
-			b.aside(ProxyContainer, InitContainer, ValidationContainer, ModuleContainer)
+			b.aside()
 			err = b.sidecar()
 		case name == "gateway":
-			b.aside(ProxyContainer, ModuleContainer)
+			b.aside()
 			b.gateway()
 		default:
 			known := append(b.policy.templates.names(), "gateway", "sidecar")
@@ -165,9 +169,10 @@ func (b *build) chosen() []string {
 	return out
 }
 
-// aside takes the user's containers of these names out of the pod; what he wrote comes back over what the templates made.
-func (b *build) aside(names ...string) {
-	for _, list := range []*[]corev1.Container{&b.pod.Spec.Containers, &b.pod.Spec.InitContainers} {
+// aside takes the user's own proxy out of the pod, wherever it stands, and his own init containers of the injector's names; what he wrote
+// comes back over what the templates make. An application may have any other name.
+func (b *build) aside() {
+	take := func(list *[]corev1.Container, names ...string) {
 		*list = slices.DeleteFunc(*list, func(c corev1.Container) bool {
 			if !slices.Contains(names, c.Name) {
 				return false
@@ -176,6 +181,8 @@ func (b *build) aside(names ...string) {
 			return true
 		})
 	}
+	take(&b.pod.Spec.Containers, ProxyContainer)
+	take(&b.pod.Spec.InitContainers, ProxyContainer, InitContainer, ModuleContainer)
 }
 
 // container adds one, or puts it in the place of one of the same name.

@@ -14,7 +14,7 @@ import (
 // would not do what was asked for. Other wrong values and unknown names are warned of, and the former dropped.
 func (b *build) check() error {
 	for _, name := range slices.Sorted(maps.Keys(b.pod.Annotations)) {
-		if !annotation.Ours(name) {
+		if !annotation.Ours(name) || name == labelInject || name == annotationBind {
 			continue
 		}
 		a, ok := annotation.Find(name)

@@ -4,11 +4,10 @@ package inject
 
 // Names of containers and volumes that the injector makes. Istio's, so that tools find them.
 const (
-	ProxyContainer      = "istio-proxy"
-	InitContainer       = "istio-init"
-	ValidationContainer = "istio-validation"
-	ModuleContainer     = "mizzen-module"
-	moduleVolume        = "mizzen-module"
+	ProxyContainer  = "istio-proxy"
+	InitContainer   = "istio-init"
+	ModuleContainer = "mizzen-module"
+	moduleVolume    = "mizzen-module"
 )
 
 // Program is the agent's file in the proxy's and the module's image, for hooks that run it.
@@ -40,6 +39,7 @@ const (
 	labelTLS             = "security.istio.io/tlsMode"
 	annotationStatus     = "sidecar.istio.io/status"
 	annotationTemplates  = "inject.istio.io/templates"
+	annotationBind       = "sidecar.istio.io/capNetBindService" // in Istio's templates, not in its API
 	annotationFilters    = "mizzen.dev/filters"
 	annotationMergeStats = "prometheus.istio.io/merge-metrics"
 )

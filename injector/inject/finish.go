@@ -106,7 +106,7 @@ func (b *build) secrets() {
 }
 
 // order: a native sidecar is before the user's init containers, so that they are in the mesh, and after interception. Otherwise
-// interception comes last, so that init containers still reach the network; a container that only waits for it, first. The proxy
+// interception comes last, so that init containers still reach the network. The proxy
 // follows the applications, so that kubectl means these, unless it holds them back.
 func (b *build) order() {
 	s := &b.pod.Spec
@@ -115,12 +115,10 @@ func (b *build) order() {
 	if find(s.InitContainers, ProxyContainer) != nil {
 		s.InitContainers = moved(s.InitContainers, ProxyContainer, true)
 		s.InitContainers = moved(s.InitContainers, ModuleContainer, true)
-		s.InitContainers = moved(s.InitContainers, ValidationContainer, true)
 		s.InitContainers = moved(s.InitContainers, InitContainer, true)
 		return
 	}
 	s.InitContainers = moved(s.InitContainers, ModuleContainer, true)
-	s.InitContainers = moved(s.InitContainers, ValidationContainer, true)
 	s.InitContainers = moved(s.InitContainers, InitContainer, false)
 }
 

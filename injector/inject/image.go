@@ -13,7 +13,7 @@ func (b *build) image(which string) string {
 	case "proxy_init":
 		name = g.ProxyInit.Image
 	case "module":
-		name = b.policy.Values.Mizzen.Module.Image
+		name, kind = b.policy.Values.Mizzen.Module.Image, ""
 	case "proxy":
 		if k := b.proxy.GetImage().GetImageType(); k != "" {
 			kind = k

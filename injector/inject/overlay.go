@@ -141,19 +141,13 @@ func (b *build) sameUser() {
 			own = c.SecurityContext
 		}
 	}
-	if own == nil || b.mode == "TPROXY" {
+	if own == nil || own.RunAsUser == nil || *own.RunAsUser == 0 {
 		return
 	}
 	for i := range b.pod.Spec.InitContainers {
 		c := &b.pod.Spec.InitContainers[i]
-		if c.Name != InitContainer && c.Name != ValidationContainer {
-			continue
-		}
-		if at := slices.Index(c.Args, "-u"); own.RunAsUser != nil && *own.RunAsUser != 0 && at >= 0 && at+1 < len(c.Args) {
+		if at := slices.Index(c.Args, "-u"); c.Name == InitContainer && at >= 0 && at+1 < len(c.Args) {
 			c.Args[at+1] = strconv.FormatInt(*own.RunAsUser, 10)
-		}
-		if c.Name == ValidationContainer && c.SecurityContext != nil {
-			overlay(c.SecurityContext, &corev1.SecurityContext{RunAsUser: own.RunAsUser, RunAsGroup: own.RunAsGroup})
 		}
 	}
 }

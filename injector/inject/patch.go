@@ -64,11 +64,12 @@ func (d *differ) object(path string, a, b map[string]any) {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(b)) {
-		if have, ok := a[k]; ok {
-			d.value(below(path, k), have, b[k])
-		} else {
-			d.add("add", below(path, k), b[k])
+		have, ok := a[k]
+		if empty, _ := have.(map[string]any); !ok || empty != nil && len(empty) == 0 && !reflect.DeepEqual(have, b[k]) {
+			d.add("add", below(path, k), b[k]) // what is empty in Kubernetes' types may be missing in the text
+			continue
 		}
+		d.value(below(path, k), have, b[k])
 	}
 }
 
@@ -127,7 +128,7 @@ func (d *differ) list(path string, a, b []any) bool {
 }
 
 func injectors(name string) bool {
-	return slices.Contains([]string{ProxyContainer, InitContainer, ValidationContainer, ModuleContainer}, name)
+	return slices.Contains([]string{ProxyContainer, InitContainer, ModuleContainer}, name)
 }
 
 // names of a list's objects; false unless each has one, of its own.

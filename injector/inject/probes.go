@@ -27,13 +27,15 @@ func (b *build) probes() {
 		return
 	}
 	all := map[string]Prober{}
-	for _, list := range [][]corev1.Container{b.pod.Spec.InitContainers, b.pod.Spec.Containers} {
+	rewrite := func(list []corev1.Container, before bool) {
 		for i := range list {
 			if list[i].Name != ProxyContainer {
-				b.rewrite(&list[i], all)
+				b.rewrite(&list[i], before, all)
 			}
 		}
 	}
+	rewrite(b.pod.Spec.InitContainers, !b.native)
+	rewrite(b.pod.Spec.Containers, false)
 	if len(all) == 0 {
 		return
 	}
@@ -44,8 +46,9 @@ func (b *build) probes() {
 	c.Env = put(c.Env, []corev1.EnvVar{{Name: "ISTIO_KUBE_APP_PROBERS", Value: string(raw)}})
 }
 
-// rewrite one container's probes and hooks, and notes what the agent must do.
-func (b *build) rewrite(c *corev1.Container, all map[string]Prober) {
+// rewrite one container's probes and hooks, and notes what the agent must do. What a container must pass before the agent can be there is
+// left.
+func (b *build) rewrite(c *corev1.Container, before bool, all map[string]Prober) {
 	probe := func(p *corev1.Probe, what string) {
 		if p == nil {
 			return
@@ -65,9 +68,14 @@ func (b *build) rewrite(c *corev1.Container, all map[string]Prober) {
 	}
 	probe(c.ReadinessProbe, "readyz")
 	probe(c.LivenessProbe, "livez")
-	probe(c.StartupProbe, "startupz")
 	if c.Lifecycle != nil {
 		hook(c.Lifecycle.PreStop, "prestopz")
+	}
+	if before {
+		return
+	}
+	probe(c.StartupProbe, "startupz")
+	if c.Lifecycle != nil {
 		hook(c.Lifecycle.PostStart, "poststartz")
 	}
 }

@@ -17,19 +17,14 @@ func (b *build) restricted() *corev1.SecurityContext {
 	}
 }
 
-// proxySecurity is restricted, unless the proxy must open connections with others' addresses (TPROXY) or ports below 1024: then it is root.
+// proxySecurity is restricted, unless the proxy must open ports below 1024: then it is root.
 func (b *build) proxySecurity() *corev1.SecurityContext {
 	s := b.restricted()
 	if b.policy.Values.Global.Proxy.Privileged {
 		s.Privileged, s.AllowPrivilegeEscalation = ptr(true), ptr(true)
 	}
-	if b.mode == "TPROXY" {
-		s.Capabilities.Add = append(s.Capabilities.Add, "NET_ADMIN")
-	}
-	if b.annotation("sidecar.istio.io/capNetBindService", "") == "true" {
-		s.Capabilities.Add = append(s.Capabilities.Add, "NET_BIND_SERVICE")
-	}
-	if len(s.Capabilities.Add) > 0 {
+	if b.annotation(annotationBind, "") == "true" {
+		s.Capabilities.Add = []corev1.Capability{"NET_BIND_SERVICE"}
 		s.RunAsUser, s.RunAsNonRoot = ptr(int64(0)), ptr(false)
 	}
 	return s

@@ -23,7 +23,11 @@ func (b *build) sidecar() error {
 		return err
 	}
 	c.VolumeMounts = b.mount(c.VolumeMounts, mounts)
-	if b.intercepted() {
+	switch {
+	case !b.intercepted():
+	case b.policy.Values.Pilot.CNI.Enabled:
+		b.forNode()
+	default:
 		b.container(b.interceptor(), true)
 	}
 	b.container(c, b.native)

@@ -70,42 +70,43 @@ func (b *build) iptables() []string {
 			out = append(out, o.flag, o.value)
 		}
 	}
-	out = append(out, "--log_output_level="+b.agentLog())
-	if v.Global.LogAsJSON {
-		out = append(out, "--log_as_json")
-	}
-	switch {
-	case v.Pilot.CNI.Enabled:
-		out = append(out, "--run-validation", "--skip-rule-apply")
-	case v.Global.ProxyInit.ForceApplyIptables:
-		out = append(out, "--force-apply")
+	if level := b.agentLevel(); level != "info" {
+		out = append(out, "--log-level", level)
 	}
 	if v.Global.NativeNftables {
-		out = append(out, "--native-nftables")
+		out = append(out, "--backend", "nft")
 	}
 	return out
 }
 
-// interceptor is the init container that has connections intercepted: it makes the rules itself, for which it must be root and change
-// the network of the pod, or waits until the node's program has.
+// interceptor is the init container that has connections intercepted, for which it must be root and change the network of the pod.
 func (b *build) interceptor() corev1.Container {
-	c := corev1.Container{
+	privileged := b.policy.Values.Global.Proxy.Privileged
+	return corev1.Container{
 		Name: b.free(InitContainer), Image: b.image("proxy_init"), Args: b.iptables(), ImagePullPolicy: b.policy.Values.Global.ImagePullPolicy,
 		Env: variables(b.proxy.GetProxyMetadata()), Resources: *b.resources.DeepCopy(),
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: &privileged, Privileged: &privileged, ReadOnlyRootFilesystem: ptr(false),
+			RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0)), RunAsNonRoot: ptr(false),
+			Capabilities:   &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}, Drop: []corev1.Capability{"ALL"}},
+			SeccompProfile: b.policy.Values.Global.Proxy.SeccompProfile.DeepCopy(),
+		},
 	}
-	if b.policy.Values.Pilot.CNI.Enabled {
-		c.Name = b.free(ValidationContainer)
-		c.SecurityContext = b.restricted()
-		return c
+}
+
+// forNode writes what a program of the node that intercepts connections reads: the annotations of istio-cni.
+func (b *build) forNode() {
+	t := b.traffic()
+	b.annotate("sidecar.istio.io/interceptionMode", b.mode)
+	for _, x := range []struct{ name, value string }{
+		{"includeOutboundIPRanges", t.includeRanges}, {"excludeOutboundIPRanges", t.excludeRanges}, {"includeInboundPorts", t.includePorts},
+		{"excludeInboundPorts", b.excluded(t.excludePorts)},
+		{"includeOutboundPorts", t.includeOutboundPorts}, {"excludeOutboundPorts", t.excludeOutboundPorts},
+	} {
+		if x.value != "" {
+			b.annotate("traffic.sidecar.istio.io/"+x.name, x.value)
+		}
 	}
-	privileged := b.policy.Values.Global.Proxy.Privileged
-	c.SecurityContext = &corev1.SecurityContext{
-		AllowPrivilegeEscalation: &privileged, Privileged: &privileged, ReadOnlyRootFilesystem: ptr(false),
-		RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0)), RunAsNonRoot: ptr(false),
-		Capabilities:   &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}, Drop: []corev1.Capability{"ALL"}},
-		SeccompProfile: b.policy.Values.Global.Proxy.SeccompProfile.DeepCopy(),
-	}
-	return c
 }
 
 func port(n int32, otherwise int) string {
@@ -118,6 +119,20 @@ func port(n int32, otherwise int) string {
 // agentLog is the level of what the agent logs, "scope:level,...".
 func (b *build) agentLog() string {
 	return b.annotation("sidecar.istio.io/agentLogLevel", b.policy.Values.Global.Logging.Level)
+}
+
+// agentLevel is that of the agent's own program, as Mizzen's programs call it.
+func (b *build) agentLevel() string {
+	for _, s := range strings.Split(b.agentLog(), ",") {
+		scope, level, ok := strings.Cut(s, ":")
+		if !ok {
+			scope, level = "default", s
+		}
+		if scope == "default" && slices.Contains([]string{"debug", "warn", "error"}, level) {
+			return level
+		}
+	}
+	return "info"
 }
 
 // free is a container's name, with a number if an application has it.

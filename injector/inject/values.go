@@ -36,7 +36,7 @@ type Values struct {
 	Global       Global   `json:"global"`
 	Pilot        struct {
 		CNI struct {
-			// Enabled: connections are intercepted by a program of the node, such as istio-cni; a container of the pod only waits for it.
+			// Enabled: connections are intercepted by a program of the node, such as istio-cni, and the pod has no container for it.
 			Enabled bool `json:"enabled"`
 		} `json:"cni"`
 	} `json:"pilot"`

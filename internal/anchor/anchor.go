@@ -4,6 +4,5 @@ package anchor
 import (
 	_ "github.com/miekg/dns"
 	_ "github.com/vishvananda/netns"
-	_ "gomodules.xyz/jsonpatch/v2"
 	_ "k8s.io/client-go/tools/leaderelection"
 )

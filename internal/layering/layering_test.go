@@ -53,11 +53,13 @@ var rules = []rule{
 	{"controlplane/", nil, nil},
 	{"injector/inject", []string{"controlplane/annotation", "controlplane/effective", "internal/nearest", "istio.io/api/", "k8s.io/api/", "k8s.io/apimachinery/", "google.golang.org/protobuf/", "sigs.k8s.io/yaml", "github.com/Masterminds/sprig/"}, []string{"os", "net", "net/http"}},
 	{"injector/kubeinject", []string{"injector/inject", "k8s.io/api/", "sigs.k8s.io/yaml"}, []string{"os", "net", "net/http"}},
-	{"injector/", nil, nil},
 	{"wasm/wasmtest", []string{"github.com/tetratelabs/wazero"}, nil},
 	{"wasm/", []string{"filters/", "wasm/", "github.com/proxy-wasm/proxy-wasm-go-sdk/"}, nil},
 	{"injector/iptables", []string{"github.com/spf13/pflag", "github.com/vishvananda/netlink", "golang.org/x/sys/"}, nil},
 	{"injector/command", []string{"injector/", "internal/", "localmesh/standin", "github.com/spf13/cobra"}, nil},
+	{"injector/settings", []string{"controlplane/effective", "injector/inject", "istio.io/api/", "k8s.io/", "google.golang.org/protobuf/"}, nil},
+	{"injector/webhook", []string{"injector/inject", "internal/serving", "k8s.io/api/", "k8s.io/apimachinery/", "github.com/prometheus/", "golang.org/x/sync/"}, nil},
+	{"injector/", nil, nil},
 	{"localmesh", nil, nil}, {"cmd/", nil, nil}, {"integration/", nil, nil}, {"internal/", nil, nil},
 }
 
