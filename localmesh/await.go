@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
+	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
-	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
 
 // A condition on this machine is looked at often at first, then less: looking takes time from those it waits for.

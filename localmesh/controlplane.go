@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
-	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
 
 // Where the control plane listens if the ports are free.

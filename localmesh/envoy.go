@@ -13,8 +13,8 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
 	cpmesh "github.com/mizzen-mesh/mizzen/controlplane/mesh"
+	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
-	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
 
 // proxy is an Envoy that runs.
@@ -200,7 +200,7 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, p pla
 	log := m.logFile(name)
 	process, err := supervisor.Start(supervisor.Command{
 		Name: "envoy " + name, Path: m.envoy, Env: append(m.envoyEnv(), p.Env...), Output: log,
-		Args: append([]string{"-c", file, "--use-dynamic-base-id", "-l", "warning"}, envoyArgs(p)...),
+		Args: append([]string{"-c", file, "--use-dynamic-base-id", "-l", "warning"}, p.Args()...),
 	}, m.o.Log)
 	if err != nil {
 		return err
@@ -216,23 +216,6 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, p pla
 		m.o.Log.Debug("envoy is slow to take traffic", "name", name, "error", err)
 	}
 	return nil
-}
-
-// envoyArgs are the flags that a pod's ProxyConfig asks for.
-func envoyArgs(p plan.Proxy) []string {
-	drain := max(int(p.Drain/time.Second), 1)
-	args := []string{
-		// What was under way when a listener changed has this time to end; connections take leave with their next answer.
-		"--drain-time-s", fmt.Sprint(drain), "--drain-strategy", "immediate", "--parent-shutdown-time-s", fmt.Sprint(drain + 15),
-		"--file-flush-interval-msec", fmt.Sprint(max(p.FlushInterval.Milliseconds(), 1)),
-	}
-	if p.Workers > 0 { // else one for each core
-		args = append(args, "--concurrency", fmt.Sprint(p.Workers))
-	}
-	if p.FlushKilobytes > 0 {
-		args = append(args, "--file-flush-min-size-kb", fmt.Sprint(p.FlushKilobytes))
-	}
-	return args
 }
 
 // envoyEnv adds where the dynamic module is. A Go module within Envoy must not check cgo pointers: see the architecture.

@@ -14,10 +14,10 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	cpmesh "github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
+	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
-	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
 
 func program(t *testing.T, parts ...string) string {

@@ -6,8 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
-	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
 
 // Where the rate-limit service listens if the ports are free.

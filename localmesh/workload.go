@@ -13,11 +13,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
 	"github.com/mizzen-mesh/mizzen/localmesh/standin"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
-	"github.com/mizzen-mesh/mizzen/localmesh/supervisor"
 )
 
 // Ports of a sidecar, as Istio's.

@@ -22,7 +22,7 @@ func TestSmall(t *testing.T) {
 			"k8s.io/", "sigs.k8s.io/controller", "helm.sh/", "github.com/tetratelabs/wazero", "github.com/redis/",
 			"github.com/mizzen-mesh/mizzen/controlplane/istio", "github.com/mizzen-mesh/mizzen/controlplane/compile",
 			"github.com/mizzen-mesh/mizzen/controlplane/xdsgen", "github.com/mizzen-mesh/mizzen/filters/host",
-			"github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/",
+			"github.com/mizzen-mesh/mizzen/controlplane/envoyapi",
 		} {
 			if strings.HasPrefix(dep, heavy) {
 				t.Errorf("the agent depends on %s", dep)

@@ -24,6 +24,6 @@ func main() {
 		Use: "version", Short: "Print the version", Example: "  mizzen version", Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "mizzen", cmdline.Version()) },
 	}
-	cmdline.Prepare(root, command.Iptables(), command.Module(), command.Standin(), command.Healthcheck(), version)
+	cmdline.Prepare(root, append(command.All(), version)...)
 	os.Exit(cmdline.Execute(context.Background(), root, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

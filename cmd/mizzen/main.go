@@ -51,11 +51,10 @@ Start a mesh on this machine with "mizzen up", work with it with "call", "apply"
 
 // commands are all subcommands, in the order of a newcomer's first hour.
 func commands() []*cobra.Command {
-	return []*cobra.Command{
+	return append([]*cobra.Command{
 		newUpCommand(), newCallCommand(), newApplyCommand(), newDeleteCommand(), newGetCommand(),
 		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
 		newInstallCommand(), newUninstallCommand(), newControlplaneCommand(), newRatelimitCommand(),
-		newInjectorCommand(), newKubeInjectCommand(),
-		newCACommand(), command.Iptables(), command.Module(), command.Standin(), command.Healthcheck(), newVersionCommand(),
-	}
+		newInjectorCommand(), newKubeInjectCommand(), newCACommand(), newVersionCommand(),
+	}, command.All()...)
 }

@@ -34,8 +34,10 @@ type Options struct {
 	Metadata map[string]any
 	// Locality is "region/zone/subzone"; "" for none.
 	Locality string
-	// XDSAddress is host:port of the control plane. Required.
+	// XDSAddress is host:port of the control plane. Required, unless there is an XDSSocket.
 	XDSAddress string
+	// XDSSocket is the Unix socket of an agent that speaks with the control plane for the proxy.
+	XDSSocket string
 	// XDSServerName is the name in the control plane's certificate: XDSAddress takes mutual TLS, with the certificate and the roots
 	// that SDSSocket serves. "": plaintext.
 	XDSServerName string
@@ -48,6 +50,8 @@ type Options struct {
 	AdminPort    uint32
 	// Runtime are values of Envoy's runtime beside Mizzen's own.
 	Runtime map[string]string
+	// Status are the listeners for those who look at the proxy.
+	Status Status
 	// Statsd is host:port that gets statistics over UDP, every 5 s; the host is an IP address. "": nobody.
 	Statsd string
 	// MaxConnections to all listeners together; 0: no limit.
@@ -96,17 +100,9 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 	if err != nil {
 		return nil, err
 	}
-	xds, err := xdsCluster(o.XDSAddress)
+	xds, err := controlPlane(o)
 	if err != nil {
 		return nil, err
-	}
-	if o.XDSServerName != "" {
-		if o.SDSSocket == "" {
-			return nil, errors.New("mutual TLS with the control plane needs an agent: no SDS socket")
-		}
-		if xds.TransportSocket, err = xdsTLS(o.XDSServerName); err != nil {
-			return nil, err
-		}
 	}
 	limits, err := overload(o.MaxConnections)
 	if err != nil {
@@ -118,15 +114,19 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 	}
 	clusters := []*clusterv3.Cluster{xds}
 	if o.SDSSocket != "" {
-		agent, err := sdsCluster(o.SDSSocket)
+		agent, err := socketCluster(SDSCluster, o.SDSSocket)
 		if err != nil {
 			return nil, err
 		}
 		clusters = append(clusters, agent)
 	}
+	listeners, behind, err := o.Status.listeners(admin, o.AdminPort)
+	if err != nil {
+		return nil, err
+	}
 	out := &bootstrapv3.Bootstrap{
 		Node:            n,
-		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: clusters},
+		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Listeners: listeners, Clusters: append(clusters, behind...)},
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			AdsConfig: ads(o.StateOfTheWorld), LdsConfig: overADS(), CdsConfig: overADS(),
 		},
@@ -144,6 +144,22 @@ func build(o Options) (*bootstrapv3.Bootstrap, error) {
 		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
 	}
 	return out, setStatsd(out, o.Statsd)
+}
+
+// controlPlane is the cluster that configuration comes from.
+func controlPlane(o Options) (*clusterv3.Cluster, error) {
+	if o.XDSSocket != "" {
+		return socketCluster(XDSCluster, o.XDSSocket)
+	}
+	xds, err := xdsCluster(o.XDSAddress)
+	if err != nil || o.XDSServerName == "" {
+		return xds, err
+	}
+	if o.SDSSocket == "" {
+		return nil, errors.New("mutual TLS with the control plane needs an agent: no SDS socket")
+	}
+	xds.TransportSocket, err = xdsTLS(o.XDSServerName)
+	return xds, err
 }
 
 // node says who the proxy is.

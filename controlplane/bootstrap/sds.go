@@ -15,8 +15,11 @@ import (
 // SDSCluster is the name of the static cluster of the agent beside the proxy, as Istio's.
 const SDSCluster = "sds-grpc"
 
-// sdsCluster is the agent at a Unix socket.
-func sdsCluster(socket string) (*clusterv3.Cluster, error) {
+// connectLocally is more than anything on this machine needs to take a connection.
+const connectLocally = time.Second
+
+// socketCluster is a gRPC server at a Unix socket: the agent's.
+func socketCluster(name, socket string) (*clusterv3.Cluster, error) {
 	opts, err := anypb.New(&httpv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
 			ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
@@ -30,9 +33,9 @@ func sdsCluster(socket string) (*clusterv3.Cluster, error) {
 		return nil, fmt.Errorf("agent cluster: %w", err)
 	}
 	return &clusterv3.Cluster{
-		Name: SDSCluster, AltStatName: SDSCluster + ";", ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		ConnectTimeout: durationpb.New(time.Second),
-		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: SDSCluster, Endpoints: []*endpointv3.LocalityLbEndpoints{{
+		Name: name, AltStatName: name + ";", ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		ConnectTimeout: durationpb.New(connectLocally),
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
 			LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
 				Address: &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: socket}}},
 			}}}},

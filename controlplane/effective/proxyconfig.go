@@ -14,7 +14,7 @@ import (
 	networking "istio.io/api/networking/v1beta1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/mizzen-mesh/mizzen/controlplane/envoyapi"
+	"github.com/mizzen-mesh/mizzen/internal/protoerr"
 )
 
 // Annotation of a pod holds a ProxyConfig of its own, as YAML: MeshConfig's defaultConfig for this one proxy.
@@ -71,7 +71,7 @@ func Annotated(annotations map[string]string) (*meshconfig.ProxyConfig, error) {
 	}
 	out := &meshconfig.ProxyConfig{}
 	if err := protojson.Unmarshal(raw, out); err != nil {
-		return nil, fmt.Errorf("read annotation %s: %s", Annotation, envoyapi.Plain(err))
+		return nil, fmt.Errorf("read annotation %s: %s", Annotation, protoerr.Plain(err))
 	}
 	return out, nil
 }

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/mizzen-mesh/mizzen/internal/protoerr"
 )
 
 // Problem is one mistake in a value.
@@ -40,7 +42,7 @@ func Decode(m proto.Message, value map[string]any) []Problem {
 	}
 	if err := protojson.Unmarshal(raw, m); err != nil {
 		path, cause := locate(m.ProtoReflect().Descriptor(), value, err)
-		return []Problem{{Path: path, Message: Plain(cause)}}
+		return []Problem{{Path: path, Message: protoerr.Plain(cause)}}
 	}
 	return nil
 }
@@ -305,17 +307,4 @@ func alone(desc protoreflect.MessageDescriptor, v map[string]any) error {
 		return err
 	}
 	return protojson.Unmarshal(raw, dynamicpb.NewMessage(desc))
-}
-
-// Plain is protojson's message without its place in a text that nobody sees, and without the blanks that protojson varies from
-// program to program so that nobody compares its messages.
-func Plain(err error) string {
-	text := strings.ReplaceAll(err.Error(), "\u00a0", " ")
-	text = strings.TrimPrefix(strings.TrimPrefix(text, "proto: "), "syntax error ")
-	if rest, ok := strings.CutPrefix(text, "(line "); ok {
-		if _, after, found := strings.Cut(rest, "): "); found {
-			return after
-		}
-	}
-	return text
 }

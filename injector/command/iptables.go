@@ -2,12 +2,14 @@ package command
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,8 +19,9 @@ import (
 
 // Iptables is mizzen iptables.
 func Iptables() *cobra.Command {
-	var dryRun, cleanup bool
-	var backend, ipv6, level, resolv string
+	var dryRun, cleanup, native, skip, check, asJSON, force bool
+	var backend, ipv6, levels, resolv string
+	var patience time.Duration
 	cmd := &cobra.Command{
 		Use:   "iptables",
 		Short: "Lead this network namespace's traffic through its sidecar (the init container of a pod)",
@@ -36,7 +39,13 @@ earlier run are replaced in one step. Inbound mode TPROXY is not supported.`,
 	fs.StringVar(&backend, "backend", string(iptables.Auto), "auto, iptables, iptables-nft, iptables-legacy or nft; auto: where rules of ours are, else the first that works")
 	fs.StringVar(&ipv6, "ipv6", "auto", "rules for IPv6, too: auto (if the pod has an address), on or off")
 	fs.StringVar(&resolv, "resolv-conf", "/etc/resolv.conf", "`FILE` that names the servers of --redirect-dns")
-	fs.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	fs.BoolVar(&native, "native-nftables", false, "the same as --backend nft")
+	fs.BoolVar(&force, "force-apply", false, "nothing: rules that differ are always replaced")
+	fs.BoolVar(&skip, "skip-rule-apply", false, "make no rules: a program of the node does")
+	fs.BoolVar(&check, "run-validation", false, "wait until connections are intercepted; as the proxy's user")
+	fs.DurationVar(&patience, "probe-timeout", 5*time.Second, "how long to wait for that")
+	fs.StringVar(&levels, "log_output_level", "info", "the log level: LEVEL, or default:LEVEL,...")
+	fs.BoolVar(&asJSON, "log_as_json", false, "log as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := iptablesEnvironment(cmd); err != nil {
 			return err
@@ -49,10 +58,10 @@ earlier run are replaced in one step. Inbound mode TPROXY is not supported.`,
 		if err := o.Validate(); err != nil {
 			return cmdline.Usagef("read flags: %w", err)
 		}
-		log, err := logger(cmd.ErrOrStderr(), level)
-		if err != nil {
-			return err
+		if native {
+			b = iptables.Native
 		}
+		log := agentLogger(cmd.ErrOrStderr(), levels, asJSON)
 		families, err := families(ipv6)
 		if err != nil {
 			return err
@@ -75,6 +84,8 @@ earlier run are replaced in one step. Inbound mode TPROXY is not supported.`,
 			return err
 		case cleanup:
 			return a.Cleanup(cmd.Context(), *o)
+		case skip:
+			return intercepted(cmd.Context(), check, *o, patience)
 		}
 		if len(families) > 1 {
 			if err := iptables.Loopback6(); err != nil {
@@ -86,9 +97,28 @@ earlier run are replaced in one step. Inbound mode TPROXY is not supported.`,
 			return err
 		}
 		log.Info("traffic goes through the sidecar", "backend", used, "changed", changed, "families", len(families))
-		return nil
+		return intercepted(cmd.Context(), check, *o, patience)
 	}
 	return cmd
+}
+
+// intercepted checks that rules are in force, if that is wanted.
+func intercepted(ctx context.Context, wanted bool, o iptables.Options, within time.Duration) error {
+	if !wanted {
+		return nil
+	}
+	addresses, err := addresses()
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if !a.IsLoopback() && !a.IsLinkLocalUnicast() {
+			ctx, cancel := context.WithTimeout(ctx, within)
+			defer cancel()
+			return iptables.Check(ctx, o, a)
+		}
+	}
+	return errors.New("check interception: the pod has no address")
 }
 
 // iptablesEnvironment fills flags that were not given from Istio's variables.
@@ -119,17 +149,26 @@ func families(ipv6 string) ([]iptables.Family, error) {
 	default:
 		return nil, cmdline.Usagef("read --ipv6: %q is neither auto, on nor off", ipv6)
 	}
+	all, err := addresses()
+	if err != nil {
+		return nil, err
+	}
+	return iptables.Families(all), nil
+}
+
+// addresses of this network namespace.
+func addresses() ([]netip.Addr, error) {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, fmt.Errorf("list the pod's addresses: %w", err)
 	}
-	var addresses []netip.Addr
+	var out []netip.Addr
 	for _, a := range all {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			addresses = append(addresses, p.Addr())
+			out = append(out, p.Addr())
 		}
 	}
-	return iptables.Families(addresses), nil
+	return out, nil
 }
 
 // nameservers of a resolv.conf; none if there is no such file.

@@ -80,6 +80,19 @@ func (a *Agent) Certificate() (chain, key, roots string) {
 	return a.held.chain, a.held.key, a.held.roots
 }
 
+// Restore puts an identity of earlier in force, such as one from before a restart: before Run, which asks for a new one at once and, while
+// that fails, lets this one serve. One that has ended by now is an error.
+func (a *Agent) Restore(chain, key, roots string, now time.Time) error {
+	ends, err := endOf(chain)
+	if err != nil {
+		return err
+	}
+	if !now.Before(ends) {
+		return fmt.Errorf("restore certificate: it ended at %s", ends.Format(time.RFC3339))
+	}
+	return a.use(held{chain: chain, key: key, roots: roots, begins: now, ends: ends})
+}
+
 // Retries after a failure begin here and double up to maxBackoff.
 const (
 	minBackoff = 200 * time.Millisecond

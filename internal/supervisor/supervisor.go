@@ -24,6 +24,8 @@ type Command struct {
 	// Output names a file that stdout and stderr are appended to; "" discards. A file, not a writer: a grandchild that
 	// holds a pipe open would keep us from noticing that the child has died.
 	Output string
+	// Inherit lets the child write to our own stdout and stderr instead.
+	Inherit bool
 	// Grace between SIGTERM and SIGKILL; 0 is two seconds.
 	Grace time.Duration
 	// Backoff before the first restart, doubled by each up to 50 times as long; 0 is 100 ms.
@@ -143,6 +145,9 @@ func (p *Process) start() (*exec.Cmd, error) {
 		}
 		defer out.Close()
 		c.Stdout, c.Stderr = out, out
+	}
+	if p.cmd.Inherit {
+		c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	}
 	c.SysProcAttr = attributes()
 	if err := c.Start(); err != nil {
