@@ -41,6 +41,7 @@ func (a *Agent) dial(addr string) (*grpc.ClientConn, error) {
 		})
 	}
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(creds),
+		grpc.WithDisableServiceConfig(), // which would be asked of DNS, before everything else
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)), grpc.WithConnectParams(reconnect()),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 15 * time.Second, Timeout: 5 * time.Second, PermitWithoutStream: false}))
 	if err != nil {
