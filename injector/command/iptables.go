@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -61,20 +62,14 @@ earlier run are replaced in one step. Inbound mode TPROXY is not supported.`,
 		if native {
 			b = iptables.Native
 		}
-		log := agentLogger(cmd.ErrOrStderr(), levels, asJSON)
 		families, err := families(ipv6)
 		if err != nil {
 			return err
 		}
-		if o.RedirectDNS && !o.CaptureAllDNS {
-			if o.DNSServers, err = nameservers(resolv); err != nil {
-				return err
-			}
-			if len(o.DNSServers) == 0 {
-				log.Warn("DNS is not captured: no name server is named", "file", resolv)
-			}
+		a := iptables.Applier{Backend: b, Families: families, Log: agentLogger(cmd.ErrOrStderr(), levels, asJSON)}
+		if err := findServers(o, resolv, a.Log); err != nil {
+			return err
 		}
-		a := iptables.Applier{Backend: b, Families: families, Log: log}
 		switch {
 		case dryRun:
 			text, err := iptables.Text(*o, b, families)
@@ -84,22 +79,40 @@ earlier run are replaced in one step. Inbound mode TPROXY is not supported.`,
 			return err
 		case cleanup:
 			return a.Cleanup(cmd.Context(), *o)
-		case skip:
-			return intercepted(cmd.Context(), check, *o, patience)
-		}
-		if len(families) > 1 {
-			if err := iptables.Loopback6(); err != nil {
+		case !skip:
+			if err := intercept(cmd.Context(), a, *o); err != nil {
 				return err
 			}
 		}
-		used, changed, err := a.Apply(cmd.Context(), *o)
-		if err != nil {
-			return err
-		}
-		log.Info("traffic goes through the sidecar", "backend", used, "changed", changed, "families", len(families))
 		return intercepted(cmd.Context(), check, *o, patience)
 	}
 	return cmd
+}
+
+// findServers fills in the name servers whose questions are to be captured.
+func findServers(o *iptables.Options, resolv string, log *slog.Logger) (err error) {
+	if !o.RedirectDNS || o.CaptureAllDNS {
+		return nil
+	}
+	if o.DNSServers, err = nameservers(resolv); err == nil && len(o.DNSServers) == 0 {
+		log.Warn("DNS is not captured: no name server is named", "file", resolv)
+	}
+	return err
+}
+
+// intercept puts the rules in force.
+func intercept(ctx context.Context, a iptables.Applier, o iptables.Options) error {
+	if len(a.Families) > 1 {
+		if err := iptables.Loopback6(); err != nil {
+			return err
+		}
+	}
+	used, changed, err := a.Apply(ctx, o)
+	if err != nil {
+		return err
+	}
+	a.Log.Info("traffic goes through the sidecar", "backend", used, "changed", changed, "families", len(a.Families))
+	return nil
 }
 
 // intercepted checks that rules are in force, if that is wanted.
