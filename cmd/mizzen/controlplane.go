@@ -36,7 +36,7 @@ it; without it the Service ratelimit of the root namespace, if there is one.
 Every flag can be given as an environment variable: MIZZEN_CONFIG (several paths are separated by ":"), MIZZEN_XDS_ADDR,
 MIZZEN_HTTP_ADDR, MIZZEN_LOG_LEVEL, MIZZEN_FILTERS, MIZZEN_WASM, MIZZEN_CA_DIR and so on.
 
-With --ca-dir or --ca-files it is the mesh's certificate authority too, by Istio's API, on --secure-addr. There a workload proves who
+With --ca-dir or --ca-files, and always in a cluster, it is the mesh's certificate authority too, by Istio's API, on --secure-addr. There a workload proves who
 it is by its certificate or a service account token, and its proxy gets what a proxy of that namespace and account may have.`,
 		Example: `  mizzen controlplane --config istio/ --config apps.yaml
   mizzen controlplane --kubeconfig ~/.kube/config
@@ -59,7 +59,7 @@ it is by its certificate or a service account token, and its proxy gets what a p
 			if o.Filters, err = filterHost(filters); err != nil {
 				return err
 			}
-			if o.Identity, err = identityOf(id); err != nil {
+			if o.Identity, err = identityOf(id, o.Cluster); err != nil {
 				return err
 			}
 			var l slog.Level

@@ -207,14 +207,11 @@ func TestAuthorityFromFiles(t *testing.T) {
 	if _, err := SelfMade(made, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	folders, err := filepath.Glob(filepath.Join(made, "*"))
-	if err != nil || len(folders) != 1 {
-		t.Fatal(folders, err)
+	kept, err := readRoots(made)
+	if err != nil || len(kept) != 1 {
+		t.Fatal(kept, err)
 	}
-	root, err := readPair(filepath.Join(folders[0], CertFile), filepath.Join(folders[0], KeyFile))
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := kept[0].pair
 	key := newKey(t)
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: root.cert.SerialNumber, Subject: pkix.Name{CommonName: "intermediate"}, IsCA: true, BasicConstraintsValid: true,

@@ -27,21 +27,51 @@ func FromFiles(dir string, o Options) (*Authority, error) {
 
 // Reload reads the files again. On an error the authority goes on with what it has.
 func (a *Authority) Reload(dir string) error {
-	signer, err := readPair(filepath.Join(dir, CertFile), filepath.Join(dir, KeyFile))
+	m := Material{}
+	for _, name := range []string{CertFile, KeyFile, RootFile, ChainFile} {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, os.ErrNotExist) && name == ChainFile {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read certificate authority: %w", err)
+		}
+		m[name] = raw
+	}
+	if err := a.Use(m); err != nil {
+		return fmt.Errorf("use the certificate authority in %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Material is what an authority keeps, file by file, or entry by entry of a Secret.
+type Material map[string][]byte
+
+// FromMaterial makes an authority of Istio's four files, see CertFile. Use takes others up.
+func FromMaterial(m Material, o Options) (*Authority, error) {
+	a := &Authority{opt: o.withDefaults()}
+	return a, a.Use(m)
+}
+
+// Use signs with Istio's four files from now on. On an error the authority goes on with what it has.
+func (a *Authority) Use(m Material) error {
+	signer, err := m.pair(CertFile, KeyFile)
 	if err != nil {
 		return err
 	}
-	roots, err := readCertificates(filepath.Join(dir, RootFile))
+	roots, err := m.certificates(RootFile)
 	if err != nil {
 		return err
 	}
-	chain, err := readCertificates(filepath.Join(dir, ChainFile))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	var chain []*x509.Certificate
+	if len(bytes.TrimSpace(m[ChainFile])) > 0 {
+		if chain, err = m.certificates(ChainFile); err != nil {
+			return err
+		}
 	}
 	s, err := newState(signer, chain, roots, a.opt)
 	if err != nil {
-		return fmt.Errorf("use the certificate authority in %s: %w", dir, err)
+		return err
 	}
 	a.state.Store(s)
 	return nil
@@ -77,16 +107,13 @@ func newState(signer pair, chain, roots []*x509.Certificate, o Options) (*state,
 	return s, nil
 }
 
-func readPair(certFile, keyFile string) (pair, error) {
-	certs, err := readCertificates(certFile)
+// pair reads a certificate and its key.
+func (m Material) pair(certFile, keyFile string) (pair, error) {
+	certs, err := m.certificates(certFile)
 	if err != nil {
 		return pair{}, err
 	}
-	raw, err := os.ReadFile(keyFile)
-	if err != nil {
-		return pair{}, fmt.Errorf("read signing key: %w", err)
-	}
-	key, err := parseKey(raw)
+	key, err := parseKey(m[keyFile])
 	if err != nil {
 		return pair{}, fmt.Errorf("read signing key %s: %w", keyFile, err)
 	}
@@ -97,13 +124,9 @@ func readPair(certFile, keyFile string) (pair, error) {
 	return pair{certs[0], key}, nil
 }
 
-// readCertificates reads at least one certificate.
-func readCertificates(file string) ([]*x509.Certificate, error) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read certificates: %w", err)
-	}
-	certs, err := parseCertificates(raw)
+// certificates reads at least one.
+func (m Material) certificates(file string) ([]*x509.Certificate, error) {
+	certs, err := parseCertificates(m[file])
 	if err != nil {
 		return nil, fmt.Errorf("read certificates %s: %w", file, err)
 	}

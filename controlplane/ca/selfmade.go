@@ -17,7 +17,7 @@ import (
 )
 
 // A self-made authority keeps its roots in a directory, each root in a folder of its own that is named by the time from which
-// it counts. At any time
+// it counts; or in a Secret, see Renew. At any time
 //
 //   - the roots that have begun and not ended are trusted,
 //   - and the newest that everybody has had the time to hear of signs: one that began at least a leaf's longest life ago, since
@@ -28,14 +28,22 @@ import (
 // SelfMade opens the authority in a directory, and makes its first root if there is none. Several processes may not share the
 // directory.
 func SelfMade(dir string, o Options) (*Authority, error) {
-	a := &Authority{opt: o.withDefaults()}
-	if a.opt.RootTTL < 3*a.opt.MaxTTL {
-		return nil, fmt.Errorf("open certificate authority: roots that live %s are too short for certificates of up to %s: three times as long is the least", a.opt.RootTTL, a.opt.MaxTTL)
+	a, err := newSelfMade(o)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open certificate authority: %w", err)
 	}
 	return a, a.Keep(dir)
+}
+
+func newSelfMade(o Options) (*Authority, error) {
+	a := &Authority{opt: o.withDefaults()}
+	if a.opt.RootTTL < 3*a.opt.MaxTTL {
+		return nil, fmt.Errorf("open certificate authority: roots that live %s are too short for certificates of up to %s: three times as long is the least", a.opt.RootTTL, a.opt.MaxTTL)
+	}
+	return a, nil
 }
 
 // folderTime is the form of a root's folder name.
@@ -56,8 +64,7 @@ func (a *Authority) Keep(dir string) error {
 	if err != nil {
 		return err
 	}
-	// The next root has to have become old enough to sign before this one's end is in sight of any certificate.
-	if n := len(roots); n == 0 || roots[n-1].cert.NotAfter.Sub(now) < max(a.opt.RootTTL/5, 2*a.opt.MaxTTL) {
+	if a.due(roots, now) {
 		made, err := a.makeRoot(dir, now)
 		if err != nil {
 			return err
@@ -74,6 +81,13 @@ func (a *Authority) Keep(dir string) error {
 	return a.use(roots, now)
 }
 
+// due tells whether it is time for another root. The next one has to have become old enough to sign before the newest's end is in sight
+// of any certificate.
+func (a *Authority) due(roots []root, now time.Time) bool {
+	n := len(roots)
+	return n == 0 || roots[n-1].cert.NotAfter.Sub(now) < max(a.opt.RootTTL/5, 2*a.opt.MaxTTL)
+}
+
 // Rotate begins a rotation: a new root that is trusted from now on, and signs when every workload has heard of it.
 func (a *Authority) Rotate(dir string) error {
 	if _, err := a.makeRoot(dir, a.opt.Now()); err != nil {
@@ -84,25 +98,31 @@ func (a *Authority) Rotate(dir string) error {
 
 // use makes the state of the roots that stand.
 func (a *Authority) use(roots []root, now time.Time) error {
-	signing := roots[0]
-	for _, r := range roots[1:] {
-		if now.Sub(r.begins) >= a.opt.MaxTTL {
-			signing = r
-		}
-	}
-	trusted := []*x509.Certificate{signing.cert}
-	for _, r := range roots {
-		// A root that signs no more is trusted for as long as what it signed may live.
-		if r.cert != signing.cert && (r.begins.After(signing.begins) || now.Sub(signing.begins) < 2*a.opt.MaxTTL) {
-			trusted = append(trusted, r.cert)
-		}
-	}
+	signing, trusted := a.choose(roots, now)
 	s, err := newState(signing.pair, nil, trusted, a.opt)
 	if err != nil {
 		return err
 	}
 	a.state.Store(s)
 	return nil
+}
+
+// choose says which of the roots, the oldest first, signs at a time, and which are trusted, the one that signs first.
+func (a *Authority) choose(roots []root, now time.Time) (signing root, trusted []*x509.Certificate) {
+	signing = roots[0]
+	for _, r := range roots[1:] {
+		if now.Sub(r.begins) >= a.opt.MaxTTL {
+			signing = r
+		}
+	}
+	trusted = []*x509.Certificate{signing.cert}
+	for _, r := range roots {
+		// A root that signs no more is trusted for as long as what it signed may live.
+		if r.cert != signing.cert && (r.begins.After(signing.begins) || now.Sub(signing.begins) < 2*a.opt.MaxTTL) {
+			trusted = append(trusted, r.cert)
+		}
+	}
+	return signing, trusted
 }
 
 // readRoots reads a directory's roots, the oldest first.
@@ -118,12 +138,20 @@ func readRoots(dir string) ([]root, error) {
 			continue
 		}
 		r := root{begins: begins, folder: filepath.Join(dir, e.Name())}
-		r.pair, err = readPair(filepath.Join(r.folder, CertFile), filepath.Join(r.folder, KeyFile))
+		m := Material{}
+		for _, name := range []string{CertFile, KeyFile} {
+			if m[name], err = os.ReadFile(filepath.Join(r.folder, name)); err != nil {
+				break
+			}
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a process that ended while it made it
 		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("read root: %w", err)
+		}
+		if r.pair, err = m.pair(CertFile, KeyFile); err != nil {
+			return nil, fmt.Errorf("in %s: %w", r.folder, err)
 		}
 		out = append(out, r)
 	}
@@ -132,14 +160,30 @@ func readRoots(dir string) ([]root, error) {
 
 // makeRoot makes and keeps a root that begins at now.
 func (a *Authority) makeRoot(dir string, now time.Time) (root, error) {
-	r := root{begins: now.UTC(), folder: filepath.Join(dir, now.UTC().Format(folderTime))}
+	r, key, err := a.newRoot(now)
+	if err != nil {
+		return r, err
+	}
+	r.folder = filepath.Join(dir, r.begins.Format(folderTime))
+	if err := os.MkdirAll(r.folder, 0o700); err != nil {
+		return r, fmt.Errorf("keep root: %w", err)
+	}
+	if err := writeFile(r.folder, KeyFile, key); err != nil {
+		return r, err
+	}
+	return r, writeFile(r.folder, CertFile, []byte(certificatePEM(r.cert.Raw)))
+}
+
+// newRoot makes a root that begins at now, and gives its key as PEM, too.
+func (a *Authority) newRoot(now time.Time) (root, []byte, error) {
+	r := root{begins: now.UTC()}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return r, fmt.Errorf("make root: %w", err)
+		return r, nil, fmt.Errorf("make root: %w", err)
 	}
 	serial, err := serialNumber()
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{Organization: []string{a.opt.TrustDomain}, CommonName: "Root CA of " + r.begins.Format(time.RFC3339)},
@@ -148,22 +192,16 @@ func (a *Authority) makeRoot(dir string, now time.Time) (root, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return r, fmt.Errorf("make root: %w", err)
+		return r, nil, fmt.Errorf("make root: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return r, fmt.Errorf("make root: %w", err)
+		return r, nil, fmt.Errorf("make root: %w", err)
 	}
 	raw, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return r, fmt.Errorf("make root: %w", err)
-	}
-	if err := os.MkdirAll(r.folder, 0o700); err != nil {
-		return r, fmt.Errorf("keep root: %w", err)
-	}
-	if err := writeFile(r.folder, KeyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})); err != nil {
-		return r, err
+		return r, nil, fmt.Errorf("make root: %w", err)
 	}
 	r.pair = pair{cert, key}
-	return r, writeFile(r.folder, CertFile, []byte(certificatePEM(der)))
+	return r, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), nil
 }

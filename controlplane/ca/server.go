@@ -92,9 +92,9 @@ func (s *Server) certificate() (*tls.Certificate, error) {
 	return cert, nil
 }
 
-// Keeping does what an authority's directory needs, until ctx is done: changed tells of new roots, problem of what failed, after
-// which the authority goes on as it was. keep is Keep or Reload.
-func (a *Authority) Keeping(ctx context.Context, dir string, keep func(dir string) error, changed func(), problem func(error)) {
+// Keeping does what an authority's directory or Secret needs, until ctx is done: changed tells of new roots, problem of what failed,
+// after which the authority goes on as it was. keep does it once: Keep, Reload, or what reads a Secret.
+func (a *Authority) Keeping(ctx context.Context, keep func() error, changed func(), problem func(error)) {
 	every := min(a.opt.MaxTTL/10, a.opt.RootTTL/20, 10*time.Second)
 	tick := time.NewTicker(max(every, 200*time.Millisecond))
 	defer tick.Stop()
@@ -105,7 +105,7 @@ func (a *Authority) Keeping(ctx context.Context, dir string, keep func(dir strin
 		case <-tick.C:
 		}
 		before := a.Roots()
-		if err := keep(dir); err != nil {
+		if err := keep(); err != nil {
 			problem(err)
 		} else if a.Roots() != before {
 			changed()

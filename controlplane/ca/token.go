@@ -61,13 +61,38 @@ func (b ByToken) identity(t *jwt.Token) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("read token: %w", err)
 	}
+	return ofSubject(b.TrustDomain, subject)
+}
+
+// ofSubject is the identity of a service account by its name among users.
+func ofSubject(trustDomain, subject string) (Identity, error) {
 	rest, ok := strings.CutPrefix(subject, subjectPrefix)
 	namespace, name, two := strings.Cut(rest, ":")
 	if !ok || !two {
 		return Identity{}, fmt.Errorf("read token: subject %q, want %sNAMESPACE:NAME", subject, subjectPrefix)
 	}
-	id := Identity{b.TrustDomain, namespace, name}
+	id := Identity{trustDomain, namespace, name}
 	return id, id.Validate()
+}
+
+// ByReview takes the identity in a service account token for whose truth somebody else answers: an API server.
+type ByReview struct {
+	TrustDomain string
+	// Review returns the user whose token it is, of a token that is good for Audience. Not nil.
+	Review func(ctx context.Context, token string) (user string, err error)
+}
+
+// Authenticate implements Authenticator.
+func (b ByReview) Authenticate(ctx context.Context) (Identity, error) {
+	raw, ok := bearer(ctx)
+	if !ok {
+		return Identity{}, ErrNoCredentials
+	}
+	user, err := b.Review(ctx, raw)
+	if err != nil {
+		return Identity{}, fmt.Errorf("verify token: %w", err)
+	}
+	return ofSubject(b.TrustDomain, user)
 }
 
 // Token makes a service account token, as Kubernetes would, where no Kubernetes is: the local mesh's.

@@ -16,6 +16,8 @@ type Fleet struct {
 	parts *xdsgen.Builder
 	// asked is told what runs the policies in each proxy that asks. Not nil.
 	asked func(mesh.FilterHost)
+	// as is a proxy as a World knows it; nil: as it says.
+	as func(*mesh.World, mesh.Node) mesh.Node
 
 	mu      sync.RWMutex // taken whole to take up a World
 	tracker *view.Tracker
@@ -54,6 +56,7 @@ func NewFleet(asked func(mesh.FilterHost)) *Fleet {
 
 // Build makes everything for one proxy of any protocol, from nothing but the World: the Build of server.Options.
 func (f *Fleet) Build(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error) {
+	n = f.known(w, n)
 	f.asked(n.Host())
 	f.follow(w)
 	f.mu.RLock()
@@ -67,6 +70,7 @@ func (f *Fleet) Build(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources
 
 // Delta makes what one proxy is to have over the incremental protocol: the Delta of server.Options.
 func (f *Fleet) Delta(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
+	n = f.known(w, n)
 	f.follow(w)
 	if n.Gateway || f.patched(n) {
 		r, err := f.Build(w, n, true)
@@ -88,6 +92,13 @@ func (f *Fleet) Delta(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error) {
 		return nil, err
 	}
 	return xdsgen.Join(s.lists, o.lists), nil
+}
+
+func (f *Fleet) known(w *mesh.World, n mesh.Node) mesh.Node {
+	if f.as == nil {
+		return n
+	}
+	return f.as(w, n)
 }
 
 // patched tells whether EnvoyFilters change what a proxy is given: it shares nothing then.

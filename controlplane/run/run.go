@@ -64,15 +64,15 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("listen for monitoring: %w", err)
 	}
 	var id *identity
-	var admit func(context.Context, mesh.Node) error
+	var admit func(context.Context, mesh.Node) (mesh.Node, error)
 	if o.Identity != nil {
-		if id, err = openIdentity(*o.Identity, o.Log); err != nil {
+		if id, err = openIdentity(ctx, *o.Identity, o.Log); err != nil {
 			_, _ = xds.Close(), pages.Close()
 			return err
 		}
 		admit = id.admit
 	}
-	p := &publisher{log: o.Log, plugins: &plugins{}, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}}
+	p := &publisher{log: o.Log, plugins: &plugins{}, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}, next: make(chan struct{})}
 	if p.plugins.store, err = module.Open(module.Options{
 		Dir: cmp.Or(o.Modules, moduleDir()), Insecure: o.Insecure, Log: o.Log, Changed: p.refresh,
 	}); err != nil {
@@ -81,6 +81,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer p.plugins.store.Close()
 	fleet := NewFleet(p.notice)
+	if o.Cluster != nil {
+		fleet.as, admit = asKnown, p.admitKnown(id)
+	}
 	s := server.New(server.Options{Build: fleet.Build, Delta: fleet.Delta, Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm, Admit: admit})
 	p.server = s
 	if o.Listening != nil {
@@ -127,6 +130,7 @@ type publisher struct {
 	mu    sync.Mutex
 	told  map[istio.Diagnostic]bool // in force and logged
 	world *mesh.World               // compiled last; nil none
+	next  chan struct{}             // closed once there is another one
 	found istio.Diagnostics         // in what was read last
 	unmet istio.Diagnostics         // of the modules that it wants
 	hosts map[mesh.FilterHost]bool  // that some proxy has, or had
@@ -172,6 +176,8 @@ func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
 		return
 	}
 	p.world = w
+	close(p.next)
+	p.next = make(chan struct{})
 	p.resolve()
 }
 

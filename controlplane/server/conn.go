@@ -134,13 +134,14 @@ func (s *Server) connect(ctx context.Context, n *corev3.Node, delta bool) (*conn
 	if !saysFilters(n) {
 		c.node = c.node.RunsOn(s.opt.Filters, s.opt.Wasm)
 	}
-	c.said = c.node
 	if s.opt.Admit != nil {
-		if err := s.opt.Admit(ctx, c.node); err != nil {
+		var err error
+		if c.node, err = s.opt.Admit(ctx, c.node); err != nil {
 			s.opt.Log.Warn("proxy refused", "proxy", c.id, "error", err)
 			return nil, status.Error(codes.PermissionDenied, err.Error())
 		}
 	}
+	c.said = c.node
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.serial++

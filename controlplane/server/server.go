@@ -27,8 +27,8 @@ type Options struct {
 	Build func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error)
 	// Delta, if not nil, makes it for proxies of the incremental protocol instead of Build.
 	Delta func(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error)
-	// Admit, if not nil, may refuse a proxy by who calls: its node is what it says of itself.
-	Admit func(ctx context.Context, n mesh.Node) error
+	// Admit, if not nil, may refuse a proxy by who calls: its node is what it says of itself. What it returns stands in that node's place.
+	Admit func(ctx context.Context, n mesh.Node) (mesh.Node, error)
 	// Log gets what happens; nil discards it.
 	Log *slog.Logger
 	// Now is the clock; nil is the system's.
