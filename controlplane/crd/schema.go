@@ -178,6 +178,12 @@ func status() props {
 	if err != nil {
 		s = props{Type: "object"}
 	}
+	if list := s.Properties["conditions"]; list.Items != nil { // each has its writer
+		kind := "map"
+		list.XListType, list.XListMapKeys = &kind, []string{"type"}
+		list.Items.Schema.Required = list.XListMapKeys
+		s.Properties["conditions"] = list
+	}
 	yes := true
 	s.XPreserveUnknownFields = &yes
 	s.Description = "What the control plane says of it."

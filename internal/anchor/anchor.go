@@ -4,5 +4,4 @@ package anchor
 import (
 	_ "github.com/miekg/dns"
 	_ "github.com/vishvananda/netns"
-	_ "k8s.io/client-go/tools/leaderelection"
 )

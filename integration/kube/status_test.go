@@ -1,0 +1,187 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/status"
+	"github.com/mizzen-mesh/mizzen/integration/kubetest"
+)
+
+// replica runs the leader's work over diagnostics that the test says.
+type replica struct {
+	dead   atomic.Bool // its requests fail, as if its machine were gone
+	writes atomic.Int64
+	ds     atomic.Pointer[istio.Diagnostics]
+	roots  atomic.Pointer[string]
+}
+
+func (r *replica) RoundTrip(next http.RoundTripper, q *http.Request) (*http.Response, error) {
+	if r.dead.Load() {
+		return nil, errors.New("the machine is gone")
+	}
+	if strings.HasSuffix(q.URL.Path, "/status") {
+		r.writes.Add(1)
+	}
+	return next.RoundTrip(q)
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }
+
+func newReplica(t *testing.T, c *kubetest.Cluster, namespace, name string) *replica {
+	t.Helper()
+	r := &replica{}
+	r.say()
+	config := rest.CopyConfig(c.Config(t))
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(q *http.Request) (*http.Response, error) { return r.RoundTrip(next, q) })
+	})
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := status.Options{
+		Client: client, Dynamic: dyn, Namespace: namespace, Lease: "mizzen-controlplane-leader", Identity: name,
+		Diagnostics: func(context.Context) istio.Diagnostics { return *r.ds.Load() },
+		Roots: func() string {
+			if s := r.roots.Load(); s != nil {
+				return *s
+			}
+			return ""
+		},
+		Terms: status.Terms{Lease: 8 * time.Second, Look: 50 * time.Millisecond}, Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := status.Run(ctx, o); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return r
+}
+
+func (r *replica) say(ds ...istio.Diagnostic) {
+	list := istio.Diagnostics(ds)
+	r.ds.Store(&list)
+}
+
+// holder is who leads.
+func holder(t *testing.T, c *kubetest.Cluster, namespace string) string {
+	t.Helper()
+	l, err := c.Client(t).CoordinationV1().Leases(namespace).Get(t.Context(), "mizzen-controlplane-leader", metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && l.Spec.HolderIdentity == nil {
+		return ""
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *l.Spec.HolderIdentity
+}
+
+const conditionsOf = `-ojsonpath={range .status.conditions[*]}{.type}={.status} {.reason}: {.message};{end}{range .status.validationMessages[*]}{.type.code} {.level} {end}`
+
+// TestStatus: conditions appear on the object that is wrong and vanish when it is mended, and what others wrote there stays.
+func TestStatus(t *testing.T) {
+	c := shared.Cluster(t)
+	c.Definitions(t)
+	ns := c.Namespace(t, "status", nil)
+	c.Kubectl(t, `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a}, spec: {hosts: [a]}}`, "apply", "-n", ns, "-f", "-")
+	c.Kubectl(t, "", "patch", "vs", "a", "-n", ns, "--subresource=status", "--type=merge", "-p", `{"status": {"conditions": [{"type": "Theirs", "status": "True"}]}}`)
+	r := newReplica(t, c, ns, "one")
+	ref := istio.Ref{Kind: "VirtualService", Namespace: ns, Name: "a"}
+	get := func() string { return c.Kubectl(t, "", "get", "vs", "a", "-n", ns, conditionsOf) }
+
+	r.say(istio.Diagnostic{Code: "IST0106", Severity: istio.Error, Object: ref, Path: "spec.http", Message: "no routes", Fix: "write some"},
+		istio.Diagnostic{Code: "MZ0601", Severity: istio.Error, Object: istio.Ref{Kind: "VirtualService", Namespace: ns, Name: "gone"}, Message: "is not there"})
+	want := "Theirs=True : ;Reconciled=False Rejected: Error [IST0106] spec.http: no routes; write some;IST0106 ERROR "
+	eventually(t, "the error appears", func() bool { return get() == want })
+	writes := r.writes.Load()
+
+	r.say(istio.Diagnostic{Code: "MZ0301", Severity: istio.Warning, Object: ref, Message: "does little"})
+	eventually(t, "a warning in its place", func() bool { return get() == "Theirs=True : ;MZ0301 WARNING " })
+	r.say()
+	eventually(t, "nothing is left", func() bool { return get() == "Theirs=True : ;" })
+	if n := r.writes.Load() - writes; n != 2 {
+		t.Errorf("%d writes for two changes", n)
+	}
+	if g := c.Kubectl(t, "", "get", "vs", "a", "-n", ns, "-ojsonpath={.metadata.generation}"); g != "1" {
+		t.Errorf("the object's generation is %s", g)
+	}
+}
+
+// TestLeader: of two replicas one writes; when it is gone the other does, and takes away what has become untrue meanwhile.
+func TestLeader(t *testing.T) {
+	c := shared.Cluster(t)
+	c.Definitions(t)
+	ns := c.Namespace(t, "leader", nil)
+	for _, name := range []string{"a", "b"} {
+		c.Kubectl(t, fmt.Sprintf(`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: %s}, spec: {host: a}}`, name), "apply", "-n", ns, "-f", "-")
+	}
+	wrong := func(name string) istio.Diagnostic {
+		return istio.Diagnostic{Code: "MZ0601", Severity: istio.Error, Object: istio.Ref{Kind: "DestinationRule", Namespace: ns, Name: name}, Message: "refused"}
+	}
+	get := func(name string) string { return c.Kubectl(t, "", "get", "dr", name, "-n", ns, conditionsOf) }
+	says := "Reconciled=False NotServed: Error [MZ0601] refused;MZ0601 ERROR "
+
+	one := newReplica(t, c, ns, "one")
+	eventually(t, "a leader", func() bool { return holder(t, c, ns) == "one" })
+	two := newReplica(t, c, ns, "two")
+	one.say(wrong("a"))
+	two.say(wrong("b"))
+	eventually(t, "the leader's view", func() bool { return get("a") == says })
+	one.dead.Store(true)
+	eventually(t, "another leader", func() bool { return holder(t, c, ns) == "two" })
+	eventually(t, "the other's view", func() bool { return get("b") == says && get("a") == "" })
+}
+
+// TestRoots: the root certificate is in every namespace, new ones too, is restored and replaced.
+func TestRoots(t *testing.T) {
+	c := shared.Cluster(t)
+	client := c.Client(t)
+	ns := c.Namespace(t, "roots", nil)
+	r := newReplica(t, c, ns, "one")
+	first, second := "first", "second"
+	has := func(namespace, want string) func() bool {
+		return func() bool {
+			m, err := client.CoreV1().ConfigMaps(namespace).Get(t.Context(), status.RootsConfigMap, metav1.GetOptions{})
+			return err == nil && m.Data[status.RootsKey] == want
+		}
+	}
+	r.roots.Store(&first)
+	eventually(t, "the certificate", has(ns, first))
+	later := c.Namespace(t, "roots", nil)
+	eventually(t, "the certificate in a new namespace", has(later, first))
+	if err := client.CoreV1().ConfigMaps(later).Delete(t.Context(), status.RootsConfigMap, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the certificate again", has(later, first))
+	r.roots.Store(&second)
+	eventually(t, "the new certificate", func() bool { return has(ns, second)() && has(later, second)() })
+	if _, err := client.CoreV1().ConfigMaps("kube-system").Get(t.Context(), status.RootsConfigMap, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("in kube-system: %v", err)
+	}
+}
