@@ -96,6 +96,7 @@ func (c *compiler) analyzeSelectors() {
 		c.checkSelector(&o.Meta, "spec.workloadSelector", o.Namespace, o.Spec.GetWorkloadSelector().GetLabels())
 	}
 	c.analyzeSidecars()
+	c.analyzeEgressPorts()
 	for _, o := range c.set.DestinationRules {
 		c.checkSelector(&o.Meta, "spec.workloadSelector", o.Namespace, o.Spec.GetWorkloadSelector().GetMatchLabels())
 	}

@@ -31,6 +31,7 @@ const (
 	codeShared       = "MZ0511" // VirtualServices that share a host at a gateway: their routes are joined
 	codeNoMetric     = "MZ0521" // a metric that is not made
 	codeAutoAddress  = "MZ0513" // a host for which no address is left
+	codeEgressPort   = "MZ0514" // a Sidecar listens where its workload does
 	codeTunnel       = "MZ0512" // a tunnel that nothing goes through
 	codeTracer       = "MZ0520" // who makes the spans, where it is not who was asked to
 	codeAuthTCP      = "MZ0531" // a rule about requests where there are only connections

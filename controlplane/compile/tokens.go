@@ -269,6 +269,12 @@ func (t *tokens) selector(n *node, spec any) {
 	switch s := spec.(type) {
 	case *networking.Sidecar:
 		labels = s.GetWorkloadSelector().GetLabels()
+		if slices.ContainsFunc(s.GetEgress(), func(e *networking.IstioEgressListener) bool { return onOwnAddress(egressListener(e)) }) {
+			n.use(namesToken, "", "") // what selects its workloads says where they listen
+			if len(labels) == 0 {
+				n.use(labelledToken, "*", "")
+			}
+		}
 	case *networking.Gateway:
 		n.selects(labelledToken, "*", s.GetSelector())
 		return

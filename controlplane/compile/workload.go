@@ -25,11 +25,7 @@ func (c *compiler) workloads() {
 			Origin:         origin(&o.Meta, ""),
 		}
 		w.Proxy = c.podProxy(o)
-		for _, ct := range p.Spec.Containers {
-			for _, port := range ct.Ports {
-				w.Ports = setPort(w.Ports, port.Name, uint32(port.ContainerPort))
-			}
-		}
+		w.Ports = namedPorts(&p.Spec)
 		c.world.Workloads = append(c.world.Workloads, w)
 	}
 	groups := c.groups()
@@ -96,6 +92,17 @@ func podReady(p *corev1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// namedPorts are the ports to which containers give names.
+func namedPorts(p *corev1.PodSpec) map[string]uint32 {
+	var out map[string]uint32
+	for _, ct := range p.Containers {
+		for _, port := range ct.Ports {
+			out = setPort(out, port.Name, uint32(port.ContainerPort))
+		}
+	}
+	return out
 }
 
 func setPort(m map[string]uint32, name string, port uint32) map[string]uint32 {
