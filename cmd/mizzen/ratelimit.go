@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,19 +11,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/ratelimit"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
+	"github.com/mizzen-mesh/mizzen/controlplane/source/kube"
 )
 
 func newRatelimitCommand() *cobra.Command {
 	var o ratelimit.Options
+	var paths []string
+	var cluster clusterFlags
 	var level, redis, algorithm string
 	var envoyproxy bool
 	cmd := &cobra.Command{
-		Use:   "ratelimit --config PATH...",
+		Use:   "ratelimit [--config PATH...]",
 		Short: "Serve limits that hold over all proxies together",
 		Long: `Serve limits that hold over all proxies together, by Envoy's rate-limit service protocol (gRPC): the limits with scope: global of
-RateLimit resources. The files are watched. Counts are kept in memory, or in Redis, so that several of these servers count
+RateLimit resources, in files or, without --config, in a Kubernetes cluster; they are watched. Counts are kept in memory, or in Redis, so that several of these servers count
 together. SIGTERM drains.
 
 While Redis is away, --on-error says what holds: local (this server counts for itself), allow or deny. Several addresses are those of a
@@ -32,18 +36,23 @@ Redis Cluster; a single one may be a redis:// or rediss:// URL.
 Every flag can be given as an environment variable: MIZZEN_CONFIG (several paths are separated by ":"), MIZZEN_REDIS,
 MIZZEN_GRPC_ADDR, MIZZEN_HTTP_ADDR, MIZZEN_ON_ERROR and so on.`,
 		Example: `  mizzen ratelimit --config limits.yaml
-  mizzen ratelimit --config limits.yaml --redis 127.0.0.1:6379`,
+  mizzen ratelimit --config limits.yaml --redis 127.0.0.1:6379
+  mizzen ratelimit --kubeconfig ~/.kube/config`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := flagsFromEnv(cmd, os.Getenv, "config", "grpc-addr", "http-addr", "redis", "redis-timeout", "on-error",
-				"algorithm", "max-keys", "domain", "log-level"); err != nil {
+			if err := flagsFromEnv(cmd, os.Getenv, append(clusterFlagNames(), "config", "grpc-addr", "http-addr", "redis", "redis-timeout", "on-error",
+				"algorithm", "max-keys", "domain", "log-level")...); err != nil {
 				return err
 			}
-			if len(o.Paths) == 0 {
-				return errors.New("read configuration: no --config PATH was given")
+			k, err := cluster.of(paths)
+			if err != nil {
+				return err
 			}
 			if envoyproxy {
-				set, _, err := dir.Load(o.Paths)
+				if k != nil {
+					return usagef("read --print-envoyproxy-config: it is for files: --config PATH")
+				}
+				set, _, err := dir.Load(paths)
 				if err != nil {
 					return fmt.Errorf("read configuration: %w", err)
 				}
@@ -64,13 +73,19 @@ MIZZEN_GRPC_ADDR, MIZZEN_HTTP_ADDR, MIZZEN_ON_ERROR and so on.`,
 				o.Redis.Addrs = strings.Split(redis, ",")
 			}
 			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: l}))
+			o.Watch = func(ctx context.Context, publish func(istio.Set, istio.Diagnostics)) error {
+				if k != nil {
+					return kube.Watch(ctx, kube.Options{Config: k.Config, Namespace: k.Namespace, Revision: k.Revision, Kinds: []string{"RateLimit"}, Log: o.Log}, publish)
+				}
+				return dir.Watch(ctx, paths, o.Log, publish)
+			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return ratelimit.Run(ctx, o)
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&o.Paths, "config", nil, "`PATH` of a file or directory of YAML; repeat it, a later one wins on the same object")
+	f.StringArrayVar(&paths, "config", nil, "`PATH` of a file or directory of YAML; repeat it, a later one wins on the same object")
 	f.StringVar(&o.Addr, "grpc-addr", "127.0.0.1:8081", "where proxies ask, in plaintext")
 	f.StringVar(&o.HTTPAddr, "http-addr", "127.0.0.1:8082", "where metrics and readiness are served")
 	f.StringVar(&redis, "redis", "", "count in Redis at `ADDR[,ADDR...]`; default: in memory")
@@ -81,5 +96,6 @@ MIZZEN_GRPC_ADDR, MIZZEN_HTTP_ADDR, MIZZEN_ON_ERROR and so on.`,
 	f.StringVar(&o.Domain, "domain", ratelimit.DefaultDomain, "the domain to answer for; requests in others pass")
 	f.BoolVar(&envoyproxy, "print-envoyproxy-config", false, "print the limits as configuration of envoyproxy/ratelimit, and end")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cluster.add(cmd)
 	return cmd
 }

@@ -17,14 +17,13 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
-	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/internal/serving"
 )
 
 // Options of Run.
 type Options struct {
-	// Paths of files and directories with RateLimit resources, read and watched.
-	Paths []string
+	// Watch calls its function with what is configured, and again after every change, until ctx is done.
+	Watch func(context.Context, func(istio.Set, istio.Diagnostics)) error
 	// Addr and HTTPAddr are where to listen: gRPC in plaintext, and metrics and readiness.
 	Addr, HTTPAddr string
 	// Redis is where to count; no Addrs: in memory.
@@ -76,7 +75,7 @@ func Run(ctx context.Context, o Options) error {
 	o.Log.Info("rate-limit service is up", "grpc", l.Addr().String(), "http", pages.Addr().String(), "store", store)
 	g, ctx := errgroup.WithContext(ctx)
 	w := &watcher{service: s, sliding: o.Sliding, log: o.Log, told: map[istio.Diagnostic]bool{}}
-	g.Go(func() error { return dir.Watch(ctx, o.Paths, o.Log, w.publish) })
+	g.Go(func() error { return o.Watch(ctx, w.publish) })
 	g.Go(func() error { probe(ctx); return nil })
 	g.Go(func() error { return serveGRPC(ctx, s, l) })
 	g.Go(func() error { return serving.HTTP(ctx, s.pages(), pages) })

@@ -24,6 +24,9 @@ import (
 
 // start begins to follow everything but Secrets.
 func (s *source) start() error {
+	if s.Kinds != nil {
+		return s.followKinds()
+	}
 	f := informers.NewSharedInformerFactory(s.client, 0)
 	alive := func(o *metav1.ListOptions) { // what has ended is in no mesh
 		o.FieldSelector = fields.AndSelectors(

@@ -64,7 +64,7 @@ func (s *source) followKinds() error {
 			return
 		}
 		k, ok := kinds[d.kind]
-		if !ok {
+		if !ok || s.Kinds != nil && !slices.Contains(s.Kinds, k.Name) {
 			return
 		}
 		version := ""

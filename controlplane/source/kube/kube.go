@@ -29,7 +29,9 @@ type Options struct {
 	// Revision is the control plane's; "" or "default": the one without a name. Objects of Istio's and Mizzen's kinds that are labelled
 	// istio.io/rev for another revision are not read, and MeshConfig is that of ConfigMap istio-REVISION.
 	Revision string
-	Log      *slog.Logger // not nil
+	// Kinds, if not nil, are the names of the only kinds to read, of those that CustomResourceDefinitions bring.
+	Kinds []string
+	Log   *slog.Logger // not nil
 }
 
 // defaultRevision is the name of the revision without a name.
