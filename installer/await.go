@@ -25,8 +25,7 @@ func (i *installer) await(ctx context.Context, r *release.Release) error {
 	start := time.Now()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	ctx, cancel := context.WithTimeout(ctx, i.Wait)
-	defer cancel()
+	late := time.After(i.Wait)
 	why := map[string]string{}
 	for {
 		missing = slices.DeleteFunc(missing, func(name string) bool {
@@ -44,11 +43,13 @@ func (i *installer) await(ctx context.Context, r *release.Release) error {
 		}
 		select {
 		case <-ctx.Done():
+			return fmt.Errorf("wait for the installation: %w", ctx.Err())
+		case <-late:
 			var b strings.Builder
 			for _, name := range missing {
 				fmt.Fprintf(&b, "\n  deployment %s: %s", name, why[name])
 			}
-			return fmt.Errorf("wait for the installation: %w%s", context.Cause(ctx), b.String())
+			return fmt.Errorf("wait for the installation: not complete after %s%s", i.Wait, b.String())
 		case <-tick.C:
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/ratelimit"
+	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/kube"
 )
@@ -73,12 +74,7 @@ MIZZEN_GRPC_ADDR, MIZZEN_HTTP_ADDR, MIZZEN_ON_ERROR and so on.`,
 				o.Redis.Addrs = strings.Split(redis, ",")
 			}
 			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: l}))
-			o.Watch = func(ctx context.Context, publish func(istio.Set, istio.Diagnostics)) error {
-				if k != nil {
-					return kube.Watch(ctx, kube.Options{Config: k.Config, Namespace: k.Namespace, Revision: k.Revision, Kinds: []string{"RateLimit"}, Log: o.Log}, publish)
-				}
-				return dir.Watch(ctx, paths, o.Log, publish)
-			}
+			o.Watch = watchLimits(k, paths, o.Log)
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return ratelimit.Run(ctx, o)
@@ -98,4 +94,14 @@ MIZZEN_GRPC_ADDR, MIZZEN_HTTP_ADDR, MIZZEN_ON_ERROR and so on.`,
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	cluster.add(cmd)
 	return cmd
+}
+
+// watchLimits reads limits from a cluster, if there is one, else from files.
+func watchLimits(k *run.Cluster, paths []string, log *slog.Logger) func(context.Context, func(istio.Set, istio.Diagnostics)) error {
+	return func(ctx context.Context, publish func(istio.Set, istio.Diagnostics)) error {
+		if k == nil {
+			return dir.Watch(ctx, paths, log, publish)
+		}
+		return kube.Watch(ctx, kube.Options{Config: k.Config, Namespace: k.Namespace, Revision: k.Revision, Kinds: []string{"RateLimit"}, Log: log}, publish)
+	}
 }
