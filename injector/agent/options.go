@@ -29,7 +29,7 @@ type Paths struct {
 	Config   string // directory for the bootstrap, the sockets and the identity; in memory, since keys are in it
 	Data     string // directory for the last configuration; it outlives the container
 	Sockets  string // directory for the socket of SDS; Config if there is none
-	Module   string // directory of libmizzen.so
+	Module   string // directory of libmizzen.so or mizzen.wasm
 	Override string // bootstrap that Envoy merges into its own; "": none
 }
 
@@ -42,7 +42,14 @@ func DefaultPaths() Paths {
 	}
 }
 
-func (p Paths) module() string    { return filepath.Join(p.Module, "libmizzen.so") }
+// Names of the modules of the policies, in Paths.Module.
+const (
+	DynamicModule = "libmizzen.so"
+	WasmModule    = "mizzen.wasm"
+)
+
+func (p Paths) module() string    { return filepath.Join(p.Module, DynamicModule) }
+func (p Paths) wasm() string      { return filepath.Join(p.Module, WasmModule) }
 func (p Paths) bootstrap() string { return filepath.Join(p.Config, "envoy.json") }
 func (p Paths) identity() string  { return filepath.Join(p.Config, "identity.json") }
 func (p Paths) xds() string       { return filepath.Join(p.Config, "XDS") }

@@ -199,6 +199,9 @@ func (s *settings) describe(o Options, env environment, pod effective.Pod) error
 			MetricsPort: port(env("ENVOY_PROMETHEUS_PORT"), metricsPort), IPv6: s.ip.Is6(),
 		},
 	}
+	if metadata["MIZZEN_FILTERS"] == "wasm" {
+		s.node.StatsTags = bootstrap.WasmTags()
+	}
 	return nil
 }
 
@@ -247,16 +250,27 @@ func (s *settings) metadata(o Options, env environment, pod effective.Pod, name 
 	if s.secure {
 		out["MIZZEN_SDS"] = bootstrap.SDSCluster
 	}
-	host, _ := out["MIZZEN_FILTERS"].(string)
-	_, err := os.Stat(o.Paths.module())
-	switch {
-	case err == nil && host == "":
-		out["MIZZEN_FILTERS"] = "dynamic-module"
-	case err != nil && (host == "" || host == "dynamic-module"):
-		if host != "" {
-			o.Log.Warn("no module: Envoy's own filters run the policies", "file", o.Paths.module())
-		}
-		out["MIZZEN_FILTERS"] = "native"
-	}
+	policies(o, out)
 	return out, nil
+}
+
+// policies says what runs the policies, unless the metadata does: the module that is there.
+func policies(o Options, metadata map[string]any) {
+	there := func(file string) bool { _, err := os.Stat(file); return err == nil }
+	host, _ := metadata["MIZZEN_FILTERS"].(string)
+	switch {
+	case host == "" && there(o.Paths.module()):
+		host = "dynamic-module"
+	case host == "" && there(o.Paths.wasm()):
+		host = "wasm"
+	case host == "":
+		host = "native"
+	case host == "dynamic-module" && !there(o.Paths.module()):
+		o.Log.Warn("no module: Envoy's own filters run the policies", "file", o.Paths.module())
+		host = "native"
+	}
+	metadata["MIZZEN_FILTERS"] = host
+	if host == "wasm" && metadata["MIZZEN_WASM"] == nil && there(o.Paths.wasm()) {
+		metadata["MIZZEN_WASM"] = o.Paths.wasm()
+	}
 }

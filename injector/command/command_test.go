@@ -78,6 +78,27 @@ func TestModuleCopy(t *testing.T) {
 	}
 }
 
+// --alone leaves the one module that proxies are to run, and whatever else is there.
+func TestModuleAlone(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "mizzen.wasm"), filepath.Join(dir, "to")
+	for _, file := range []string{from, filepath.Join(to, "libmizzen.so"), filepath.Join(to, "else")} {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, _, err := execute(context.Background(), Module(), "copy", "--alone", "--from", from, "--to", to); status != 0 {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(to, "*"))
+	if err != nil || len(left) != 2 || filepath.Base(left[0]) != "else" || filepath.Base(left[1]) != "mizzen.wasm" {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
 func TestStandin(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

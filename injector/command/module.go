@@ -1,12 +1,16 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mizzen-mesh/mizzen/injector/agent"
 )
 
 // Module is mizzen module.
@@ -19,16 +23,25 @@ func Module() *cobra.Command {
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var from, to string
+	var alone bool
 	c := &cobra.Command{
 		Use:   "copy --to DIR",
 		Short: "Copy libmizzen.so into a directory, in one step (the init container of a pod)",
+		Long: `Copy libmizzen.so, or another module of the policies, into a directory, in one step. A proxy runs the policies by the module that its directory
+has: libmizzen.so, else mizzen.wasm. --alone takes others away that an earlier run may have left there.`,
 		Example: `  mizzen module copy --to /var/lib/mizzen
   mizzen module copy --from build/libmizzen.so --to /tmp/modules`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return copyFile(from, to) },
+		RunE: func(*cobra.Command, []string) error {
+			if err := copyFile(from, to); err != nil || !alone {
+				return err
+			}
+			return removeOthers(from, to)
+		},
 	}
 	c.Flags().StringVar(&from, "from", "/mizzen/libmizzen.so", "`FILE` to copy")
 	c.Flags().StringVar(&to, "to", "", "`DIR` to copy it into; it is made if it is not there")
+	c.Flags().BoolVar(&alone, "alone", false, "take other modules of the policies away from there")
 	_ = c.MarkFlagRequired("to")
 	cmd.AddCommand(c)
 	return cmd
@@ -61,6 +74,19 @@ func copyFile(from, dir string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("copy %s: %w", from, err)
+	}
+	return nil
+}
+
+// removeOthers takes the modules away that are not of this name. Who runs one goes on with it.
+func removeOthers(from, dir string) error {
+	for _, name := range []string{agent.DynamicModule, agent.WasmModule} {
+		if name == filepath.Base(from) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("take other modules away: %w", err)
+		}
 	}
 	return nil
 }
