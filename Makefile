@@ -21,7 +21,7 @@ SOAK ?= 10m
 # How long each target of make fuzz runs.
 FUZZ ?= 20s
 
-.PHONY: help build wasm golang golanghost up test test-kube conformance check generate bench bench-controlplane soak fuzz collector clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test test-kube test-compose conformance check generate bench bench-controlplane soak fuzz collector clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,12 @@ test: build wasm golang collector ## all tests, with a real Envoy: first the pol
 test-kube: build ## the tests with a real API server, which is built first (5 minutes, once)
 	@kube=$(KUBE) && envoy=$(ENVOY) && MIZZEN_KUBE_BIN="$$kube" MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" \
 		$(GO) test -timeout 20m $(KUBE_TESTS)
+
+test-compose: ## docker-compose.yaml on a Docker engine of the test's own, with stand-ins of the public images (the first time 20 minutes)
+	@scripts/packages compose
+	@$(GO) mod download
+	@compose=$$(scripts/compose install) && envoy=$(ENVOY) && MIZZEN_COMPOSE="$$compose" ENVOY_BIN="$$envoy" MIZZEN_REQUIRE=$(REQUIRE) \
+		$(GO) test -timeout 40m -count=1 -v ./integration/compose
 
 conformance: build ## every policy case on every executor; ends with a line per executor
 	@envoy=$(ENVOY) && mkdir -p build && log=build/conformance.log && { \

@@ -1,0 +1,171 @@
+package compose
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/integration/meshtest"
+)
+
+// docker-compose.yaml on a real engine: images built, the shop up, the rows of docs/scenarios.md through localhost:8080, crashes
+// under load, and nothing left.
+func TestCompose(t *testing.T) {
+	s := &shop{bin: need(t)}
+	s.engine = startEngine(t)
+	serveBuilds(t, s.engine)
+	makeBases(t, s.engine)
+	s.copyConfig(t)
+	s.images(t)
+	s.connect(t)
+	t.Cleanup(func() { s.down(t) })
+	begin := time.Now()
+	s.up(t)
+	t.Logf("docker compose up: healthy in %s", time.Since(begin).Round(100*time.Millisecond))
+	for _, row := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"2 no rules", s.noRules}, {"3 weights", s.weights}, {"4 header canary", s.headerCanary}, {"5 paths", s.paths},
+		{"6 missing subset", s.missingSubset}, {"7 mirror", s.mirror}, {"8 faults", s.faults}, {"9 timeout and retries", s.timeoutAndRetries},
+		{"12 rate limit", s.rateLimit}, {"19 access log", s.accessLog}, {"mutual TLS", s.mutualTLS},
+		{"control plane killed", s.controlPlaneKilled}, {"sidecar killed", s.sidecarKilled},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			defer s.restore(t)
+			row.test(t)
+		})
+	}
+	t.Run("profile wasm", s.wasm)
+}
+
+// The proxies find the policies as WebAssembly, and do the same with them.
+func (s *shop) wasm(t *testing.T) {
+	s.run(t, "down", "--timeout", "5")
+	s.image(t, "wasm")
+	begin := time.Now()
+	s.up(t, "--profile", "wasm")
+	t.Logf("docker compose --profile wasm up: healthy in %s", time.Since(begin).Round(time.Second))
+	a := s.pages.Must(t, "/debug/syncz")
+	if n := len(regexp.MustCompile(`"filters": *"wasm"`).FindAllString(a.Body, -1)); n != proxies {
+		t.Errorf("%d of %d proxies run wasm: %s", n, proxies, a.Body)
+	}
+	defer s.restore(t)
+	s.weights(t)
+}
+
+// load sends requests until it is stopped, which returns what did not succeed, and how many were sent.
+func (s *shop) load() (stop func() (failed map[string]int, sent int)) {
+	end, done := make(chan struct{}), make(chan struct{})
+	failed, sent := map[string]int{}, 0
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+			}
+			sent++
+			if a, err := s.client.Get("/"); err != nil {
+				failed[err.Error()]++
+			} else if a.Code != 200 {
+				failed[fmt.Sprint(a.Code, " ", a.Body)]++
+			}
+		}
+	}()
+	return func() (map[string]int, int) {
+		close(end)
+		<-done
+		return failed, sent
+	}
+}
+
+// The control plane's container is killed and comes back: no request fails, and then an edit counts again.
+func (s *shop) controlPlaneKilled(t *testing.T) {
+	stop := s.load()
+	s.kill(t, "controlplane")
+	for range 100 { // traffic without a control plane
+		if a, err := s.client.Get("/"); err != nil || a.Code != 200 {
+			t.Errorf("without a control plane: %d %v", a.Code, err)
+		}
+	}
+	s.up(t)
+	meshtest.Eventually(t, "every proxy is back", func() bool { _, synced := s.generation(t); return synced })
+	if failed, sent := stop(); len(failed) > 0 {
+		t.Errorf("of %d requests failed: %v", sent, failed)
+	}
+	s.edit(t, "after.yaml", catalogTo("  - route: [{destination: {host: catalog, subset: v2}}]\n"))
+	if got := s.client.Tally(t, 50, version("catalog"), "/"); got["v2"] != 50 {
+		t.Errorf("an edit after the restart: %v, want v2", got)
+	}
+}
+
+// One of two replicas loses its sidecar: nobody tells the control plane, but outlier detection finds it, and the other takes its
+// traffic. The first is back once the sidecar is.
+func (s *shop) sidecarKilled(t *testing.T) {
+	s.edit(t, "outliers.yaml", `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: catalog}
+spec:
+  host: catalog
+  trafficPolicy:
+    outlierDetection: {consecutive5xxErrors: 1, interval: 1s, baseEjectionTime: 5s, maxEjectionPercent: 50}
+`)
+	stop := s.load()
+	s.kill(t, "catalog-v2-proxy")
+	s.client.Await(t, "a failed request, or v1", func(a meshtest.Answer) bool { return is("catalog", "v1")(a) || a.Code == 503 }, "/")
+	got := s.client.Tally(t, 200, version("catalog"), "/")
+	failed, sent := stop()
+	// Those fail that were on their way, or came before it was ejected, and met it thrice.
+	if got["v2"] > 0 || got["v1"] < 180 || sum(failed) > 2+sent/10 {
+		t.Errorf("with one replica: %v, and of %d requests failed %v; want v1 for nearly all", got, sent, failed)
+	}
+	s.up(t)
+	s.client.Await(t, "v2 is back", is("catalog", "v2"), "/")
+	s.restore(t) // the endpoint counts anew
+	stop = s.load()
+	s.noRules(t)
+	if failed, sent := stop(); len(failed) > 0 {
+		t.Errorf("of %d requests failed: %v", sent, failed)
+	}
+}
+
+func sum(m map[string]int) int {
+	n := 0
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// down takes the shop down, and tells what is left on the engine.
+func (s *shop) down(t *testing.T) {
+	if t.Failed() {
+		t.Logf("docker compose ps:\n%s", s.run(t, "ps", "-a"))
+		for _, service := range []string{"controlplane", "gateway", "storefront-v1-proxy", "storefront-v1-init", "ratelimit"} {
+			t.Logf("%s wrote:\n%s", service, lastLines(s.logs(t, service), 20))
+		}
+	}
+	s.run(t, "--profile", "wasm", "down", "--volumes", "--remove-orphans", "--timeout", "5")
+	var containers []struct{ Names []string }
+	var networks []struct{ Name string }
+	var volumes struct{ Volumes []struct{ Name string } }
+	for path, into := range map[string]any{"/containers/json?all=1": &containers, "/networks": &networks, "/volumes": &volumes} {
+		if err := s.do(context.Background(), "GET", path, nil, into); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(containers)+len(volumes.Volumes) > 0 || len(networks) != 3 { // bridge, host, none
+		t.Errorf("left on the engine: containers %v, networks %v, volumes %v", containers, networks, volumes.Volumes)
+	}
+	rules, err := exec.Command("nsenter", "-t", fmt.Sprint(s.pid), "-n", "iptables-save").CombinedOutput()
+	if err != nil || strings.Contains(string(rules), "10.89.15") {
+		t.Errorf("rules are left (%v):\n%s", err, rules)
+	}
+}
