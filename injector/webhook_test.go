@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,93 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
+	"github.com/mizzen-mesh/mizzen/injector/corpus"
 	"github.com/mizzen-mesh/mizzen/injector/inject"
 	"github.com/mizzen-mesh/mizzen/injector/webhook"
 	"github.com/mizzen-mesh/mizzen/internal/golden"
 )
-
-// objects are the workloads of a stream of manifests, Lists taken apart.
-func objects(t testing.TB, stream []byte) []map[string]any {
-	t.Helper()
-	var out []map[string]any
-	add := func(x any) {
-		if m, ok := x.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	for _, text := range strings.Split("\n"+string(stream), "\n---") {
-		var o map[string]any
-		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
-			continue // what is behind a separator
-		}
-		if items, ok := o["items"].([]any); ok {
-			for _, x := range items {
-				add(x)
-			}
-			continue
-		}
-		add(o)
-	}
-	return out
-}
-
-func child(o map[string]any, path ...string) map[string]any {
-	for _, k := range path {
-		o, _ = o[k].(map[string]any)
-	}
-	return o
-}
-
-// podOf is the pod that Kubernetes' controllers make of a workload: its template, with a name that is generated, and an owner. Nil: it is
-// no workload.
-func podOf(o map[string]any) map[string]any {
-	kind, _ := o["kind"].(string)
-	template := child(o, "spec", "template")
-	switch {
-	case kind == "Pod":
-		return o
-	case kind == "CronJob":
-		template = child(o, "spec", "jobTemplate", "spec", "template")
-	}
-	if template == nil {
-		return nil
-	}
-	name, _ := child(o, "metadata")["name"].(string)
-	version, _ := o["apiVersion"].(string)
-	raw, _ := json.Marshal(template)
-	var pod map[string]any
-	_ = json.Unmarshal(raw, &pod)
-	meta, _ := pod["metadata"].(map[string]any)
-	if meta == nil {
-		meta = map[string]any{}
-		pod["metadata"] = meta
-	}
-	labels, _ := meta["labels"].(map[string]any)
-	if labels == nil {
-		labels = map[string]any{}
-		meta["labels"] = labels
-	}
-	switch kind {
-	case "Deployment":
-		labels["pod-template-hash"] = "abc12"
-		kind, name = "ReplicaSet", name+"-abc12"
-	case "Rollout":
-		labels["rollouts-pod-template-hash"] = "abc12"
-		version, kind, name = "apps/v1", "ReplicaSet", name+"-abc12"
-	case "DeploymentConfig":
-		labels["deploymentconfig"] = name
-		version, kind, name = "v1", "ReplicationController", name+"-1"
-	case "CronJob":
-		kind, name = "Job", name+"-29384756"
-	}
-	pod["apiVersion"], pod["kind"] = "v1", "Pod"
-	if meta["namespace"] = child(o, "metadata")["namespace"]; meta["namespace"] == nil {
-		meta["namespace"] = "default"
-	}
-	meta["generateName"] = name + "-"
-	meta["ownerReferences"] = []any{map[string]any{"apiVersion": version, "kind": kind, "name": name, "uid": "1", "controller": true}}
-	return pod
-}
 
 // admit asks the webhook about a pod, and returns what its patch makes of it.
 func admit(t testing.TB, p *inject.Policy, pod []byte) (map[string]any, *admissionv1.AdmissionResponse) {
@@ -144,6 +61,11 @@ func admit(t testing.TB, p *inject.Policy, pod []byte) (map[string]any, *admissi
 	return out, review.Response
 }
 
+func child(o map[string]any, key string) map[string]any {
+	m, _ := o[key].(map[string]any)
+	return m
+}
+
 // canonical is a pod as far as both ways must agree: what Kubernetes' types leave out when it is empty does not count, nor what the
 // controllers added.
 func canonical(pod map[string]any) map[string]any {
@@ -179,13 +101,13 @@ func prune(m map[string]any) {
 }
 
 // sameByWebhook holds every pod of kube-inject's output equal to what the webhook makes of the pods of the input.
-func sameByWebhook(t *testing.T, s scenario, out string) {
-	before, after := objects(t, s.in), objects(t, []byte(out))
+func sameByWebhook(t *testing.T, s corpus.Scenario, out string) {
+	before, after := corpus.Objects(t, s.In), corpus.Objects(t, []byte(out))
 	if len(before) != len(after) {
 		t.Fatalf("%d objects became %d", len(before), len(after))
 	}
 	for i, o := range before {
-		pod := podOf(o)
+		pod := corpus.Pod(o)
 		if pod == nil {
 			continue
 		}
@@ -196,12 +118,12 @@ func sameByWebhook(t *testing.T, s scenario, out string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, answer := admit(t, s.policy, raw)
+		got, answer := admit(t, s.Policy, raw)
 		if !answer.Allowed {
 			t.Errorf("object %d: the webhook refuses it: %s", i, answer.Result.Message)
 			continue
 		}
-		want := canonical(podOf(after[i]))
+		want := canonical(corpus.Pod(after[i]))
 		if got := canonical(got); !reflect.DeepEqual(got, want) {
 			a, _ := yaml.Marshal(want)
 			b, _ := yaml.Marshal(got)

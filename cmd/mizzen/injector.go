@@ -15,6 +15,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/injector/inject"
 	"github.com/mizzen-mesh/mizzen/injector/settings"
 	"github.com/mizzen-mesh/mizzen/injector/webhook"
+	"github.com/mizzen-mesh/mizzen/internal/webhookcert"
 )
 
 func newInjectorCommand() *cobra.Command {
@@ -28,14 +29,15 @@ func newInjectorCommand() *cobra.Command {
 
 Settings are read live from the cluster, by --kubeconfig or as the pod's service account: ConfigMaps istio-sidecar-injector and istio (of
 a revision: with its name behind), ProxyConfigs, and the nodes, which tell whether there are native sidecars. A mistake in them is
-logged, and the last good ones stay in force. With files they come from there, and no cluster is asked.
+logged, and the last good ones stay in force. With files they come from there, and no cluster is asked. The certificate is made and
+renewed here, and the webhook configuration mizzen-sidecar-injector made to trust it, unless --tls-cert says otherwise.
 
-Every flag can be given as an environment variable: MIZZEN_ADDR, MIZZEN_REVISION, MIZZEN_ISTIONAMESPACE and so on. SIGTERM drains.`,
+Every flag can be given as an environment variable: MIZZEN_ADDR, MIZZEN_REVISION, MIZZEN_NAMESPACE and so on. SIGTERM drains.`,
 		Example: `  mizzen injector --revision canary
   mizzen injector --tls-cert tls.crt --tls-key tls.key --kubeconfig ~/.kube/config`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := flagsFromEnv(cmd, os.Getenv, "addr", "http-addr", "tls-cert", "tls-key", "drain", "log-level", "revision", "istioNamespace"); err != nil {
+			if err := flagsFromEnv(cmd, os.Getenv, "addr", "http-addr", "tls-cert", "tls-key", "drain", "log-level", "revision", "namespace"); err != nil {
 				return err
 			}
 			var l slog.Level
@@ -43,10 +45,9 @@ Every flag can be given as an environment variable: MIZZEN_ADDR, MIZZEN_REVISION
 				return usagef("read --log-level: %w", err)
 			}
 			o.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: l}))
-			if err := injectorSettings(&o, &p); err != nil {
+			if err := injectorSettings(&o, &p, cert, key); err != nil {
 				return err
 			}
-			o.TLS = fileCertificate(cert, key)
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return webhook.Run(ctx, o)
@@ -59,13 +60,23 @@ Every flag can be given as an environment variable: MIZZEN_ADDR, MIZZEN_REVISION
 	f.StringVar(&key, "tls-key", "", "`FILE` of its key")
 	f.DurationVar(&o.Drain, "drain", 5*time.Second, "how long to serve after SIGTERM, until API servers ask others")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	p.add(cmd)
+	p.add(cmd, "namespace")
 	return cmd
 }
 
-// injectorSettings says where policies come from.
-func injectorSettings(o *webhook.Options, p *policyFlags) error {
-	if p.files != (settings.Files{}) && !p.cluster.Given() {
+// injectorSettings says where policies and certificates come from: files, or the cluster.
+func injectorSettings(o *webhook.Options, p *policyFlags, cert, key string) error {
+	if (cert == "") != (key == "") {
+		return usagef("read arguments: --tls-cert and --tls-key belong together")
+	}
+	files := p.files != (settings.Files{}) && !p.cluster.Given()
+	if files && cert == "" {
+		return usagef("read arguments: without a cluster the certificate is that of --tls-cert and --tls-key")
+	}
+	if cert != "" {
+		o.TLS = fileCertificate(cert, key)
+	}
+	if files {
 		policy, err := p.fromFiles()
 		if err != nil {
 			return err
@@ -82,6 +93,13 @@ func injectorSettings(o *webhook.Options, p *policyFlags) error {
 		return err
 	}
 	o.Watch = c.Watch
+	if cert == "" {
+		keeper := webhookcert.New(webhookcert.Options{
+			Client: c.Client, Namespace: c.Namespace, Secret: c.Named("mizzen-webhook-ca"), Log: o.Log,
+			DNSNames: []string{c.Named("mizzen-injector") + "." + c.Namespace + ".svc"}, Mutating: []string{c.Named("mizzen-sidecar-injector")},
+		})
+		o.TLS, o.Trusted, o.Certificates = keeper.TLS(), keeper.Ready(), keeper.Run
+	}
 	return nil
 }
 

@@ -29,12 +29,13 @@ type policyFlags struct {
 	revision  string
 }
 
-func (p *policyFlags) add(cmd *cobra.Command) {
+// add adds the flags; namespace is what that of the installation is called.
+func (p *policyFlags) add(cmd *cobra.Command, namespace string) {
 	f := cmd.Flags()
 	f.StringVar(&p.files.Config, "injectConfigFile", "", "`FILE` of key config of ConfigMap istio-sidecar-injector")
 	f.StringVar(&p.files.Values, "valuesFile", "", "`FILE` of its key values, or of the chart's values")
 	f.StringVar(&p.files.Mesh, "meshConfigFile", "", "`FILE` of a MeshConfig")
-	f.StringVarP(&p.namespace, "istioNamespace", "i", "istio-system", "`NAMESPACE` of the installation")
+	f.StringVar(&p.namespace, namespace, "istio-system", "`NAMESPACE` of the installation")
 	f.StringVarP(&p.revision, "revision", "r", "", "`NAME` of the control plane's revision")
 	p.cluster.Add(f)
 }
@@ -138,7 +139,7 @@ defaults. Without a cluster nobody knows whether it has native sidecars: the val
 	f.StringVarP(&out, "output", "o", "", "`FILE` to write; default: stdout")
 	f.StringVarP(&namespace, "namespace", "n", "", "`NAMESPACE` of objects that name none; default: default")
 	f.StringVar(&native, "nativeSidecars", "", "true or `false`: whether the cluster has native sidecars; default: what is known of it")
-	p.add(cmd)
+	p.add(cmd, "istioNamespace")
 	return cmd
 }
 

@@ -69,6 +69,7 @@ func (p *Policy) begin(r Request) (*build, error) {
 	if native, err := strconv.ParseBool(b.annotation("sidecar.istio.io/nativeSidecar", "")); err == nil {
 		b.native = native
 	}
+	b.native = b.native && len(b.applications()) > 0 // a pod of init containers alone is none
 	b.ports()
 	b.resources, err = b.proxyResources()
 	b.doubts()

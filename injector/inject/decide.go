@@ -27,6 +27,8 @@ func (p *Policy) decide(r Request) decision {
 		return leave("it is injected already")
 	case pod.Spec.HostNetwork:
 		return leave("it is on the host's network")
+	case pod.Annotations[corev1.MirrorPodAnnotationKey] != "":
+		return leave("it is a node's own, which Kubernetes only mirrors")
 	case pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows:
 		return leave("it is a Windows pod")
 	case slices.Contains(systemNamespaces(), pod.Namespace):

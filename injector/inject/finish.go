@@ -80,8 +80,8 @@ func (b *build) finish() error {
 	b.metrics()
 	b.probes()
 	b.secrets()
-	b.grow()
 	b.order()
+	b.grow()
 	for k, v := range maps.All(b.policy.Config.InjectedAnnotations) {
 		b.annotate(k, v)
 	}
@@ -114,12 +114,12 @@ func (b *build) order() {
 	s.Containers = moved(s.Containers, ProxyContainer, hold)
 	if find(s.InitContainers, ProxyContainer) != nil {
 		s.InitContainers = moved(s.InitContainers, ProxyContainer, true)
-		s.InitContainers = moved(s.InitContainers, ModuleContainer, true)
-		s.InitContainers = moved(s.InitContainers, InitContainer, true)
+		s.InitContainers = moved(s.InitContainers, b.free(ModuleContainer), true)
+		s.InitContainers = moved(s.InitContainers, b.free(InitContainer), true)
 		return
 	}
-	s.InitContainers = moved(s.InitContainers, ModuleContainer, true)
-	s.InitContainers = moved(s.InitContainers, InitContainer, false)
+	s.InitContainers = moved(s.InitContainers, b.free(ModuleContainer), true)
+	s.InitContainers = moved(s.InitContainers, b.free(InitContainer), false)
 }
 
 // moved brings a container to the front or to the end.

@@ -65,22 +65,74 @@ func fit(r *corev1.ResourceRequirements, user corev1.ResourceRequirements) {
 	}
 }
 
-// grow makes room for the proxy in resources that a pod asks for as a whole, so that its applications keep what they had.
+// grow makes room for the proxy in resources that a pod asks for as a whole, so that its applications keep what they had, and at least so
+// much that its containers fit, without which Kubernetes refuses the pod.
 func (b *build) grow() {
 	whole, more := b.pod.Spec.Resources, b.sidecarOf()
 	if whole == nil || more == nil {
 		return
 	}
-	add := func(into, by corev1.ResourceList) {
-		for key, q := range by {
-			if have, ok := into[key]; ok {
-				have.Add(q)
-				into[key] = have
+	raise := func(list corev1.ResourceList, by, least corev1.ResourceList) {
+		for key, have := range list {
+			have.Add(by[key])
+			if q := least[key]; have.Cmp(q) < 0 {
+				have = q
 			}
+			list[key] = have
 		}
 	}
-	add(whole.Requests, more.Resources.Requests)
-	add(whole.Limits, more.Resources.Limits)
+	raise(whole.Requests, requests(*more), needed(b.pod.Spec))
+	least := corev1.ResourceList{}
+	for _, c := range append(b.pod.Spec.InitContainers, b.pod.Spec.Containers...) {
+		most(least, c.Resources.Limits)
+	}
+	most(least, whole.Requests)
+	raise(whole.Limits, more.Resources.Limits, least)
+}
+
+// requests of a container as Kubernetes has them: without one, the limit.
+func requests(c corev1.Container) corev1.ResourceList {
+	out := corev1.ResourceList{}
+	most(out, c.Resources.Limits)
+	for key, q := range c.Resources.Requests {
+		out[key] = q
+	}
+	return out
+}
+
+// needed is what containers ask for at the same time at most: all that stay, or an init container beside those that stay before it.
+func needed(s corev1.PodSpec) corev1.ResourceList {
+	out, stay := corev1.ResourceList{}, corev1.ResourceList{}
+	sum := func(a, b corev1.ResourceList) corev1.ResourceList {
+		all := a.DeepCopy()
+		for key, q := range b {
+			have := all[key]
+			have.Add(q)
+			all[key] = have
+		}
+		return all
+	}
+	for _, c := range s.InitContainers {
+		now := sum(stay, requests(c))
+		most(out, now)
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			stay = now
+		}
+	}
+	for _, c := range s.Containers {
+		stay = sum(stay, requests(c))
+	}
+	most(out, stay)
+	return out
+}
+
+// most raises what is in a list to another one.
+func most(into, other corev1.ResourceList) {
+	for key, q := range other {
+		if have, ok := into[key]; !ok || have.Cmp(q) < 0 {
+			into[key] = q
+		}
+	}
 }
 
 // sidecarOf is the pod's proxy, nil if templates made none.

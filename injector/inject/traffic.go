@@ -70,8 +70,11 @@ func (b *build) iptables() []string {
 			out = append(out, o.flag, o.value)
 		}
 	}
-	if level := b.agentLevel(); level != "info" {
-		out = append(out, "--log-level", level)
+	if level := b.agentLog(); level != "default:info" {
+		out = append(out, "--log_output_level="+level)
+	}
+	if v.Global.LogAsJSON {
+		out = append(out, "--log_as_json")
 	}
 	if v.Global.NativeNftables {
 		out = append(out, "--backend", "nft")
@@ -121,24 +124,10 @@ func (b *build) agentLog() string {
 	return b.annotation("sidecar.istio.io/agentLogLevel", b.policy.Values.Global.Logging.Level)
 }
 
-// agentLevel is that of the agent's own program, as Mizzen's programs call it.
-func (b *build) agentLevel() string {
-	for _, s := range strings.Split(b.agentLog(), ",") {
-		scope, level, ok := strings.Cut(s, ":")
-		if !ok {
-			scope, level = "default", s
-		}
-		if scope == "default" && slices.Contains([]string{"debug", "warn", "error"}, level) {
-			return level
-		}
-	}
-	return "info"
-}
-
-// free is a container's name, with a number if an application has it.
+// free is the name of an init container of the injector's, with a number if an application has it.
 func (b *build) free(name string) string {
 	out := name
-	for i := 2; find(b.pod.Spec.Containers, out) != nil || find(b.pod.Spec.InitContainers, out) != nil; i++ {
+	for i := 2; slices.Contains(b.applications(), out) || out != name && find(b.asked.Pod.Spec.InitContainers, out) != nil; i++ {
 		out = fmt.Sprintf("%s-%d", name, i)
 	}
 	return out

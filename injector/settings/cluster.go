@@ -34,8 +34,8 @@ type Cluster struct {
 
 var proxyConfigs = schema.GroupVersionResource{Group: "networking.istio.io", Version: "v1beta1", Resource: "proxyconfigs"}
 
-// named is a ConfigMap's name in the revision.
-func (c Cluster) named(name string) string {
+// Named is the name of an object of the installation in the revision.
+func (c Cluster) Named(name string) string {
 	if c.Revision == "" || c.Revision == "default" {
 		return name
 	}
@@ -43,7 +43,7 @@ func (c Cluster) named(name string) string {
 }
 
 func (c Cluster) configMaps() (injector, mesh string) {
-	return c.named("istio-sidecar-injector"), c.named("istio")
+	return c.Named("istio-sidecar-injector"), c.Named("istio")
 }
 
 // Read reads them once.

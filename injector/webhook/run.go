@@ -26,6 +26,8 @@ type Options struct {
 	TLS      *tls.Config
 	// Trusted is closed when API servers trust what TLS serves; nil: at once.
 	Trusted <-chan struct{}
+	// Certificates keeps TLS and the trust in it until its context ends; nil: somebody else does.
+	Certificates func(ctx context.Context) error
 	// Watch brings policies until its context ends; with an error the one before stays.
 	Watch func(ctx context.Context, use func(p *inject.Policy, err error)) error
 	// Drain is how long to go on serving after ctx has ended, until API servers ask others.
@@ -80,6 +82,9 @@ func Run(ctx context.Context, o Options) error {
 			o.Log.Info("configuration read", "nativeSidecars", p.NativeSidecars, "revision", p.Values.Revision, "proxyConfigs", len(p.ProxyConfigs))
 		})
 	})
+	if o.Certificates != nil {
+		g.Go(func() error { return o.Certificates(lasting) })
+	}
 	if o.Listening != nil {
 		o.Listening(hooks.Addr(), pages.Addr())
 	}
