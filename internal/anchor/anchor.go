@@ -2,6 +2,5 @@
 package anchor
 
 import (
-	_ "github.com/miekg/dns"
 	_ "github.com/vishvananda/netns"
 )
