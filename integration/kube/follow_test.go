@@ -1,0 +1,180 @@
+package kube
+
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
+	"github.com/mizzen-mesh/mizzen/controlplane/source/kube"
+	"github.com/mizzen-mesh/mizzen/integration/kubetest"
+)
+
+// placed fills in a text's namespace.
+func placed(ns, text string) string { return strings.ReplaceAll(text, "NS", ns) }
+
+// TestBrokenObjectStays: an object that an edit breaks stays as it was, with diagnostics that name it and no file, until it is mended.
+func TestBrokenObjectStays(t *testing.T) {
+	c := shared.Cluster(t)
+	c.Definitions(t)
+	ns, client := c.Namespace(t, "broken", nil), dynamicClient(t, c)
+	f := follow(t, c, kube.Options{})
+	rule := func(timeout string) {
+		apply(t, client, placed(ns, "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a, namespace: NS}, spec: {hosts: [a], http: [{timeout: "+timeout+", route: [{destination: {host: a}}]}]}}"))
+	}
+	rule("3s")
+	await(t, "the rule is there", func() bool { return strings.Contains(f.of("VirtualService", ns, "a"), "3s") })
+	told := func() string {
+		_, ds, _ := f.now()
+		var b strings.Builder
+		for _, d := range ds {
+			if d.Object.Namespace == ns {
+				b.WriteString(d.String() + "\n")
+			}
+		}
+		return b.String()
+	}
+	rule("1us")
+	await(t, "the mistake is told", func() bool { return told() != "" })
+	if is := f.of("VirtualService", ns, "a"); !strings.Contains(is, "3s") {
+		t.Errorf("the last good state is %s", is)
+	}
+	if got := told(); !strings.Contains(got, "Error [IST0106] (VirtualService "+ns+"/a) spec.http[0].timeout: must be at least 1ms") || !strings.Contains(got, "the previous version stays in force") {
+		t.Errorf("diagnostics\n%s", got)
+	}
+	rule("4s")
+	await(t, "the rule is mended", func() bool { return strings.Contains(f.of("VirtualService", ns, "a"), "4s") && told() == "" })
+}
+
+// TestRevision: a control plane with a revision has the MeshConfig of that revision, and reads what is for all or for it.
+func TestRevision(t *testing.T) {
+	c := shared.Cluster(t)
+	c.Definitions(t)
+	ns, client := c.Namespace(t, "revision", nil), dynamicClient(t, c)
+	apply(t, client, placed(ns, `
+{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: NS}, data: {mesh: "trustDomain: first"}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: istio-canary, namespace: NS}, data: {mesh: "trustDomain: second"}}
+---
+{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: all, namespace: NS}, spec: {egress: [{hosts: ["./*"]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: ours, namespace: NS, labels: {istio.io/rev: canary}}, spec: {egress: [{hosts: ["./*"]}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: theirs, namespace: NS, labels: {istio.io/rev: stable}}, spec: {egress: [{hosts: ["./*"]}]}}`))
+	f := follow(t, c, kube.Options{Namespace: ns, Revision: "canary"})
+	sidecars := func() (out string) {
+		set, _, _ := f.now()
+		for _, o := range set.Sidecars {
+			if o.Namespace == ns {
+				out += o.Name + " "
+			}
+		}
+		return out
+	}
+	set, _, _ := f.now()
+	if got := set.Mesh.Spec.GetTrustDomain(); got != "second" || sidecars() != "all ours " {
+		t.Errorf("trust domain %q, Sidecars %s", got, sidecars())
+	}
+	apply(t, client, placed(ns, `{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: ours, namespace: NS, labels: {istio.io/rev: stable}}, spec: {egress: [{hosts: ["./*"]}]}}`))
+	await(t, "a Sidecar has moved to another revision", func() bool { return sidecars() == "all " })
+	apply(t, client, placed(ns, `{apiVersion: v1, kind: ConfigMap, metadata: {name: istio-canary, namespace: NS}, data: {mesh: "trustDomain: third"}}`))
+	await(t, "MeshConfig has changed", func() bool { set, _, _ := f.now(); return set.Mesh.Spec.GetTrustDomain() == "third" })
+}
+
+// rights are all that a source needs, where gateways are in one namespace.
+const rights = `
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: NS-reader}, rules: [
+  {apiGroups: [""], resources: [services, pods, namespaces, nodes], verbs: [list, watch]},
+  {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]},
+  {apiGroups: [apiextensions.k8s.io], resources: [customresourcedefinitions], verbs: [list, watch]},
+  {apiGroups: [networking.istio.io, security.istio.io, telemetry.istio.io, extensions.istio.io, mizzen.dev], resources: ["*"], verbs: [list, watch]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: NS-reader}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NS-reader}, subjects: [{kind: User, name: NS-user}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: reader, namespace: NS}, rules: [
+  {apiGroups: [""], resources: [secrets], verbs: [list, watch]}, {apiGroups: [""], resources: [configmaps], verbs: [list, watch]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: reader, namespace: NS}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}, subjects: [{kind: User, name: NS-user}]}`
+
+// TestSecrets: of all Secrets those are read that a Gateway names, where its pods are; one that RBAC keeps away stops nothing.
+func TestSecrets(t *testing.T) {
+	c := shared.Cluster(t)
+	c.Definitions(t)
+	ns, away, client := c.Namespace(t, "secrets", nil), c.Namespace(t, "away", nil), dynamicClient(t, c)
+	c.Kubectl(t, placed(ns, rights), "apply", "-f", "-")
+	text := strings.NewReplacer("NS", ns, "AWAY", away).Replace(`
+{apiVersion: v1, kind: Pod, metadata: {name: gw, namespace: NS, labels: {istio: NS}}, spec: {containers: [{name: a, image: a}]}, status: {phase: Running, podIP: 10.9.1.1}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: shop, namespace: NS}, stringData: {tls.crt: first, tls.key: secret, note: memo}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: private, namespace: NS}, stringData: {password: secret}}
+---
+{apiVersion: v1, kind: Secret, metadata: {name: shop, namespace: AWAY}, stringData: {tls.crt: first}}
+---
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: shop, namespace: AWAY}, spec: {selector: {istio: NS}, servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ["*"], tls: {mode: SIMPLE, credentialName: shop}}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: other, namespace: AWAY}, spec: {selector: {istio: nobody}, servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ["*"], tls: {mode: SIMPLE, credentialName: shop}}]}}`)
+	apply(t, client, text)
+	f := follow(t, c, kube.Options{Config: c.ConfigAs(t, ns+"-user", "system:authenticated"), Namespace: ns})
+	secrets := func() (out string) {
+		set, _, _ := f.now()
+		for _, o := range set.Secrets {
+			out += o.Namespace + "/" + o.Name + " "
+			if len(o.Spec.Data) > 2 {
+				t.Errorf("entries of no use are kept: %v", o.Spec.Data)
+			}
+		}
+		return out
+	}
+	if got := secrets(); got != ns+"/shop " {
+		t.Errorf("the source has Secrets %s", got)
+	}
+	apply(t, client, placed(ns, `{apiVersion: v1, kind: Secret, metadata: {name: shop, namespace: NS}, stringData: {tls.crt: renewed, tls.key: secret}}`))
+	await(t, "the Secret is renewed", func() bool {
+		set, _, _ := f.now()
+		return len(set.Secrets) == 1 && string(set.Secrets[0].Spec.Data["tls.crt"]) == "renewed"
+	})
+	for _, name := range []string{"shop", "other"} {
+		c.Kubectl(t, "", "delete", "gateways.networking.istio.io", name, "-n", away)
+	}
+	await(t, "no Secret is named any more", func() bool { return secrets() == "" })
+}
+
+// TestDefinitionComesAndGoes: a kind whose definition is made while the source runs is read from then on, until it goes.
+func TestDefinitionComesAndGoes(t *testing.T) {
+	c := shared.Cluster(t)
+	c.Definitions(t)
+	ns, client := c.Namespace(t, "kinds", nil), dynamicClient(t, c)
+	f := follow(t, c, kube.Options{})
+	var policy istio.Kind
+	for _, k := range istio.Known() {
+		if k.Name == "Policy" {
+			policy = k
+		}
+	}
+	define(t, client, policy, policy.Versions...)
+	apply(t, client, placed(ns, "{apiVersion: authentication.istio.io/v1alpha1, kind: Policy, metadata: {name: default, namespace: NS}, spec: {peers: [{mtls: {}}]}}"))
+	peers := func() (n int) {
+		set, _, _ := f.now()
+		for _, o := range set.PeerAuthentications {
+			if o.Namespace == ns {
+				n++
+			}
+		}
+		return n
+	}
+	await(t, "an old Policy is a PeerAuthentication", func() bool { return peers() == 1 })
+	remove(t, c, policy)
+	await(t, "the kind is gone with its objects", func() bool { return peers() == 0 })
+}
+
+// remove takes a kind's definition away.
+func remove(t *testing.T, c *kubetest.Cluster, k istio.Kind) {
+	t.Helper()
+	definitions := dynamicClient(t, c).Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	if err := definitions.Delete(t.Context(), k.Plural+"."+k.Group, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
