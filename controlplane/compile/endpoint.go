@@ -47,11 +47,12 @@ func (c *compiler) endpoints() {
 	}
 }
 
-// workloadsByAddress finds the labels of an address that an EndpointSlice lists, within a namespace.
-func (c *compiler) workloadsByAddress() map[name]*mesh.Workload {
-	out := map[name]*mesh.Workload{}
+// workloadsByAddress finds the labels of an address that an EndpointSlice lists, within a namespace. Pods of their host's network share one.
+func (c *compiler) workloadsByAddress() map[name][]*mesh.Workload {
+	out := map[name][]*mesh.Workload{}
 	for _, w := range c.world.Workloads {
-		out[name{w.Namespace, w.Address}] = w
+		k := name{w.Namespace, w.Address}
+		out[k] = append(out[k], w)
 	}
 	return out
 }
@@ -102,7 +103,7 @@ func (c *compiler) workloadEndpoint(w *mesh.Workload, port uint32) *mesh.Endpoin
 	}
 }
 
-func (c *compiler) fromSlices(s *mesh.Service, slices []*istio.Object[*discoveryv1.EndpointSlice], pods map[name]*mesh.Workload) {
+func (c *compiler) fromSlices(s *mesh.Service, slices []*istio.Object[*discoveryv1.EndpointSlice], pods map[name][]*mesh.Workload) {
 	nodes := c.nodeLocalities()
 	for _, o := range slices {
 		for _, ep := range o.Spec.Endpoints {
@@ -112,7 +113,7 @@ func (c *compiler) fromSlices(s *mesh.Service, slices []*istio.Object[*discovery
 					if port == 0 {
 						continue
 					}
-					e := c.known(pods, s.Namespace, addr, port)
+					e := c.known(pods, s.Namespace, addr, port, ep.TargetRef)
 					e.Ready = ep.Conditions.Ready == nil || *ep.Conditions.Ready
 					e.Draining = !e.Ready && isTrue(ep.Conditions.Terminating) && (ep.Conditions.Serving == nil || *ep.Conditions.Serving)
 					if ep.NodeName != nil && e.Locality == "" {
@@ -140,7 +141,7 @@ func slicePort(ports []discoveryv1.EndpointPort, name string, only bool) uint32 
 	return 0
 }
 
-func (c *compiler) fromEndpoints(s *mesh.Service, eps *corev1.Endpoints, pods map[name]*mesh.Workload) {
+func (c *compiler) fromEndpoints(s *mesh.Service, eps *corev1.Endpoints, pods map[name][]*mesh.Workload) {
 	for _, sub := range eps.Subsets {
 		for _, p := range s.Ports {
 			port := uint32(0)
@@ -153,12 +154,12 @@ func (c *compiler) fromEndpoints(s *mesh.Service, eps *corev1.Endpoints, pods ma
 				continue
 			}
 			for _, a := range sub.Addresses {
-				e := c.known(pods, s.Namespace, a.IP, port)
+				e := c.known(pods, s.Namespace, a.IP, port, a.TargetRef)
 				e.Ready, e.Draining = true, false
 				c.addEndpoints(s, p.Number, e)
 			}
 			for _, a := range sub.NotReadyAddresses {
-				e := c.known(pods, s.Namespace, a.IP, port)
+				e := c.known(pods, s.Namespace, a.IP, port, a.TargetRef)
 				e.Ready = false // a pod that ends stands here, and drains
 				c.addEndpoints(s, p.Number, e)
 			}
@@ -166,12 +167,19 @@ func (c *compiler) fromEndpoints(s *mesh.Service, eps *corev1.Endpoints, pods ma
 	}
 }
 
-// known takes labels from the workload at the address, if there is one.
-func (c *compiler) known(pods map[name]*mesh.Workload, namespace, addr string, port uint32) *mesh.Endpoint {
-	if w := pods[name{namespace, addr}]; w != nil {
-		return c.workloadEndpoint(w, port)
+// known takes labels from the workload at the address, if there is one: of several the one that target names, else the last.
+func (c *compiler) known(pods map[name][]*mesh.Workload, namespace, addr string, port uint32, target *corev1.ObjectReference) *mesh.Endpoint {
+	there := pods[name{namespace, addr}]
+	if len(there) == 0 {
+		return &mesh.Endpoint{Address: addr, Port: port}
 	}
-	return &mesh.Endpoint{Address: addr, Port: port}
+	w := there[len(there)-1]
+	for _, x := range there {
+		if target != nil && target.Kind == "Pod" && target.Name == x.Name {
+			w = x
+		}
+	}
+	return c.workloadEndpoint(w, port)
 }
 
 func compareEndpoints(a, b *mesh.Endpoint) int {

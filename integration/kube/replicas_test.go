@@ -23,8 +23,8 @@ import (
 	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
-// replica is a control plane as a process.
-type replica struct {
+// process is a control plane as a process.
+type process struct {
 	cmd        *exec.Cmd
 	xds, pages string
 	log        *textlog.Buffer
@@ -33,9 +33,9 @@ type replica struct {
 
 var addresses = regexp.MustCompile(`msg="control plane is up" xds=(\S+) http=(\S+)`)
 
-func startReplica(t *testing.T, c *kubetest.Cluster, system string) *replica {
+func startReplica(t *testing.T, c *kubetest.Cluster, system string) *process {
 	t.Helper()
-	r := &replica{log: &textlog.Buffer{}, ended: make(chan struct{})}
+	r := &process{log: &textlog.Buffer{}, ended: make(chan struct{})}
 	r.cmd = exec.Command(meshtest.Binary(t), "controlplane", "--kubeconfig", c.Kubeconfig(), "--namespace", system,
 		"--xds-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--secure-addr", "127.0.0.1:0", "--module-dir", t.TempDir())
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
@@ -68,12 +68,12 @@ func startReplica(t *testing.T, c *kubetest.Cluster, system string) *replica {
 	return r
 }
 
-func (r *replica) kill() {
+func (r *process) kill() {
 	_ = r.cmd.Process.Signal(syscall.SIGKILL)
 	<-r.ended
 }
 
-func (r *replica) running() bool {
+func (r *process) running() bool {
 	select {
 	case <-r.ended:
 		return false
@@ -86,10 +86,10 @@ func (r *replica) running() bool {
 type service struct {
 	net.Listener
 	mu       sync.Mutex
-	replicas []*replica
+	replicas []*process
 }
 
-func startService(t *testing.T, replicas ...*replica) *service {
+func startService(t *testing.T, replicas ...*process) *service {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,7 +109,7 @@ func startService(t *testing.T, replicas ...*replica) *service {
 	return s
 }
 
-func (s *service) add(r *replica) {
+func (s *service) add(r *process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.replicas = append(s.replicas, r)
@@ -231,7 +231,7 @@ func TestOutages(t *testing.T) {
 }
 
 // synced tells whether a replica has a proxy that has all.
-func synced(r *replica) bool {
+func synced(r *process) bool {
 	resp, err := http.Get("http://" + r.pages + "/debug/syncz")
 	if err != nil {
 		return false

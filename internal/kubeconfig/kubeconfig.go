@@ -34,6 +34,13 @@ func (f *Flags) Given() bool { return f.File != "" || f.Context != "" }
 
 // Config is how to reach the cluster: the user's, else the one that this process runs in.
 func (f *Flags) Config() (*rest.Config, error) {
+	if !f.Given() && os.Getenv(clientcmd.RecommendedConfigPathEnvVar) == "" && InCluster() {
+		c, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("read the pod's service account: %w", err)
+		}
+		return c, nil
+	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = f.File
 	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.Context}).ClientConfig()
