@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 )
 
@@ -38,8 +39,10 @@ func (i *installer) await(ctx context.Context, r *release.Release) error {
 		if len(missing) == 0 {
 			return nil
 		}
-		if err := i.again(ctx); err != nil && ctx.Err() == nil {
-			return err
+		if !slices.Contains(missing, "mizzen-injector"+suffix(i.Revision)) {
+			if err := i.again(ctx, missing); err != nil && ctx.Err() == nil {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -112,9 +115,13 @@ func (i *installer) pods(ctx context.Context, d *appsv1.Deployment) string {
 	return ""
 }
 
-// again deletes pods of gateways that were made before the injector's webhook was there: they have the image "auto", which nobody
-// replaces in a pod that stands, and their ReplicaSets make new ones.
-func (i *installer) again(ctx context.Context) error {
+// triedAnnotation makes a ReplicaSet's controller look at it again.
+const triedAnnotation = "mizzen.dev/tried"
+
+// again brings pods of gateways that were asked for before the injector served. Those that were made before its webhook was there have
+// the image "auto", which nobody replaces in a pod that stands: they are deleted, and made anew. Those that were refused because the
+// webhook could not be called would be tried again after ever longer times: their ReplicaSets are touched.
+func (i *installer) again(ctx context.Context, deployments []string) error {
 	list, err := i.client.CoreV1().Pods(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "sidecar.istio.io/inject=true"})
 	if err != nil {
 		return fmt.Errorf("list the gateways' pods: %w", err)
@@ -126,6 +133,22 @@ func (i *installer) again(ctx context.Context) error {
 		err := i.client.CoreV1().Pods(i.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("replace pod %s, which was made before the injector: %w", p.Name, err)
+		}
+	}
+	for _, name := range deployments {
+		sets, err := i.client.AppsV1().ReplicaSets(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + name})
+		if err != nil {
+			return fmt.Errorf("list the gateways' ReplicaSets: %w", err)
+		}
+		for _, s := range sets.Items {
+			if !slices.ContainsFunc(s.Status.Conditions, func(c appsv1.ReplicaSetCondition) bool { return c.Type == appsv1.ReplicaSetReplicaFailure }) {
+				continue
+			}
+			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, triedAnnotation, time.Now().Format(time.RFC3339Nano))
+			_, err := i.client.AppsV1().ReplicaSets(i.Namespace).Patch(ctx, s.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+			if err != nil {
+				return fmt.Errorf("touch ReplicaSet %s: %w", s.Name, err)
+			}
 		}
 	}
 	return nil
