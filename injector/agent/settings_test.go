@@ -4,40 +4,121 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
 )
 
-// A proxy runs the policies by the module that is there, unless it is told.
-func TestPolicies(t *testing.T) {
-	for _, c := range []struct {
-		name, asked string
-		there       []string
-		want, file  string
-	}{
-		{name: "nothing", want: "native"},
-		{name: "the dynamic module", there: []string{DynamicModule}, want: "dynamic-module"},
-		{name: "wasm", there: []string{WasmModule}, want: "wasm", file: WasmModule},
-		{name: "both", there: []string{DynamicModule, WasmModule}, want: "dynamic-module"},
-		{name: "asked for wasm", asked: "wasm", there: []string{DynamicModule, WasmModule}, want: "wasm", file: WasmModule},
-		{name: "asked for native", asked: "native", there: []string{DynamicModule}, want: "native"},
-		{name: "asked for what is not there", asked: "dynamic-module", there: []string{WasmModule}, want: "native"},
+// options of an agent whose pod has these variables and files.
+func options(t *testing.T, vars map[string]string, files map[string]string) Options {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Options{
+		Getenv: func(name string) string { return vars[name] },
+		Environ: func() []string {
+			var out []string
+			for k, v := range vars {
+				out = append(out, k+"="+v)
+			}
+			return out
+		},
+		Paths: Paths{PodInfo: dir, Config: dir, Module: dir}, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+// TestInjected: what the injector writes comes to what Envoy is told of its pod.
+func TestInjected(t *testing.T) {
+	o := options(t, map[string]string{
+		"POD_NAME": "reviews-v1-7", "POD_NAMESPACE": "shop", "INSTANCE_IP": "10.1.2.3", "SERVICE_ACCOUNT": "reviews", "HOST_IP": "10.1.0.1", "ISTIO_CPU_LIMIT": "2",
+		"PROXY_CONFIG":              `{"discoveryAddress":"mizzen-controlplane.istio-system.svc:15012","terminationDrainDuration":"7s","proxyMetadata":{"ISTIO_META_TEAM":"blue"},"fromTheFuture":1}`,
+		"ISTIO_META_WORKLOAD_NAME":  "reviews-v1",
+		"ISTIO_META_CLUSTER_ID":     "east",
+		"ISTIO_METAJSON_METRICS":    `{"a": 1}`,
+		"ISTIO_META_MIZZEN_FILTERS": "dynamic-module",
+		"ISTIO_KUBE_APP_PROBERS":    `{"/app-health/reviews/readyz":{"httpGet":{"path":"/up","port":9080,"scheme":"HTTP"},"timeoutSeconds":3}}`,
+	}, map[string]string{"labels": "app=\"reviews\"\nversion=\"v1\"\n", "annotations": `note="two \"words\""`, "libmizzen.so": ""})
+	s, err := read(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.node.NodeID != "sidecar~10.1.2.3~reviews-v1-7.shop~shop.svc.cluster.local" || s.node.Cluster != "reviews.shop" {
+		t.Errorf("node %s of cluster %s", s.node.NodeID, s.node.Cluster)
+	}
+	want := map[string]any{
+		"NAME": "reviews-v1-7", "NAMESPACE": "shop", "SERVICE_ACCOUNT": "reviews", "INSTANCE_IPS": "10.1.2.3", "NODE_IP": "10.1.0.1", "ISTIO_VERSION": "mizzen",
+		"LABELS": map[string]string{"app": "reviews", "version": "v1"}, "ANNOTATIONS": map[string]string{"note": `two "words"`},
+		"WORKLOAD_NAME": "reviews-v1", "CLUSTER_ID": "east", "METRICS": map[string]any{"a": 1.0}, "TEAM": "blue",
+		"MIZZEN_FILTERS": "dynamic-module", "MIZZEN_SDS": bootstrap.SDSCluster,
+	}
+	if !reflect.DeepEqual(s.node.Metadata, want) {
+		t.Errorf("metadata\n%v, want\n%v", s.node.Metadata, want)
+	}
+	if !s.secure || s.start.Workers != 2 || s.start.TerminationDrain != 7*time.Second || s.status != 15020 || len(s.probers) != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestByHand: a container that nobody injected needs no more than an address of the control plane; on 15010 there is no TLS and no identity.
+func TestByHand(t *testing.T) {
+	o := options(t, map[string]string{"INSTANCE_IP": "fd00::3", "POD_NAME": "x", "PROXY_CONFIG": "discoveryAddress: controlplane:15010\nconcurrency: 3", "ISTIO_METAJSON_LABELS": `{"app":"x"}`}, nil)
+	o.Gateway = true
+	s, err := read(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.secure || s.node.Metadata["MIZZEN_SDS"] != nil || s.node.Metadata["MIZZEN_FILTERS"] != "native" || s.start.Workers != 3 || !s.node.Status.IPv6 {
+		t.Errorf("%+v", s)
+	}
+	if s.node.NodeID != "router~fd00::3~x.default~default.svc.cluster.local" {
+		t.Error(s.node.NodeID)
+	}
+	if _, err := bootstrap.Config(s.node); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"PROXY_CONFIG", "[", "read PROXY_CONFIG: "},
+		{"PROXY_CONFIG", "{discoveryAddress: nowhere}", "read discoveryAddress: "},
+		{"INSTANCE_IP", "ten", "read INSTANCE_IP: "},
+		{"ISTIO_METAJSON_X", "{", "read ISTIO_METAJSON_X: "},
+		{"ISTIO_KUBE_APP_PROBERS", `{"/quitquitquit":{"tcpSocket":{"port":1}}}`, "is not a path such as"},
+		{"ISTIO_KUBE_APP_PROBERS", `{"/app-health/a/readyz":{"httpGet":{"port":"http"}}}`, "is not the number of a port"},
+		{"ISTIO_KUBE_APP_PROBERS", `{"/app-health/a/readyz":{}}`, "asks nothing"},
+		{"ISTIO_PROMETHEUS_ANNOTATIONS", "{", "read ISTIO_PROMETHEUS_ANNOTATIONS: "},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			for _, f := range c.there {
-				if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			metadata := map[string]any{}
-			if c.asked != "" {
-				metadata["MIZZEN_FILTERS"] = c.asked
-			}
-			policies(Options{Paths: Paths{Module: dir}, Log: slog.New(slog.DiscardHandler)}, metadata)
-			file, _ := metadata["MIZZEN_WASM"].(string)
-			if metadata["MIZZEN_FILTERS"] != c.want || c.file == "" && file != "" || c.file != "" && file != filepath.Join(dir, c.file) {
-				t.Errorf("%v, want %s and %q", metadata, c.want, c.file)
-			}
-		})
+		vars := map[string]string{"INSTANCE_IP": "10.0.0.1"}
+		vars[c.name] = c.value
+		if _, err := read(options(t, vars, nil)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s=%s: %v, want %q", c.name, c.value, err, c.want)
+		}
+	}
+}
+
+// TestScraped: where the application's metrics are.
+func TestScraped(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		own  map[string]string
+		want *scrape
+	}{
+		{`{"scrape":"true","path":"stats","port":"9102"}`, nil, &scrape{"true", "/stats", "9102"}},
+		{"", map[string]string{"prometheus.io/scrape": "true"}, &scrape{"true", "/metrics", "80"}},
+		{"", map[string]string{"prometheus.io/scrape": "true", "prometheus.io/port": "15020"}, nil},
+		{`{"scrape":"false","port":"9102"}`, nil, nil},
+		{"", nil, nil},
+	} {
+		if got, err := scraped(c.text, c.own, 15020); err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s %v: %v, %v", c.text, c.own, got, err)
+		}
 	}
 }
