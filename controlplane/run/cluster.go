@@ -25,6 +25,8 @@ type Cluster struct {
 	Config *rest.Config
 	// Namespace is the control plane's own; "" istio-system. Revision is its name among several; "" the one without.
 	Namespace, Revision string
+	// Webhook, if not nil, is the validating webhook.
+	Webhook *Webhook
 }
 
 func (c *Cluster) namespace() string { return cmp.Or(c.Namespace, "istio-system") }

@@ -72,6 +72,13 @@ func Run(ctx context.Context, o Options) error {
 		}
 		admit = id.admit
 	}
+	var hook *webhook
+	if o.Cluster != nil {
+		if hook, err = o.Cluster.listen(o.Log); err != nil {
+			_, _ = xds.Close(), pages.Close()
+			return err
+		}
+	}
 	p := &publisher{log: o.Log, plugins: &plugins{}, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}, next: make(chan struct{})}
 	if p.plugins.store, err = module.Open(module.Options{
 		Dir: cmp.Or(o.Modules, moduleDir()), Insecure: o.Insecure, Log: o.Log, Changed: p.refresh,
@@ -101,7 +108,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	g.Go(func() error { return watch(ctx, o, p.publish) })
 	g.Go(func() error { return serveXDS(ctx, s, xds) })
-	g.Go(func() error { return serving.HTTP(ctx, withModules(s.Handler(), p.plugins.store), pages) })
+	g.Go(func() error {
+		return serving.HTTP(ctx, withWebhook(withModules(s.Handler(), p.plugins.store), hook), pages)
+	})
+	if o.Cluster != nil {
+		hook.start(ctx, g, p)
+		g.Go(func() error { return o.Cluster.lead(ctx, s, id, o.Log) })
+	}
 	return g.Wait()
 }
 
@@ -129,6 +142,7 @@ type publisher struct {
 
 	mu    sync.Mutex
 	told  map[istio.Diagnostic]bool // in force and logged
+	set   istio.Set                 // read last
 	world *mesh.World               // compiled last; nil none
 	next  chan struct{}             // closed once there is another one
 	found istio.Diagnostics         // in what was read last
@@ -169,6 +183,7 @@ func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
 	w, more, err := p.compile(in)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.set = set
 	p.found = append(append(istio.Diagnostics{}, ds...), more...)
 	if err != nil {
 		p.report()

@@ -40,6 +40,7 @@ var rules = []rule{
 	{"controlplane/annotation", []string{"istio.io/api/annotation"}, []string{"os", "net", "net/http"}},
 	{"controlplane/istio", []string{"controlplane/envoyapi", "controlplane/annotation", "controlplane/istio/cel", "istio.io/api/", "google.golang.org/protobuf/", "sigs.k8s.io/yaml", "go.yaml.in/yaml/", "k8s.io/api/", "k8s.io/apimachinery/", "internal/nearest"}, nil},
 	{"controlplane/crd", []string{"controlplane/istio", "istio.io/api/", "google.golang.org/protobuf/", "k8s.io/apiextensions-apiserver/pkg/apis/", "k8s.io/apimachinery/", "sigs.k8s.io/yaml"}, nil},
+	{"controlplane/admission", []string{"controlplane/analyze", "controlplane/istio", "k8s.io/api/admission/", "k8s.io/apimachinery/", "k8s.io/client-go/dynamic"}, nil},
 	{"controlplane/status", []string{"controlplane/crd", "controlplane/istio", "k8s.io/api/", "k8s.io/apimachinery/", "k8s.io/client-go/", "golang.org/x/sync/"}, nil},
 	{"controlplane/analyze", []string{"controlplane/annotation", "controlplane/istio", "controlplane/mesh", "istio.io/api/", "k8s.io/api/"}, nil},
 	{"controlplane/effective", []string{"internal/protoerr", "istio.io/api/", "google.golang.org/protobuf/", "sigs.k8s.io/yaml"}, nil},
