@@ -73,7 +73,7 @@ test-kube: build ## the tests with a real API server, which is built first (5 mi
 	@kube=$(KUBE) && envoy=$(ENVOY) && MIZZEN_KUBE_BIN="$$kube" MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" \
 		$(GO) test -timeout 20m $(KUBE_TESTS)
 
-test-compose: ## docker-compose.yaml on a Docker engine of the test's own, with stand-ins of the public images (the first time 20 minutes)
+test-compose: ## docker-compose.yaml on a Docker engine of the test's own, with stand-ins of the public images (long, the first time)
 	@scripts/packages compose
 	@$(GO) mod download
 	@compose=$$(scripts/compose install) && envoy=$(ENVOY) && MIZZEN_COMPOSE="$$compose" ENVOY_BIN="$$envoy" MIZZEN_REQUIRE=$(REQUIRE) \

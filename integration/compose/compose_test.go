@@ -3,7 +3,9 @@ package compose
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -30,7 +32,7 @@ func TestCompose(t *testing.T) {
 		name string
 		test func(*testing.T)
 	}{
-		{"2 no rules", s.noRules}, {"3 weights", s.weights}, {"4 header canary", s.headerCanary}, {"5 paths", s.paths},
+		{"2 no rules", s.noRules}, {"2 one workload more", s.oneMore}, {"3 weights", s.weights}, {"4 header canary", s.headerCanary}, {"5 paths", s.paths},
 		{"6 missing subset", s.missingSubset}, {"7 mirror", s.mirror}, {"8 faults", s.faults}, {"9 timeout and retries", s.timeoutAndRetries},
 		{"12 rate limit", s.rateLimit}, {"19 access log", s.accessLog}, {"mutual TLS", s.mutualTLS},
 		{"control plane killed", s.controlPlaneKilled}, {"sidecar killed", s.sidecarKilled},
@@ -56,6 +58,41 @@ func (s *shop) wasm(t *testing.T) {
 	}
 	defer s.restore(t)
 	s.weights(t)
+}
+
+// Row 2, scaled: docs/compose.md's way to one workload more, and back.
+func (s *shop) oneMore(t *testing.T) {
+	const name, address = "catalog-v2-b", "10.89.15.23"
+	copied := func(text, from, to string) string { // the part of text from one line to another, once more, as the new workload's
+		begin := strings.Index(text, from)
+		end := begin + strings.Index(text[begin:], to)
+		part := strings.NewReplacer("catalog-v2", name, "10.89.15.22", address).Replace(text[begin:end])
+		return text[:end] + part + text[end:]
+	}
+	whole, err := os.ReadFile(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods, err := os.ReadFile(filepath.Join(s.mesh, "mesh.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.file
+	s.file, s.count = filepath.Join(s.engine.dir, "docker-compose.yaml"), proxies+1
+	meshtest.Replace(t, s.file, copied(string(whole), "  catalog-v2:\n", "  pricing-v1:\n"))
+	s.up(t)
+	s.changing(t, func() {
+		meshtest.Replace(t, filepath.Join(s.mesh, "mesh.yaml"), copied(string(pods), "apiVersion: v1\nkind: Pod\nmetadata:\n  name: catalog-v2\n", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: pricing-v1\n"))
+	})
+	const n = 300
+	got := s.client.Tally(t, n, version("catalog"), "/")
+	wantShare(t, "v2 with two replicas of three", got["v2"], n, 2./3)
+	if got["v1"]+got["v2"] != n {
+		t.Errorf("only v1 and v2 may answer: %v", got)
+	}
+	s.changing(t, func() { meshtest.Replace(t, filepath.Join(s.mesh, "mesh.yaml"), string(pods)) })
+	s.file, s.count = before, proxies
+	s.up(t)
 }
 
 // load sends requests until it is stopped, which returns what did not succeed, and how many were sent.

@@ -23,6 +23,9 @@ import (
 type shop struct {
 	*engine
 	dir    string // what ./examples/shop is
+	mesh   string // what ./examples/compose is
+	file   string // docker-compose.yaml
+	count  int    // of proxies
 	bin    string // docker compose
 	client *meshtest.Client
 	pages  *meshtest.Client // the control plane's
@@ -53,10 +56,10 @@ func (s *shop) run(t testing.TB, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.bin, args...)
+	cmd := exec.CommandContext(ctx, s.bin, append([]string{"--file", s.file, "--project-directory", envoytest.Root()}, args...)...)
 	cmd.Dir = envoytest.Root()
 	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+s.socket(), "DOCKER_CONFIG="+s.engine.dir, "DOCKER_BUILDKIT=0",
-		"COMPOSE_PARALLEL_LIMIT=1", "COMPOSE_ANSI=never", "MIZZEN_CONFIG="+s.dir, "GOPROXY="+modulesURL, "GOFLAGS=-p=2")
+		"COMPOSE_PARALLEL_LIMIT=1", "COMPOSE_ANSI=never", "MIZZEN_CONFIG="+s.dir, "MIZZEN_MESH="+s.mesh, "GOPROXY="+modulesURL, "GOFLAGS=-p=2")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("docker compose %s: %v\n%s", strings.Join(args, " "), err, lastLines(string(out), 60))
@@ -85,10 +88,14 @@ func (s *shop) image(t *testing.T, service string) {
 // copyConfig gives the shop YAML of its own.
 func (s *shop) copyConfig(t *testing.T) {
 	t.Helper()
-	s.dir = filepath.Join(s.engine.dir, "shop")
-	if err := os.CopyFS(s.dir, os.DirFS(filepath.Join(envoytest.Root(), "examples", "shop"))); err != nil {
-		t.Fatal(err)
+	examples := filepath.Join(envoytest.Root(), "examples")
+	s.dir, s.mesh = filepath.Join(s.engine.dir, "shop"), filepath.Join(s.engine.dir, "mesh")
+	for to, from := range map[string]string{s.dir: "shop", s.mesh: "compose"} {
+		if err := os.CopyFS(to, os.DirFS(filepath.Join(examples, from))); err != nil {
+			t.Fatal(err)
+		}
 	}
+	s.file, s.count = filepath.Join(envoytest.Root(), "docker-compose.yaml"), proxies
 }
 
 // container is the id of a service's container.
@@ -115,7 +122,7 @@ func (s *shop) size(t testing.TB, image string) int {
 // up starts what docker-compose.yaml says, and waits until all of it is healthy.
 func (s *shop) up(t testing.TB, args ...string) {
 	t.Helper()
-	s.run(t, append(append([]string{}, args...), "up", "-d", "--wait", "--no-build")...)
+	s.run(t, append(append([]string{}, args...), "up", "-d", "--wait", "--no-build", "--remove-orphans")...)
 }
 
 // connect makes the clients, which come from beside the engine: from where its ports are localhost's.
@@ -139,7 +146,7 @@ func (s *shop) generation(t testing.TB) (generation int, synced bool) {
 	if err != nil || json.Unmarshal([]byte(a.Body), &list) != nil {
 		return 0, false // it is starting
 	}
-	synced = len(list) == proxies
+	synced = len(list) == s.count
 	for _, p := range list {
 		generation = max(generation, p.Generation)
 		synced = synced && p.Synced
