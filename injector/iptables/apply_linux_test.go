@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -127,4 +129,33 @@ func TestAuto(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCheck: whether somebody else's rules are in force is seen by a connection of the proxy's user, here root.
+func TestCheck(t *testing.T) {
+	inside(t, func() {
+		for _, c := range [][]string{{"link", "set", "lo", "up"}, {"addr", "add", "10.9.9.9/32", "dev", "lo"}} {
+			if _, err := run(context.Background(), "", "ip", c...); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+		o := Defaults()
+		o.ProxyUID, o.ProxyGID = "0", ""
+		pod := netip.MustParseAddr("10.9.9.9")
+		soon, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		if err := Check(soon, o, pod); err == nil {
+			t.Error("without rules connections count as intercepted")
+		}
+		a := Applier{Backend: Default, Families: []Family{IPv4}, Log: slog.New(slog.DiscardHandler)}
+		if _, _, err := a.Apply(context.Background(), o); err != nil {
+			t.Error(err)
+		}
+		later, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := Check(later, o, pod); err != nil {
+			t.Error(err)
+		}
+	})
 }
