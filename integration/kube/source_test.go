@@ -138,15 +138,19 @@ func kindsOfTest() []string {
 	return []string{"VirtualService", "DestinationRule", "Gateway", "ServiceEntry", "AuthorizationPolicy", "RateLimit", "Service", "EndpointSlice", "Pod", "Namespace", "Node"}
 }
 
-// fresh reads the cluster anew, by listing, and by the decoder of files.
-func fresh(t *testing.T, client dynamic.Interface) map[string]string {
+// fresh reads a namespace, and what is in none, anew, by listing, and by the decoder of files.
+func fresh(t *testing.T, client dynamic.Interface, namespace string) map[string]string {
 	t.Helper()
 	var text bytes.Buffer
 	for _, k := range istio.Known() {
 		if !slices.Contains(kindsOfTest(), k.Name) {
 			continue
 		}
-		list, err := client.Resource(gvrOf(k, k.Versions[0])).List(t.Context(), metav1.ListOptions{})
+		in := namespace
+		if !k.Namespaced {
+			in = metav1.NamespaceAll
+		}
+		list, err := client.Resource(gvrOf(k, k.Versions[0])).Namespace(in).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +230,7 @@ func TestSourceEndsAsAFreshRead(t *testing.T) {
 		})
 	}
 	all.Wait()
-	want := fresh(t, client)
+	want := fresh(t, client, ns)
 	var difference string
 	defer func() {
 		if t.Failed() {
@@ -235,6 +239,7 @@ func TestSourceEndsAsAFreshRead(t *testing.T) {
 	}()
 	await(t, "the source has what the API server has", func() bool {
 		set, _, _ := f.now()
+		set = set.Only(func(m *istio.Meta) bool { return m.Namespace == ns || m.Namespace == "" }) // other tests leave things
 		difference = compare(fingerprints(&set), want)
 		return difference == ""
 	})
