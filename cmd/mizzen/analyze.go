@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
+	"github.com/mizzen-mesh/mizzen/controlplane/source/kube"
+	"github.com/mizzen-mesh/mizzen/internal/kubemesh"
 	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
 )
@@ -31,6 +34,7 @@ type analyzeFlags struct {
 	meshConfig string
 	filters    string
 	timeout    time.Duration
+	cluster    kubemesh.Flags
 }
 
 func newAnalyzeCommand() *cobra.Command {
@@ -40,12 +44,15 @@ func newAnalyzeCommand() *cobra.Command {
 		Short: "Check objects and how they fit together",
 		Long: `Check every object by itself and all of them together: missing hosts and subsets, conflicting rules, rules that no request
 reaches, annotations that nobody reads. Without PATH, what the running mesh has, with what its proxies complain of; with PATH and --use-kube,
-the files as if they were applied to it.
+the files as if they were applied to it, which is the default where a cluster is named.
+
+` + whichMesh + `
 
 ` + findingsHelp,
 		Example: `  mizzen analyze -f istio/
   kubectl get all,vs,dr,gw -A -o yaml | mizzen analyze -f -
   mizzen analyze -A
+  mizzen analyze -A --context production
   mizzen analyze --use-kube -f change.yaml -S "IST0118=Service *.default"
   mizzen analyze -L`,
 		Args: cobra.ArbitraryArgs,
@@ -62,7 +69,7 @@ the files as if they were applied to it.
 				return err
 			}
 			if !cmd.Flags().Changed("use-kube") {
-				f.useMesh = len(r.paths) == 0
+				f.useMesh = len(r.paths) == 0 || f.cluster.Given()
 			}
 			if !f.useMesh && len(r.paths) == 0 {
 				return usagef("read arguments: no -f PATH was given; see %s -h", cmd.CommandPath())
@@ -72,6 +79,7 @@ the files as if they were applied to it.
 	}
 	f.add(cmd)
 	flags := cmd.Flags()
+	f.cluster.Add(flags)
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "only findings of this namespace, which is also that of objects in files that name none")
 	flags.BoolVarP(&f.all, "all-namespaces", "A", false, "findings of every namespace (the default with PATH)")
 	flags.BoolVarP(&f.useMesh, "use-kube", "k", false, "look at the running mesh too (the default without PATH)")
@@ -83,6 +91,9 @@ the files as if they were applied to it.
 	return cmd
 }
 
+// codeCredential is the code of findings about Secrets that gateways name.
+const codeCredential = "IST0161"
+
 // subject is what is looked at.
 type subject struct {
 	in    compile.Inputs
@@ -90,6 +101,9 @@ type subject struct {
 	// namespace whose findings are told; "" all.
 	namespace string
 	what      string
+	// missing is what could not be read; noSecrets: Secrets are among it.
+	missing   []error
+	noSecrets bool
 }
 
 func (f *analyzeFlags) analyze(cmd *cobra.Command, r findingsReport, host mesh.FilterHost) error {
@@ -102,8 +116,14 @@ func (f *analyzeFlags) analyze(cmd *cobra.Command, r findingsReport, host mesh.F
 			return err
 		}
 	}
+	for _, m := range s.missing {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", m)
+	}
 	w, ds := compile.World(s.in)
 	ds = slices.Concat(s.diags, ds, analyze.Findings(s.in.Set, w), run.HostFindings(w, host))
+	if s.noSecrets { // what may not be looked at may be there
+		ds = slices.DeleteFunc(ds, func(d istio.Diagnostic) bool { return d.Code == codeCredential })
+	}
 	if s.namespace != "" {
 		ds = slices.DeleteFunc(ds, func(d istio.Diagnostic) bool {
 			cluster := d.Object.Namespace == "" && (d.Object.Kind != "Namespace" || d.Object.Name == s.namespace)
@@ -117,7 +137,11 @@ func (f *analyzeFlags) analyze(cmd *cobra.Command, r findingsReport, host mesh.F
 func (f *analyzeFlags) subject(ctx context.Context, r findingsReport) (*subject, error) {
 	s := &subject{namespace: f.namespace, what: strings.Join(r.paths, ", ")}
 	if f.useMesh {
-		home, err := f.running(ctx, s)
+		read := f.running
+		if f.cluster.Given() {
+			read = f.inCluster
+		}
+		home, err := read(ctx, s)
 		if err != nil {
 			return nil, err
 		}
@@ -143,7 +167,7 @@ func (f *analyzeFlags) subject(ctx context.Context, r findingsReport) (*subject,
 
 // running reads what the mesh runs with. It returns the namespace of objects that name none.
 func (f *analyzeFlags) running(ctx context.Context, s *subject) (home string, err error) {
-	st, err := state.Find(os.Getenv("MIZZEN_STATE"))
+	st, err := findMesh()
 	if err != nil {
 		return "", err
 	}
@@ -161,11 +185,46 @@ func (f *analyzeFlags) running(ctx context.Context, s *subject) (home string, er
 	if err != nil {
 		return "", fmt.Errorf("ask the control plane: %w", err)
 	}
-	// Of the files it says what is found here too; only it knows of last good versions, and what proxies say.
-	s.diags = append(ds, slices.DeleteFunc(told, func(d istio.Diagnostic) bool {
-		return !strings.HasPrefix(d.Code, "MZ06") && d.Code != istio.CodeKept
-	})...)
+	s.diags = append(ds, known(told)...)
 	return orDefault(st.Namespace, "default"), nil
+}
+
+// known are those findings of a control plane's that only it knows of: of last good versions, and what proxies say. The others are found
+// here, too.
+func known(told istio.Diagnostics) istio.Diagnostics {
+	return slices.DeleteFunc(told, func(d istio.Diagnostic) bool {
+		return !strings.HasPrefix(d.Code, "MZ06") && d.Code != istio.CodeKept
+	})
+}
+
+// inCluster reads what a cluster has, by its API server.
+func (f *analyzeFlags) inCluster(ctx context.Context, s *subject) (home string, err error) {
+	ctx, stop := context.WithTimeout(ctx, f.timeout)
+	defer stop()
+	m, err := f.cluster.Open(ctx)
+	if err != nil {
+		return "", err
+	}
+	l, err := kube.List(ctx, kube.Options{Config: m.Config, Namespace: m.System, Revision: m.Revision, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return "", fmt.Errorf("read the cluster: %w", err)
+	}
+	s.in.Set, s.in.RootNamespace = l.Set, m.System
+	s.missing, s.noSecrets = l.Unread, !l.Secrets
+	s.diags = l.Diags
+	answers, silent, err := m.Ask(ctx, "/debug/diagnostics")
+	if err != nil {
+		silent = []error{fmt.Errorf("what proxies reject is not told: %w", err)}
+	}
+	s.missing = append(s.missing, silent...)
+	for _, a := range answers {
+		told, err := state.ReadDiagnostics(a.Body)
+		if err != nil {
+			return "", err
+		}
+		s.diags = append(s.diags, known(told)...)
+	}
+	return m.Namespace, nil
 }
 
 // setMesh takes the MeshConfig from a file.

@@ -52,7 +52,11 @@ Start a mesh on this machine with "mizzen up", work with it with "call", "apply"
 // commands are all subcommands, in the order of a newcomer's first hour.
 func commands() []*cobra.Command {
 	return append([]*cobra.Command{
-		newUpCommand(), newCallCommand(), newApplyCommand(), newDeleteCommand(), newGetCommand(),
+		localOnly(newUpCommand(), "mizzen install ACCESS, and kubectl ACCESS apply -f PATH"),
+		localOnly(newCallCommand(), "kubectl ACCESS exec deploy/WORKLOAD -- curl ARGS"),
+		localOnly(newApplyCommand(), "kubectl ACCESS apply -f PATH"),
+		localOnly(newDeleteCommand(), "kubectl ACCESS delete ARGS"),
+		localOnly(newGetCommand(), "kubectl ACCESS get ARGS"),
 		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
 		newInstallCommand(), newUninstallCommand(), newControlplaneCommand(), newRatelimitCommand(),
 		newInjectorCommand(), newKubeInjectCommand(), newCACommand(), newVersionCommand(),

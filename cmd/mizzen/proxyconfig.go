@@ -13,12 +13,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/proxyconfig"
-	"github.com/mizzen-mesh/mizzen/localmesh/state"
+	"github.com/mizzen-mesh/mizzen/internal/kubemesh"
 )
 
-// envoySource is where the configuration comes from: a dump in a file, an admin address, or a workload of the local mesh.
+// envoySource is where the configuration comes from: a dump in a file, an admin address, or a workload of the local mesh or of a cluster.
 type envoySource struct {
 	file, admin, output string
+	cluster             kubemesh.Flags
+	get                 func(ctx context.Context, path string) ([]byte, error) // asks the Envoy meant; nil until it is found
 }
 
 func newProxyConfigCommand() *cobra.Command {
@@ -27,11 +29,14 @@ func newProxyConfigCommand() *cobra.Command {
 		Use:     "proxy-config",
 		Aliases: []string{"pc"},
 		Short:   "Show what a proxy is configured with",
-		Long: `Show what a proxy is configured with, in istioctl's tables. WORKLOAD is a pod of the local mesh or a gateway, as NAME,
-NAME.NAMESPACE or NAMESPACE/NAME; a beginning that fits one only will do. Instead, --file reads the /config_dump of any Envoy
-("-" is standard input), and --admin asks the Envoy at an address.`,
+		Long: `Show what a proxy is configured with, in istioctl's tables. WORKLOAD is a pod of the mesh or a gateway, as NAME,
+NAME.NAMESPACE or NAMESPACE/NAME; a beginning that fits one only will do; in a cluster also deployment/NAME. Instead, --file reads the
+/config_dump of any Envoy ("-" is standard input), and --admin asks the Envoy at an address.
+
+` + whichMesh,
 		Example: `  mizzen proxy-config routes reviews-v1-0
   mizzen proxy-config clusters istio-ingressgateway --fqdn reviews
+  mizzen proxy-config listeners deployment/reviews-v1 -n shop --context production
   curl -s http://127.1.0.7:15000/config_dump?include_eds | mizzen proxy-config all --file -`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,6 +50,8 @@ NAME.NAMESPACE or NAMESPACE/NAME; a beginning that fits one only will do. Instea
 	flags.StringVarP(&src.file, "file", "f", "", "`FILE` with an Envoy's config dump, - for standard input")
 	flags.StringVar(&src.admin, "admin", "", "admin `ADDRESS` of an Envoy")
 	flags.StringVarP(&src.output, "output", "o", "", "table, short, json or yaml (default table; bootstrap: json)")
+	src.cluster.Add(flags)
+	src.cluster.AddNamespace(flags)
 	cmd.AddCommand(newPCListeners(src), newPCClusters(src), newPCRoutes(src), newPCEndpoints(src), newPCSecrets(src), newPCBootstrap(src), newPCAll(src))
 	return cmd
 }
@@ -77,15 +84,56 @@ func (s *envoySource) dump(ctx context.Context, stdin io.Reader, args []string) 
 		defer f.Close()
 		return proxyconfig.Parse(f)
 	}
+	raw, err := s.ask(ctx, args, "/config_dump?include_eds")
+	if err != nil {
+		return nil, err
+	}
+	return proxyconfig.Parse(bytes.NewReader(raw))
+}
+
+// ask gets a page of the Envoy meant.
+func (s *envoySource) ask(ctx context.Context, args []string, path string) ([]byte, error) {
+	if s.get == nil {
+		find := s.local
+		if s.cluster.Given() && s.admin == "" {
+			find = s.inCluster
+		}
+		get, err := find(ctx, within(args, s.cluster.Namespace))
+		if err != nil {
+			return nil, err
+		}
+		s.get = get
+	}
+	raw, err := s.get(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("ask Envoy: %w", err)
+	}
+	return raw, nil
+}
+
+// local finds the Envoy at an address, or in the local mesh.
+func (s *envoySource) local(_ context.Context, args []string) (func(context.Context, string) ([]byte, error), error) {
 	admin, err := s.address(args)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := download(ctx, "http://"+admin+"/config_dump?include_eds")
-	if err != nil {
-		return nil, fmt.Errorf("ask Envoy: %w", err)
+	return func(ctx context.Context, path string) ([]byte, error) { return download(ctx, "http://"+admin+path) }, nil
+}
+
+// inCluster finds the Envoy of a pod.
+func (s *envoySource) inCluster(ctx context.Context, args []string) (func(context.Context, string) ([]byte, error), error) {
+	if len(args) == 0 {
+		return nil, usagef("read arguments: name a WORKLOAD, or give --file or --admin")
 	}
-	return proxyconfig.Parse(bytes.NewReader(raw))
+	m, err := s.cluster.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pod, err := m.Proxy(ctx, args[0])
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, path string) ([]byte, error) { return m.Get(ctx, pod, kubemesh.Admin, path) }, nil
 }
 
 // address is the admin address of the Envoy meant.
@@ -96,7 +144,7 @@ func (s *envoySource) address(args []string) (string, error) {
 	if len(args) == 0 {
 		return "", usagef("read arguments: name a WORKLOAD, or give --file or --admin")
 	}
-	mesh, err := state.Find(os.Getenv("MIZZEN_STATE"))
+	mesh, err := findMesh()
 	if err != nil {
 		return "", err
 	}
@@ -217,13 +265,9 @@ func (s *envoySource) endpoints(ctx context.Context, d *proxyconfig.Dump, args [
 	if s.file != "" {
 		return d.EndpointTable(f)
 	}
-	admin, err := s.address(args)
+	raw, err := s.ask(ctx, args, "/clusters?format=json")
 	if err != nil {
 		return proxyconfig.Table{}, err
-	}
-	raw, err := download(ctx, "http://"+admin+"/clusters?format=json")
-	if err != nil {
-		return proxyconfig.Table{}, fmt.Errorf("ask Envoy: %w", err)
 	}
 	return proxyconfig.LiveEndpointTable(bytes.NewReader(raw), f)
 }

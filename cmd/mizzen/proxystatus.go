@@ -6,18 +6,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/proxyconfig"
-	"github.com/mizzen-mesh/mizzen/localmesh/state"
+	"github.com/mizzen-mesh/mizzen/internal/kubemesh"
 )
 
 func newProxyStatusCommand() *cobra.Command {
 	var control, output string
+	var cluster kubemesh.Flags
 	cmd := &cobra.Command{
 		Use:     "proxy-status [WORKLOAD]",
 		Aliases: []string{"ps"},
@@ -25,71 +25,149 @@ func newProxyStatusCommand() *cobra.Command {
 		Long: `Show, for each proxy and resource type, whether it has acknowledged what the control plane wants it to have:
 SYNCED, STALE (sent and not acknowledged, or waiting for something else), NOT SENT (not asked for, or nothing to send),
 ERROR (rejected; the last good configuration stays). Below the table stand the objects that a proxy goes without, since Envoy refused what they
-made and the proxy had nothing older. With a WORKLOAD, tell about that one and what it rejected.`,
+made and the proxy had nothing older. With a WORKLOAD, tell about that one and what it rejected.
+
+` + whichMesh + ` There, every replica of the control plane is asked for the proxies that are connected to it.`,
 		Example: `  mizzen proxy-status
-  mizzen proxy-status reviews-v1-0.default`,
+  mizzen proxy-status reviews-v1-0.default
+  mizzen proxy-status --context production`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if control == "" {
-				s, err := state.Find(os.Getenv("MIZZEN_STATE"))
-				if err != nil {
-					return err
-				}
-				control = s.ControlPlane.HTTP
+			var proxies []proxy
+			var err error
+			switch {
+			case control != "" && cluster.Given():
+				return usagef("read arguments: --control-plane and a cluster (--kubeconfig, --context) exclude each other")
+			case cluster.Given():
+				proxies, err = clusterProxies(cmd, &cluster)
+			default:
+				proxies, err = localProxies(cmd.Context(), control)
 			}
-			if !strings.Contains(control, "://") {
-				control = "http://" + control
-			}
-			raw, err := download(cmd.Context(), control+"/debug/syncz")
 			if err != nil {
-				return fmt.Errorf("ask the control plane: %w", err)
+				return err
 			}
-			return printStatus(cmd.OutOrStdout(), raw, control, output, args)
+			return printStatus(cmd.OutOrStdout(), proxies, output, within(args, cluster.Namespace))
 		},
 	}
 	cmd.Flags().StringVar(&control, "control-plane", "", "monitoring `ADDRESS` of the control plane (default: the local mesh's)")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, short, json or yaml")
+	cluster.Add(cmd.Flags())
+	cluster.AddNamespace(cmd.Flags())
 	return cmd
 }
 
-// printStatus prints what /debug/syncz said, of all proxies or of the named one.
-func printStatus(w io.Writer, raw []byte, control, output string, names []string) error {
-	var proxies []proxyconfig.ProxyState
+// whichMesh tells of the flags that name a cluster.
+const whichMesh = "The mesh is the local one, or that of a Kubernetes cluster with --kubeconfig or --context, which is asked through its API server."
+
+// proxy is one that is connected.
+type proxy struct {
+	proxyconfig.ProxyState
+	raw json.RawMessage
+}
+
+// localProxies asks the control plane at an address, "" the local mesh's.
+func localProxies(ctx context.Context, control string) ([]proxy, error) {
+	if control == "" {
+		s, err := findMesh()
+		if err != nil {
+			return nil, err
+		}
+		control = s.ControlPlane.HTTP
+	}
+	if !strings.Contains(control, "://") {
+		control = "http://" + control
+	}
+	raw, err := download(ctx, control+"/debug/syncz")
+	if err != nil {
+		return nil, fmt.Errorf("ask the control plane: %w", err)
+	}
+	// As istioctl names the control plane's pod, we say where it is.
+	return readProxies(raw, strings.TrimPrefix(control, "http://"))
+}
+
+// clusterProxies asks every replica of the cluster's control plane. One that does not answer is told of on stderr.
+func clusterProxies(cmd *cobra.Command, cluster *kubemesh.Flags) ([]proxy, error) {
+	m, err := cluster.Open(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	answers, silent, err := m.Ask(cmd.Context(), "/debug/syncz")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range silent {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", e)
+	}
+	var out []proxy
+	for _, a := range answers {
+		proxies, err := readProxies(a.Body, a.Pod)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, proxies...)
+	}
+	return out, nil
+}
+
+// readProxies reads what /debug/syncz of a control plane said.
+func readProxies(raw []byte, control string) ([]proxy, error) {
 	var whole []json.RawMessage
-	if err := json.Unmarshal(raw, &proxies); err != nil {
-		return fmt.Errorf("read proxy status: %w", err)
-	}
 	if err := json.Unmarshal(raw, &whole); err != nil {
-		return fmt.Errorf("read proxy status: %w", err)
+		return nil, fmt.Errorf("read proxy status: %w", err)
 	}
+	out := make([]proxy, len(whole))
+	for i, r := range whole {
+		if err := json.Unmarshal(r, &out[i].ProxyState); err != nil {
+			return nil, fmt.Errorf("read proxy status: %w", err)
+		}
+		out[i].ControlPlane, out[i].raw = control, r
+	}
+	return out, nil
+}
+
+// within adds a namespace to the name of a workload that says none.
+func within(names []string, namespace string) []string {
+	if len(names) == 0 || namespace == "" {
+		return names
+	}
+	if _, _, own := kubemesh.Name(names[0]); own != "" {
+		return names
+	}
+	return []string{names[0] + "." + namespace}
+}
+
+// printStatus prints what is known of all proxies, or of the named one.
+func printStatus(w io.Writer, proxies []proxy, output string, names []string) error {
 	if len(names) > 0 {
-		i, err := pick(names[0], "connected proxy", proxies, func(p proxyconfig.ProxyState) (string, string) {
-			name, namespace, _ := strings.Cut(p.Proxy, ".")
+		i, err := pick(names[0], "connected proxy", proxies, func(p proxy) (string, string) {
+			_, name, namespace := kubemesh.Name(p.Proxy)
 			return name, namespace
 		})
 		if err != nil {
 			return err
 		}
-		proxies, whole = proxies[i:i+1], whole[i:i+1]
+		proxies = proxies[i : i+1]
 	}
-	// As istioctl names the control plane's pod, we say where it is.
-	control = strings.TrimPrefix(control, "http://")
+	states, whole := make([]proxyconfig.ProxyState, len(proxies)), make([]json.RawMessage, len(proxies))
+	for i, p := range proxies {
+		states[i], whole[i] = p.ProxyState, p.raw
+	}
 	switch {
 	case output == "json":
 		return proxyconfig.WriteJSON(w, whole)
 	case output == "yaml":
 		return proxyconfig.WriteYAML(w, whole)
 	case output == "short":
-		return proxyconfig.ShortStatusTable(proxies, control).Write(w)
+		return proxyconfig.ShortStatusTable(states).Write(w)
 	case output != "table":
 		return badOutput(output, "table", "short", "json", "yaml")
 	case len(names) > 0:
-		return printOne(w, proxies[0])
+		return printOne(w, states[0])
 	}
-	if err := proxyconfig.StatusTable(proxies, control).Write(w); err != nil {
+	if err := proxyconfig.StatusTable(states).Write(w); err != nil {
 		return err
 	}
-	for _, p := range proxies {
+	for _, p := range states {
 		if err := printWithout(w, p); err != nil {
 			return err
 		}
@@ -134,7 +212,7 @@ func printOne(w io.Writer, p proxyconfig.ProxyState) error {
 // pick finds the one item that a user's name means: NAME, NAME.NAMESPACE or NAMESPACE/NAME, as istioctl takes them also after
 // "pod/" or "deploy/"; a beginning of NAME does where it fits one only.
 func pick[T any](name, what string, items []T, of func(T) (name, namespace string)) (int, error) {
-	short, within := splitName(name)
+	_, short, within := kubemesh.Name(name)
 	var begins []int
 	var known []string
 	for i, x := range items {
@@ -159,20 +237,6 @@ func pick[T any](name, what string, items []T, of func(T) (name, namespace strin
 		fit = append(fit, known[i])
 	}
 	return 0, fmt.Errorf("find %s: %q begins several: %s", what, name, strings.Join(fit, ", "))
-}
-
-// splitName takes a user's name of a proxy apart. namespace is "" if it says none.
-func splitName(s string) (name, namespace string) {
-	for _, kind := range []string{"pod/", "deploy/", "deployment/"} {
-		if rest, ok := strings.CutPrefix(s, kind); ok {
-			s = rest
-		}
-	}
-	if namespace, name, ok := strings.Cut(s, "/"); ok {
-		return name, namespace
-	}
-	name, namespace, _ = strings.Cut(s, ".")
-	return name, namespace
 }
 
 // download gets a page of an Envoy or a control plane.

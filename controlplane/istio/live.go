@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,7 +68,7 @@ func liveNode(v any, depth int) *node {
 }
 
 // LiveObject takes an object of a Kubernetes kind as client-go has it, which an API server has validated against its schema: a
-// *corev1.Service, Pod, Namespace, Node or Secret, or a *discoveryv1.EndpointSlice. It becomes part of the Set and must not be changed
+// *corev1.Service, Pod, Namespace, Node or Secret, a *discoveryv1.EndpointSlice, or an *appsv1.Deployment, StatefulSet or DaemonSet. It becomes part of the Set and must not be changed
 // any more. Without Places and Raw.
 func LiveObject(object metav1.Object) (Set, Diagnostics) {
 	var s Set
@@ -85,8 +86,22 @@ func LiveObject(object metav1.Object) (Set, Diagnostics) {
 		ds = live("Node", v, &v.ObjectMeta, &s.Nodes, nil)
 	case *corev1.Secret:
 		ds = live("Secret", v, &v.ObjectMeta, &s.Secrets, nil)
+	case *appsv1.Deployment:
+		ds = liveTemplate("Deployment", v.Spec.Replicas, v.Spec.Template, &v.ObjectMeta, &s)
+	case *appsv1.StatefulSet:
+		ds = liveTemplate("StatefulSet", v.Spec.Replicas, v.Spec.Template, &v.ObjectMeta, &s)
+	case *appsv1.DaemonSet:
+		ds = liveTemplate("DaemonSet", nil, v.Spec.Template, &v.ObjectMeta, &s)
 	}
 	return s, ds
+}
+
+func liveTemplate(kind string, replicas *int32, t corev1.PodTemplateSpec, m *metav1.ObjectMeta, s *Set) Diagnostics {
+	w := &WorkloadTemplate{Kind: kind, Replicas: 1, Template: t}
+	if replicas != nil {
+		w.Replicas = int(*replicas)
+	}
+	return live(kind, w, m, &s.Workloads, nil)
 }
 
 func live[T any](kind string, v T, m *metav1.ObjectMeta, list *[]*Object[T], validate func(*Object[T]) Diagnostics) Diagnostics {

@@ -127,16 +127,16 @@ func text2(table Table, err error) string {
 
 func TestStatusTables(t *testing.T) {
 	ps := []ProxyState{
-		{Proxy: "b.ns", Envoy: "1.39.3", Types: map[string]TypeState{"cds": {State: "SYNCED"}, "lds": {State: "STALE"}, "eds": {State: "NOT SENT"}, "rds": {State: "ERROR"}}},
-		{Proxy: "a.ns", Types: map[string]TypeState{"cds": {State: "SYNCED"}, "lds": {State: "SYNCED"}, "eds": {State: "SYNCED"}, "rds": {State: "SYNCED"}, "vhds": {State: "SYNCED"}}},
+		{ControlPlane: "here", Proxy: "b.ns", Envoy: "1.39.3", Types: map[string]TypeState{"cds": {State: "SYNCED"}, "lds": {State: "STALE"}, "eds": {State: "NOT SENT"}, "rds": {State: "ERROR"}}},
+		{ControlPlane: "here", Proxy: "a.ns", Types: map[string]TypeState{"cds": {State: "SYNCED"}, "lds": {State: "SYNCED"}, "eds": {State: "SYNCED"}, "rds": {State: "SYNCED"}, "vhds": {State: "SYNCED"}}},
 	}
-	if got, want := text2(StatusTable(ps, "here"), nil), `NAME     CLUSTER     CDS        LDS        EDS          RDS        VHDS        ISTIOD     VERSION
+	if got, want := text2(StatusTable(ps), nil), `NAME     CLUSTER     CDS        LDS        EDS          RDS        VHDS        ISTIOD     VERSION
 a.ns     local       SYNCED     SYNCED     SYNCED       SYNCED     SYNCED      here       -
 b.ns     local       SYNCED     STALE      NOT SENT     ERROR      IGNORED     here       1.39.3
 `; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got, want := text2(ShortStatusTable(ps[:1], "here"), nil), `NAME     CLUSTER     ISTIOD     VERSION     SUBSCRIBED TYPES
+	if got, want := text2(ShortStatusTable(ps[:1]), nil), `NAME     CLUSTER     ISTIOD     VERSION     SUBSCRIBED TYPES
 b.ns     local       here       1.39.3      3 (CDS,LDS,RDS)
 `; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -22,9 +22,18 @@ func (c ControlPlane) Proxies(ctx context.Context) (p []server.ProxyStatus, err 
 
 // Diagnostics asks what proxies have rejected.
 func (c ControlPlane) Diagnostics(ctx context.Context) (istio.Diagnostics, error) {
-	var in []diagnostic
-	if err := c.get(ctx, "/debug/diagnostics", &in); err != nil {
+	var raw json.RawMessage
+	if err := c.get(ctx, "/debug/diagnostics", &raw); err != nil {
 		return nil, err
+	}
+	return ReadDiagnostics(raw)
+}
+
+// ReadDiagnostics reads what a control plane's /debug/diagnostics says.
+func ReadDiagnostics(raw []byte) (istio.Diagnostics, error) {
+	var in []diagnostic
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return nil, fmt.Errorf("ask control plane: /debug/diagnostics: %w", err)
 	}
 	out := make(istio.Diagnostics, len(in))
 	for i, d := range in {

@@ -28,18 +28,14 @@ func (s *source) start() error {
 		return s.followKinds()
 	}
 	f := informers.NewSharedInformerFactory(s.client, 0)
-	alive := func(o *metav1.ListOptions) { // what has ended is in no mesh
-		o.FieldSelector = fields.AndSelectors(
-			fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)), fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
-		).String()
-	}
+	living := func(o *metav1.ListOptions) { o.FieldSelector = alive().FieldSelector }
 	for _, one := range []struct {
 		kind     string
 		informer cache.SharedIndexInformer
 	}{
 		{"Service", f.Core().V1().Services().Informer()},
 		{"EndpointSlice", f.Discovery().V1().EndpointSlices().Informer()},
-		{"Pod", coreinformers.NewFilteredPodInformer(s.client, metav1.NamespaceAll, 0, cache.Indexers{}, alive)},
+		{"Pod", coreinformers.NewFilteredPodInformer(s.client, metav1.NamespaceAll, 0, cache.Indexers{}, living)},
 		{"Namespace", s.metadataOf("namespaces")},
 		{"Node", s.metadataOf("nodes")},
 		{"ConfigMap", s.meshConfig()},
@@ -49,6 +45,13 @@ func (s *source) start() error {
 		}
 	}
 	return s.followKinds()
+}
+
+// alive picks the pods that run or will: what has ended is in no mesh.
+func alive() metav1.ListOptions {
+	return metav1.ListOptions{FieldSelector: fields.AndSelectors(
+		fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)), fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
+	).String()}
 }
 
 // metadataOf is for core kinds of which labels alone count.

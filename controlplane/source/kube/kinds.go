@@ -47,13 +47,27 @@ type definition struct {
 	served []string // versions; none until it is established
 }
 
+// version is the first of a kind's that the definition serves; "": none.
+func (d *definition) version(k istio.Kind) string {
+	for _, v := range k.Versions {
+		if slices.Contains(d.served, v) {
+			return v
+		}
+	}
+	return ""
+}
+
 // DeepCopyObject implements runtime.Object. A definition is never changed.
 func (d *definition) DeepCopyObject() runtime.Object { return d }
 
+// definitions are the CustomResourceDefinitions of a cluster.
+func definitions() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+}
+
 // followKinds follows the CustomResourceDefinitions, and each kind of them that Istio or Mizzen has.
 func (s *source) followKinds() error {
-	gvr := schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
-	informer := dynamicinformer.NewFilteredDynamicInformer(s.dynamic, gvr, metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
+	informer := dynamicinformer.NewFilteredDynamicInformer(s.dynamic, definitions(), metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
 	kinds := custom()
 	note := func(obj any, there bool) {
 		if lost, ok := obj.(cache.DeletedFinalStateUnknown); ok {
@@ -68,10 +82,8 @@ func (s *source) followKinds() error {
 			return
 		}
 		version := ""
-		for _, v := range k.Versions {
-			if there && version == "" && slices.Contains(d.served, v) {
-				version = v
-			}
+		if there {
+			version = d.version(k)
 		}
 		s.followKind(d.kind, k, version)
 	}

@@ -42,15 +42,7 @@ func (s *secrets) follow(set istio.Set) {
 		return
 	}
 	s.of = set
-	want := map[istio.Ref]bool{}
-	for _, ref := range s.pulls {
-		want[ref] = true
-	}
-	for _, ns := range s.places {
-		for _, n := range append(s.ingress[:len(s.ingress):len(s.ingress)], s.egress...) {
-			want[istio.Ref{Kind: "Secret", Namespace: ns, Name: n}] = true
-		}
-	}
+	want := s.wanted()
 	for ref := range want {
 		if s.running[ref] == nil {
 			s.begin(ref)
@@ -63,6 +55,20 @@ func (s *secrets) follow(set istio.Set) {
 			s.source.put(ref, nil)
 		}
 	}
+}
+
+// wanted are the Secrets that names and gateways found.
+func (s *secrets) wanted() map[istio.Ref]bool {
+	want := map[istio.Ref]bool{}
+	for _, ref := range s.pulls {
+		want[ref] = true
+	}
+	for _, ns := range s.places {
+		for _, n := range append(s.ingress[:len(s.ingress):len(s.ingress)], s.egress...) {
+			want[istio.Ref{Kind: "Secret", Namespace: ns, Name: n}] = true
+		}
+	}
+	return want
 }
 
 // patience is how long the start waits for a Secret, which RBAC may not let this process read.
