@@ -91,8 +91,8 @@ the files as if they were applied to it, which is the default where a cluster is
 	return cmd
 }
 
-// codeCredential is the code of findings about Secrets that gateways name.
-const codeCredential = "IST0161"
+// noSecret begins the message of findings about Secrets that are not there.
+const noSecret = "there is no Secret "
 
 // subject is what is looked at.
 type subject struct {
@@ -122,7 +122,7 @@ func (f *analyzeFlags) analyze(cmd *cobra.Command, r findingsReport, host mesh.F
 	w, ds := compile.World(s.in)
 	ds = slices.Concat(s.diags, ds, analyze.Findings(s.in.Set, w), run.HostFindings(w, host))
 	if s.noSecrets { // what may not be looked at may be there
-		ds = slices.DeleteFunc(ds, func(d istio.Diagnostic) bool { return d.Code == codeCredential })
+		ds = slices.DeleteFunc(ds, func(d istio.Diagnostic) bool { return strings.HasPrefix(d.Message, noSecret) })
 	}
 	if s.namespace != "" {
 		ds = slices.DeleteFunc(ds, func(d istio.Diagnostic) bool {
@@ -209,7 +209,7 @@ func (f *analyzeFlags) inCluster(ctx context.Context, s *subject) (home string, 
 	if err != nil {
 		return "", fmt.Errorf("read the cluster: %w", err)
 	}
-	s.in.Set, s.in.RootNamespace = l.Set, m.System
+	s.in.Set = l.Set
 	s.missing, s.noSecrets = l.Unread, !l.Secrets
 	s.diags = l.Diags
 	answers, silent, err := m.Ask(ctx, "/debug/diagnostics")

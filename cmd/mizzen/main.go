@@ -59,6 +59,6 @@ func commands() []*cobra.Command {
 		localOnly(newGetCommand(), "kubectl ACCESS get ARGS"),
 		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
 		newInstallCommand(), newUninstallCommand(), newControlplaneCommand(), newRatelimitCommand(),
-		newInjectorCommand(), newKubeInjectCommand(), newCACommand(), newVersionCommand(),
+		newInjectorCommand(), newKubeInjectCommand(), newCheckInjectCommand(), newCACommand(), newVersionCommand(),
 	}, command.All()...)
 }

@@ -43,7 +43,7 @@ func localOnly(cmd *cobra.Command, instead string) *cobra.Command {
 			given = append(given, "--context "+access.Context)
 		}
 		line := strings.NewReplacer("ACCESS", strings.Join(given, " "), "ARGS", strings.Join(args, " ")).Replace(instead)
-		return usagef("%s: it works with the mesh of this machine; in a cluster write: %s", cmd.CommandPath(), strings.Join(strings.Fields(line), " "))
+		return usagef("%s: works with the mesh of this machine only; in a cluster write: %s", cmd.CommandPath(), strings.Join(strings.Fields(line), " "))
 	}
 	return cmd
 }

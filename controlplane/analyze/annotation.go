@@ -19,6 +19,11 @@ func (a *analyzer) annotations() {
 	}
 }
 
+// writtenForUsers are annotations that injectors write, and the one that makes a gateway: no one has chosen to rely on them.
+func writtenForUsers(name string) bool {
+	return slices.Contains([]string{"sidecar.istio.io/status", "istio.io/rev", "inject.istio.io/templates"}, name)
+}
+
 func (a *analyzer) annotationsOf(m *istio.Meta, have map[string]string, path, kind string) {
 	for _, name := range slices.Sorted(maps.Keys(have)) {
 		x, ok := annotation.Find(name)
@@ -29,7 +34,7 @@ func (a *analyzer) annotationsOf(m *istio.Meta, have map[string]string, path, ki
 		switch {
 		case x.Deprecated:
 			a.report(m, at, istio.Info, codeOldNote, "Istio has given "+name+" up", x.Instead)
-		case x.Alpha && x.Use == annotation.Injection:
+		case x.Alpha && x.Use == annotation.Injection && !writtenForUsers(name):
 			a.report(m, at, istio.Info, codeAlphaNote, "Istio calls "+name+" alpha: it may come to mean something else", "")
 		}
 		if x.Use == annotation.Unused {
