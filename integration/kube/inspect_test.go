@@ -61,12 +61,12 @@ spec:
 apiVersion: v1
 kind: Pod
 metadata: {name: reviews-0, labels: {app: reviews}}
-spec: {containers: [{name: app, image: app}]}
+spec: {containers: [{name: app, image: app, ports: [{containerPort: 9080}]}]}
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: ratings-0, labels: {app: ratings}}
-spec: {containers: [{name: app, image: app}, {name: istio-proxy, image: proxy}]}
+spec: {containers: [{name: app, image: app, ports: [{containerPort: 9080}]}, {name: istio-proxy, image: proxy}]}
 `
 
 // TestInspect: analyze tells of a cluster what its objects, read by the API server, come to; the commands that ask proxies say what
