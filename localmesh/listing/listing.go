@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/compile"
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
@@ -169,6 +171,7 @@ func (p Printer) Names(w io.Writer, objects []*istio.Meta) error {
 // Objects prints YAML or JSON: the object itself if one was asked for by name, else a List.
 func (p Printer) Objects(w io.Writer, objects []*istio.Meta, asJSON, single bool) error {
 	items := make([]any, 0, len(objects))
+	given := p.given(objects)
 	for _, m := range objects {
 		var o map[string]any
 		if err := json.Unmarshal(m.Raw, &o); err != nil {
@@ -176,6 +179,16 @@ func (p Printer) Objects(w io.Writer, objects []*istio.Meta, asJSON, single bool
 		}
 		if meta, _ := o["metadata"].(map[string]any); meta != nil && m.Namespace != "" {
 			meta["namespace"] = m.Namespace
+		}
+		if a := given[m.Ref]; len(a) > 0 {
+			status, ok := o["status"].(map[string]any)
+			if !ok {
+				status = map[string]any{}
+				o["status"] = status
+			}
+			if _, ok := status["addresses"]; !ok {
+				status["addresses"] = a
+			}
 		}
 		items = append(items, o)
 	}
@@ -192,4 +205,26 @@ func (p Printer) Objects(w io.Writer, objects []*istio.Meta, asJSON, single bool
 	}
 	_, err = fmt.Fprintln(w, strings.TrimRight(string(raw), "\n"))
 	return err
+}
+
+// address is one that a host of a ServiceEntry is given, as istiod writes it into the status.
+type address struct {
+	Host  string `json:"host"`
+	Value string `json:"value"`
+}
+
+// given are the addresses that hosts of ServiceEntries without any have in the mesh.
+func (p Printer) given(objects []*istio.Meta) map[istio.Ref][]address {
+	out := map[istio.Ref][]address{}
+	if !slices.ContainsFunc(objects, func(m *istio.Meta) bool { return m.Kind == "ServiceEntry" }) {
+		return out
+	}
+	w, _ := compile.World(compile.Inputs{Set: p.Set})
+	for _, s := range w.Services {
+		ref := istio.Ref{Kind: s.Origin.Kind, Namespace: s.Origin.Namespace, Name: s.Origin.Name}
+		for _, a := range s.Auto {
+			out[ref] = append(out[ref], address{s.Hostname, a})
+		}
+	}
+	return out
 }

@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,35 @@ func TestObjects(t *testing.T) {
 	b.Reset()
 	if err := p.Objects(&b, found, true, false); err != nil || !strings.Contains(b.String(), `"kind": "List"`) {
 		t.Errorf("got %s, %v", b.String(), err)
+	}
+}
+
+// TestGivenAddresses: a ServiceEntry shows the addresses that its host is given, as istiod writes them; one with its own has no need.
+func TestGivenAddresses(t *testing.T) {
+	p, _ := printer(t, false)
+	more, diags := istio.Decode("y.yaml", strings.NewReader(`
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: own}
+spec: {hosts: [own.example], addresses: [10.1.2.3], resolution: STATIC, endpoints: [{address: 10.1.2.4}], ports: [{number: 80, name: http, protocol: HTTP}]}
+`))
+	if len(diags) > 0 {
+		t.Fatal(diags)
+	}
+	p.Set, _ = istio.Merge(p.Set, more)
+	for name, want := range map[string]string{
+		"api": `(?m)^status:\n  addresses:\n  - host: api.example\n    value: 240.240.\d+.\d+\n  - host: api.example\n    value: 2001:2::f0f0:[0-9a-f]+$`,
+		"own": `ports:\n  - name: http\n    number: 80\n    protocol: HTTP\n  resolution: STATIC\n$`,
+	} {
+		q, _ := ParseQuery([]string{"se", name}, "default", false)
+		found, err := q.Find(p.Set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if err := p.Objects(&b, found, false, true); err != nil || !regexp.MustCompile(want).MatchString(b.String()) {
+			t.Errorf("%v, want %s, got\n%s", err, want, b.String())
+		}
 	}
 }
 
