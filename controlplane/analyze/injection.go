@@ -66,7 +66,8 @@ func optedOut(labels, annotations map[string]string) bool {
 func (a *analyzer) proxyUsers(t template) {
 	is := func(user *int64) bool { return user != nil && *user == proxyUser }
 	const fix = "let it run as another user"
-	if s := t.spec.SecurityContext; s != nil && is(s.RunAsUser) {
+	application := slices.ContainsFunc(t.spec.Containers, func(c corev1.Container) bool { return c.Name != proxyContainer }) // else it is a gateway
+	if s := t.spec.SecurityContext; s != nil && is(s.RunAsUser) && application {
 		a.report(t.meta, t.path+"spec.securityContext.runAsUser", istio.Warning, codeProxyUser,
 			"user 1337 is the sidecar's: connections of the application would not come to it", fix)
 		return

@@ -12,14 +12,14 @@ import (
 	"github.com/mizzen-mesh/mizzen/integration/meshtest"
 )
 
-// said is what a command printed.
-type said struct {
+// printed is what a command says.
+type printed struct {
 	out, err string
 	code     int
 }
 
 // mizzen runs the binary with a kubeconfig.
-func mizzen(t *testing.T, kubeconfig, input string, args ...string) said {
+func mizzen(t *testing.T, kubeconfig, input string, args ...string) printed {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), meshtest.Binary(t), append(args, "--kubeconfig", kubeconfig)...)
 	var out, errs bytes.Buffer
@@ -29,7 +29,7 @@ func mizzen(t *testing.T, kubeconfig, input string, args ...string) said {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("mizzen %v: %v", args, err)
 	}
-	return said{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+	return printed{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
 }
 
 const inspected = `
