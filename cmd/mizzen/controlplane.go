@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 
 func newControlplaneCommand() *cobra.Command {
 	var o run.Options
-	var level, filters string
+	var level, filters, services string
 	var id run.Identity
 	var cluster clusterFlags
 	cmd := &cobra.Command{
@@ -46,7 +47,7 @@ it is by its certificate or a service account token, and its proxy gets what a p
 			if err := flagsFromEnv(cmd, os.Getenv, "config", "xds-addr", "http-addr", "log-level", "filters", "wasm"); err != nil {
 				return err
 			}
-			if err := flagsFromEnv(cmd, os.Getenv, append(append(identityFlags(), clusterFlagNames()...), "ratelimit", "ratelimit-timeout", "state-dir", "module-dir", "module-addr", "insecure-registries")...); err != nil {
+			if err := flagsFromEnv(cmd, os.Getenv, append(append(identityFlags(), clusterFlagNames()...), "ratelimit", "ratelimit-timeout", "state-dir", "module-dir", "module-addr", "insecure-registries", "service-cidr")...); err != nil {
 				return err
 			}
 			if _, _, err := net.SplitHostPort(o.RateLimit); err != nil && o.RateLimit != "" && o.RateLimit != "off" {
@@ -54,6 +55,9 @@ it is by its certificate or a service account token, and its proxy gets what a p
 			}
 			var err error
 			if o.Cluster, err = cluster.of(o.Paths); err != nil {
+				return err
+			}
+			if o.ServiceRange, err = serviceRange(services); err != nil {
 				return err
 			}
 			if o.Filters, err = filterHost(filters); err != nil {
@@ -85,10 +89,23 @@ it is by its certificate or a service account token, and its proxy gets what a p
 	cmd.Flags().StringVar(&o.Wasm, "wasm", mesh.DefaultWasm, "where these proxies find mizzen.wasm, a `FILE` of theirs")
 	cmd.Flags().StringVar(&o.Modules, "module-dir", "", "`DIR` where the modules of WasmPlugins are kept; default: one in the user's cache")
 	cmd.Flags().StringVar(&o.ModuleServer, "module-addr", "", "`HOST:PORT` where proxies fetch these, unless metadata MIZZEN_MODULES says where they see --module-dir; default: --http-addr")
+	cmd.Flags().StringVar(&services, "service-cidr", "", "IPv4 `CIDR` in which Services without a cluster IP are given one; default: they have none")
 	cmd.Flags().StringSliceVar(&o.Insecure, "insecure-registries", nil, "`HOSTS` of registries that are asked in plaintext, host or host:port")
 	addIdentityFlags(cmd, &id)
 	cluster.add(cmd)
 	return cmd
+}
+
+// serviceRange reads --service-cidr.
+func serviceRange(text string) (netip.Prefix, error) {
+	if text == "" {
+		return netip.Prefix{}, nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil || !p.Addr().Is4() || p.Bits() > 22 {
+		return p, usagef("read --service-cidr: %q is no range of at least 1024 IPv4 addresses, such as 10.96.0.0/16", text)
+	}
+	return p, nil
 }
 
 // flagsFromEnv fills the named flags that were not given from MIZZEN_* variables.

@@ -26,7 +26,9 @@ type Fleet struct {
 
 	maps   sync.Mutex // guards the maps
 	shares map[*view.Group]*share
-	own    map[string]*own // by node id
+	own    map[string]*own             // by node id
+	names  map[string]*xdsgen.Resource // of World named, by what the proxies may see
+	named  uint64                      // a serial
 }
 
 // share is what the proxies of a group have in common.

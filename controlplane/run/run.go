@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -46,6 +47,8 @@ type Options struct {
 	Insecure              []string
 	// Identity, if not nil, is the certificate authority and its listener.
 	Identity *Identity
+	// ServiceRange is where Services without a cluster IP are given one, as an API server does; the zero value: nowhere. IPv4.
+	ServiceRange netip.Prefix
 	// Listening, if not nil, is told the addresses that were bound.
 	Listening func(xds, http net.Addr)
 	// Secured, if not nil, is told the address of Identity's listener.
@@ -91,7 +94,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.Cluster != nil {
 		fleet.as, admit = asKnown, p.admitKnown(id)
 	}
-	s := server.New(server.Options{Build: fleet.Build, Delta: fleet.Delta, Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm, Admit: admit})
+	s := server.New(server.Options{Build: fleet.Build, Delta: fleet.Delta, Names: fleet.Names, Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm, Admit: admit})
 	p.server = s
 	if o.Listening != nil {
 		o.Listening(xds.Addr(), pages.Addr())
@@ -106,7 +109,10 @@ func Run(ctx context.Context, o Options) error {
 		}
 		id.start(ctx, g, s)
 	}
-	g.Go(func() error { return watch(ctx, o, p.publish) })
+	ips := clusterIPs{zone: o.ServiceRange}
+	g.Go(func() error {
+		return watch(ctx, o, func(set istio.Set, ds istio.Diagnostics) { p.publish(ips.deal(set), ds) })
+	})
 	g.Go(func() error { return serveXDS(ctx, s, xds) })
 	g.Go(func() error {
 		return serving.HTTP(ctx, withWebhook(withModules(s.Handler(), p.plugins.store), hook), pages)

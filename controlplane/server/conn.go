@@ -33,6 +33,7 @@ type conn struct {
 	said       mesh.Node // node with the module that it says it has
 	noModule   string    // why that could not be loaded
 	out        quarantine
+	bare       bool // what was built last is for an agent that asks for names alone
 }
 
 // inbound is one request, of either protocol.
@@ -179,6 +180,8 @@ func (s *Server) handle(ctx context.Context, c *conn, q inbound) {
 	switch {
 	case !e.known:
 		s.opt.Log.Debug("proxy asks for a type that is not served", "proxy", c.id)
+	case e.first && (e.kind == names || c.bare):
+		s.rebuild(ctx, c)
 	case e.fresh && e.kind == clusters:
 		s.retryModule(ctx, c)
 	case e.rejected:
@@ -242,8 +245,18 @@ func (s *Server) rebuild(ctx context.Context, c *conn) {
 	c.out.prune(w)
 	node := c.node
 	node.Without = c.out.keys()
+	named := c.state.ch[names].open && s.opt.Names != nil
+	c.bare = c.state.namesOnly()
 	c.mu.Unlock()
-	r, err := s.build(w, node, c.state.delta)
+	r, err := &xdsgen.Sets{}, error(nil)
+	if !c.bare {
+		r, err = s.build(w, node, c.state.delta)
+	}
+	if named && err == nil {
+		all := *r // may be shared
+		all.Names = xdsgen.Set{Own: xdsgen.NewList([]*xdsgen.Resource{s.opt.Names(w, node)})}
+		r = &all
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.generation = generation

@@ -8,7 +8,8 @@ import (
 type kind int
 
 const (
-	clusters kind = iota
+	names kind = iota // the agent's; nothing waits for them, and they for nothing
+	clusters
 	endpoints
 	secrets    // what listeners wait for
 	extensions // too
@@ -30,18 +31,18 @@ func kindOf(url string) (kind, bool) {
 
 func (k kind) url() string {
 	return [...]string{
-		xdsgen.TypeCluster, xdsgen.TypeEndpoint, xdsgen.TypeSecret, xdsgen.TypeExtension, xdsgen.TypeListener, xdsgen.TypeRoute, xdsgen.TypeVirtualHost,
+		xdsgen.TypeNames, xdsgen.TypeCluster, xdsgen.TypeEndpoint, xdsgen.TypeSecret, xdsgen.TypeExtension, xdsgen.TypeListener, xdsgen.TypeRoute, xdsgen.TypeVirtualHost,
 	}[k]
 }
 
 // short is the name that Istio's metrics and tables use.
 func (k kind) short() string {
-	return [...]string{"cds", "eds", "sds", "ecds", "lds", "rds", "vhds"}[k]
+	return [...]string{"nds", "cds", "eds", "sds", "ecds", "lds", "rds", "vhds"}[k]
 }
 
 // noun is what a user calls one resource of the kind.
 func (k kind) noun() string {
-	return [...]string{"cluster", "endpoints", "secret", "extension", "listener", "route table", "virtual host"}[k]
+	return [...]string{"table of names", "cluster", "endpoints", "secret", "extension", "listener", "route table", "virtual host"}[k]
 }
 
 // listed kinds may be asked for as a whole; the others only by name.
@@ -55,5 +56,5 @@ func setOf(r *xdsgen.Sets, k kind) xdsgen.Set {
 	if r == nil {
 		return xdsgen.Set{}
 	}
-	return [...]xdsgen.Set{r.Clusters, r.Endpoints, r.Secrets, r.Extensions, r.Listeners, r.Routes, r.VirtualHosts}[k]
+	return [...]xdsgen.Set{r.Names, r.Clusters, r.Endpoints, r.Secrets, r.Extensions, r.Listeners, r.Routes, r.VirtualHosts}[k]
 }

@@ -36,7 +36,7 @@ func (s *Server) front(w http.ResponseWriter, _ *http.Request) {
 	data := frontData{Version: s.opt.Version, World: s.summary(), Diagnostics: s.Diagnostics(), Pages: pages()[1:]}
 	for _, p := range s.Status() {
 		row := frontProxy{ProxyStatus: p}
-		for k := range kinds {
+		for k := clusters; k < kinds; k++ {
 			t, ok := p.Types[k.short()]
 			if !ok {
 				t.State = "-"

@@ -27,6 +27,8 @@ type Options struct {
 	Build func(w *mesh.World, n mesh.Node, delta bool) (*xdsgen.Resources, error)
 	// Delta, if not nil, makes it for proxies of the incremental protocol instead of Build.
 	Delta func(w *mesh.World, n mesh.Node) (*xdsgen.Sets, error)
+	// Names, if not nil, makes the table of names of a proxy whose agent asks for it.
+	Names func(w *mesh.World, n mesh.Node) *xdsgen.Resource
 	// Admit, if not nil, may refuse a proxy by who calls: its node is what it says of itself. What it returns stands in that node's place.
 	Admit func(ctx context.Context, n mesh.Node) (mesh.Node, error)
 	// Log gets what happens; nil discards it.

@@ -121,6 +121,16 @@ func (c *channel) mark(name string) {
 // markAll makes the next plan look at everything.
 func (c *channel) markAll() { c.all, c.settled = true, false }
 
+// namesOnly tells that of all types only names were asked for.
+func (s *session) namesOnly() bool {
+	for _, c := range s.ch {
+		if c.open != (c.kind == names) {
+			return false
+		}
+	}
+	return true
+}
+
 // list is what the proxy is to have of a kind.
 func (s *session) list(k kind) xdsgen.Set { return setOf(s.want, k) }
 

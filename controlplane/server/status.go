@@ -56,9 +56,18 @@ func (s *Server) Status() []ProxyStatus {
 	_, generation, _ := s.current()
 	out := []ProxyStatus{}
 	for _, c := range s.connections() {
-		out = append(out, c.status(generation))
+		if !c.asksNames() {
+			out = append(out, c.status(generation))
+		}
 	}
 	return out
+}
+
+// asksNames tells whether the stream is of an agent that wants names alone: that is no proxy.
+func (c *conn) asksNames() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state.namesOnly()
 }
 
 func (c *conn) status(generation uint64) ProxyStatus {
@@ -77,7 +86,7 @@ func (c *conn) status(generation uint64) ProxyStatus {
 		p.Without = append(p.Without, strings.TrimSpace(ref.String()+" "+why.position.String())+": "+why.text)
 	})
 	for _, ch := range c.state.ch {
-		if ch.kind != hosts || c.state.delta {
+		if (ch.kind != hosts || c.state.delta) && (ch.kind != names || ch.open) {
 			p.Types[ch.kind.short()] = c.state.typeState(ch)
 		}
 	}

@@ -298,6 +298,8 @@ func (r *Resources) Lists(delta bool) Lists {
 // Sets is all that one proxy is to have.
 type Sets struct {
 	Clusters, Endpoints, Listeners, Routes, Secrets, Extensions, VirtualHosts Set
+	// Names is the table of names, for an agent; what builds the others leaves it empty.
+	Names Set
 }
 
 // Join is what a proxy shares with those like it, and its own.

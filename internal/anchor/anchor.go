@@ -1,6 +1,0 @@
-// Package anchor holds dependencies until their users land.
-package anchor
-
-import (
-	_ "github.com/vishvananda/netns"
-)
