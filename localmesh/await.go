@@ -207,13 +207,13 @@ func (m *mesh) awaitPrograms(ctx context.Context, c *change) {
 	var wg sync.WaitGroup
 	for _, w := range c.newWorkloads {
 		port, ok := w.plan.FirstPort()
-		if w.plan.Exec == "" || !ok {
+		if w.plan.Exec == "" && w.pod == nil || !ok {
 			continue
 		}
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			if address := net.JoinHostPort(w.place().Application, strconv.Itoa(int(port))); !listens(ctx, w, address) && ctx.Err() == nil {
+			if address := net.JoinHostPort(w.here(), strconv.Itoa(int(port))); !listens(ctx, w, address) && ctx.Err() == nil {
 				m.out.say("the program of %s does not listen on %s ($MIZZEN_BIND:$PORT); what it wrote:\n%s", w.plan.Name, address,
 					tail(m.logFile(w.plan.Namespace+"."+w.plan.Name+".app"), 5))
 			}
@@ -222,12 +222,28 @@ func (m *mesh) awaitPrograms(ctx context.Context, c *change) {
 	wg.Wait()
 }
 
+// here is where the application listens, for who is where it is.
+func (w *workload) here() string {
+	if w.pod != nil {
+		return localhost
+	}
+	return w.place().Application
+}
+
+// dial connects to the application without its sidecar.
+func (w *workload) dial(ctx context.Context, address string) (net.Conn, error) {
+	if w.pod != nil {
+		return w.pod.Dial(ctx, address)
+	}
+	return (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+}
+
 // listens waits for a workload's program to listen. One that has ended twice will not: a mistake in its command line must
 // not keep all others waiting.
 func listens(ctx context.Context, w *workload, address string) bool {
 	ended := false
 	err := await(ctx, patience, func(ctx context.Context) (bool, string) {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+		conn, err := w.dial(ctx, address)
 		if err == nil {
 			conn.Close()
 			return true, ""

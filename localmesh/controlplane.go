@@ -7,6 +7,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
+	"github.com/mizzen-mesh/mizzen/localmesh/podnet"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
 )
 
@@ -47,10 +48,13 @@ func (m *mesh) startControlPlane(paths []string) error {
 	if m.o.Filters != "" {
 		args = append(args, "--filters", string(m.o.Filters))
 	}
+	if m.pods != nil {
+		args = append(args, "--service-cidr", podnet.Services)
+	}
 	for _, p := range paths {
 		args = append(args, "--config", p)
 	}
-	args = append(args, m.limiter.flags()...)
+	args = append(args, m.limiter.flags(m)...)
 	args = append(args, m.ids.flags(secure, m.o)...)
 	cp.process, err = supervisor.Start(supervisor.Command{
 		Name: "control plane", Path: m.o.Executable, Args: args, Env: m.o.Env, Output: m.logFile("controlplane"),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	cpmesh "github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
+	"github.com/mizzen-mesh/mizzen/localmesh/podnet"
 )
 
 // proxy is an Envoy that runs.
@@ -87,16 +89,24 @@ func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
 	at := w.place()
 	metadata := m.metadata(w.plan.Name, w.plan.Namespace, w.plan.Labels, w.plan.Annotations, w.plan.Service(), w.plan.Proxy)
 	metadata["SERVICE_ACCOUNT"] = w.plan.ServiceAccount()
-	metadata["INTERCEPTION_MODE"] = "NONE"
-	metadata["HTTP_PROXY_PORT"] = fmt.Sprint(portProxy)
-	metadata["MIZZEN_APP_ADDRESS"] = at.Application
+	if w.pod != nil {
+		metadata["INTERCEPTION_MODE"] = "REDIRECT"
+	} else {
+		metadata["INTERCEPTION_MODE"] = "NONE"
+		metadata["HTTP_PROXY_PORT"] = fmt.Sprint(portProxy)
+		metadata["MIZZEN_APP_ADDRESS"] = at.Application
+	}
+	node := nodeID("sidecar", at.PodIP, w.plan.Name, w.plan.Namespace)
+	if err := m.followNames(w, node); err != nil {
+		return err
+	}
 	id, err := m.ids.start(ctx, m, w.plan.Name, w.plan.Namespace, w.plan.ServiceAccount())
 	if err != nil {
 		return err
 	}
 	w.anonymous = id == nil
-	err = m.startProxy(ctx, &w.proxy, id, w.plan.Proxy, bootstrap.Options{
-		NodeID:       nodeID("sidecar", at.PodIP, w.plan.Name, w.plan.Namespace),
+	err = m.startProxy(ctx, &w.proxy, id, w.plan.Proxy, w.pod, bootstrap.Options{
+		NodeID:       node,
 		Cluster:      cmp.Or(w.plan.Proxy.Cluster, w.plan.Service()+"."+w.plan.Namespace),
 		Metadata:     metadata,
 		AdminAddress: w.pair.Sidecar, AdminPort: portAdmin,
@@ -110,7 +120,9 @@ func (m *mesh) startSidecar(ctx context.Context, w *workload) error {
 // startGatewayProxy starts a gateway and waits until it takes traffic.
 func (m *mesh) startGatewayProxy(ctx context.Context, g *gateway) error {
 	metadata := m.metadata(g.plan.PodName(), g.plan.Namespace, g.plan.Labels, g.plan.Annotations, g.plan.Name, g.plan.Proxy)
-	metadata["MIZZEN_BIND_ADDRESS"] = g.address
+	if g.pod == nil {
+		metadata["MIZZEN_BIND_ADDRESS"] = g.address
+	}
 	metadata["SERVICE_ACCOUNT"] = g.plan.ServiceAccount()
 	ports := map[string]uint32{}
 	for server, bound := range g.ports {
@@ -121,8 +133,8 @@ func (m *mesh) startGatewayProxy(ctx context.Context, g *gateway) error {
 	if err != nil {
 		return err
 	}
-	return m.startProxy(ctx, &g.proxy, id, g.plan.Proxy, bootstrap.Options{
-		NodeID:       nodeID("router", g.address, g.plan.PodName(), g.plan.Namespace),
+	return m.startProxy(ctx, &g.proxy, id, g.plan.Proxy, g.pod, bootstrap.Options{
+		NodeID:       nodeID("router", g.podIP(), g.plan.PodName(), g.plan.Namespace),
 		Cluster:      cmp.Or(g.plan.Proxy.Cluster, g.plan.Name+"."+g.plan.Namespace),
 		Metadata:     metadata,
 		AdminAddress: g.address, AdminPort: g.admin,
@@ -164,8 +176,8 @@ func (m *mesh) metadata(pod, namespace string, labels, annotations map[string]st
 }
 
 // startProxy writes the bootstrap and starts an Envoy with it. into is set as soon as the process exists, so that close
-// stops it whatever happens next.
-func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, p plan.Proxy, o bootstrap.Options) (err error) {
+// stops it whatever happens next. pod is where it runs; nil: on the machine. o.AdminAddress is the machine's in either case.
+func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, p plan.Proxy, pod *podnet.Pod, o bootstrap.Options) (err error) {
 	defer func() {
 		if *into == nil && id != nil {
 			id.stop()
@@ -184,6 +196,11 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, p pla
 	if id != nil { // it can say who it is, and is given what its identity may have
 		o.XDSAddress, o.XDSServerName = m.cp.Secure, localhostName
 	}
+	o.XDSAddress = m.reach(o.XDSAddress)
+	admin := net.JoinHostPort(o.AdminAddress, fmt.Sprint(o.AdminPort))
+	if pod != nil {
+		o.AdminAddress = localhost // which is made reachable at the machine's address
+	}
 	o.Runtime, o.Statsd, o.MaxConnections = p.Runtime, p.Statsd, p.MaxConnections
 	if o.Metadata["MIZZEN_FILTERS"] == string(cpmesh.HostWasm) {
 		o.StatsTags = bootstrap.WasmTags()
@@ -198,14 +215,18 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, p pla
 		return fmt.Errorf("write bootstrap of %s: %w", name, err)
 	}
 	log := m.logFile(name)
-	process, err := supervisor.Start(supervisor.Command{
+	command := supervisor.Command{
 		Name: "envoy " + name, Path: m.envoy, Env: append(m.envoyEnv(), p.Env...), Output: log,
 		Args: append([]string{"-c", file, "--use-dynamic-base-id", "-l", "warning"}, p.Args()...),
-	}, m.o.Log)
+	}
+	if pod != nil {
+		command.Namespace, command.Group = pod.Namespace, proxyGroup
+	}
+	process, err := supervisor.Start(command, m.o.Log)
 	if err != nil {
 		return err
 	}
-	*into = &proxy{id: o.NodeID, identity: id, patience: p.TerminationDrain, admin: fmt.Sprintf("%s:%d", o.AdminAddress, o.AdminPort), process: process}
+	*into = &proxy{id: o.NodeID, identity: id, patience: p.TerminationDrain, admin: admin, process: process}
 	err = awaitReady(ctx, *into, initialising)
 	switch {
 	case ctx.Err() != nil:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
+	"github.com/mizzen-mesh/mizzen/localmesh/podnet"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
 )
 
@@ -25,6 +26,9 @@ type gateway struct {
 	ports map[uint32]uint32
 	key   string // in the block of addresses; "" for 127.0.0.1
 	proxy *proxy
+	// pod is its network namespace, of which address is made to reach it; nil: it has none. exposed are the ports that do.
+	pod     *podnet.Pod
+	exposed []uint32
 }
 
 func gatewayFingerprint(g *plan.Gateway) string {
@@ -58,8 +62,13 @@ func (m *mesh) newGateway(p *plan.Gateway) (*gateway, error) {
 			return nil, fmt.Errorf("bind gateway port: %w", err)
 		}
 	}
-	_, err = g.extend(p.Ports)
-	return g, err
+	if _, err = g.extend(p.Ports); err != nil || m.pods == nil {
+		return g, err
+	}
+	if err := m.newGatewayPod(g); err != nil {
+		return g, fmt.Errorf("place gateway %s: %w", p.Name, err)
+	}
+	return g, g.expose()
 }
 
 // extend finds a bound port for server ports that came with a new Gateway, and tells whether one is not the same number.

@@ -37,6 +37,7 @@ type mesh struct {
 	cp      *controlPlane
 	limiter *rateLimiter
 	ids     *identities
+	pods    *pods // nil: workloads have no namespaces
 
 	workloads    map[string]*workload // by key
 	gateways     map[string]*gateway
@@ -81,8 +82,10 @@ func (m *mesh) open() error {
 	if m.ids, err = newIdentities(m.dir.Path); err != nil {
 		return err
 	}
-	m.block, err = loopback.Reserve()
-	return err
+	if m.block, err = loopback.Reserve(); err != nil {
+		return err
+	}
+	return m.openPods()
 }
 
 // close stops and removes everything, in order: proxies and applications, the control plane, files. It may be called
@@ -107,7 +110,7 @@ func (m *mesh) close() error {
 	if m.block != nil {
 		m.block.Close()
 	}
-	var err error
+	err := m.pods.close()
 	if m.o.ReadyFile != "" {
 		if e := os.Remove(m.o.ReadyFile); e != nil && !os.IsNotExist(e) {
 			err = fmt.Errorf("remove ready file: %w", e)
@@ -173,11 +176,14 @@ func (m *mesh) diffGateways(p plan.Plan, c *change) error {
 		}
 		if len(added) > 0 {
 			old.plan = pg
-			if err := m.writePod(pg.Pod(old.address, old.allBound(), true)); err != nil {
+			if err := m.writePod(pg.Pod(old.podIP(), old.allBound(), true)); err != nil {
 				return err
 			}
 		}
 		old.plan = pg
+		if err := old.expose(); err != nil {
+			return err
+		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(m.gateways)) {
 		if !wanted[key] {
@@ -191,6 +197,7 @@ func (m *mesh) diffGateways(p plan.Plan, c *change) error {
 // when nothing has to be kept alive and the control plane is started too.
 func (m *mesh) update(ctx context.Context, set istio.Set, p plan.Plan, first bool) error {
 	m.revision = overlay.RevisionOf(set)
+	m.route(p)
 	c, err := m.diff(p)
 	if err != nil {
 		return err
@@ -214,6 +221,9 @@ func (m *mesh) update(ctx context.Context, set istio.Set, p plan.Plan, first boo
 			return err
 		}
 		if err := m.awaitControlPlane(ctx); err != nil {
+			return err
+		}
+		if err := m.pods.follow(m); err != nil {
 			return err
 		}
 		if err := m.awaitRateLimiter(ctx); err != nil {
@@ -267,12 +277,12 @@ func (m *mesh) retire(ctx context.Context, c *change) error {
 	var wg sync.WaitGroup
 	for _, w := range c.goneWorkloads {
 		wg.Add(1)
-		go func() { defer wg.Done(); w.proxy.drain(ctx); w.stop() }()
+		go func() { defer wg.Done(); w.proxy.drain(ctx); w.stop(); m.removed(w.pod) }()
 		m.block.Release(w.plan.Key())
 	}
 	for _, g := range c.goneGateways {
 		wg.Add(1)
-		go func() { defer wg.Done(); g.proxy.drain(ctx); g.stop() }()
+		go func() { defer wg.Done(); g.proxy.drain(ctx); g.stop(); m.removed(g.pod) }()
 		if g.key != "" {
 			m.block.Release(g.key)
 		} else {
@@ -313,6 +323,9 @@ func (m *mesh) create(p plan.Plan, c *change) error {
 		}
 		if err != nil { // the others start; this one is tried again with the next change
 			m.block.Release(pw.Key())
+			if w != nil {
+				_ = w.pod.Close()
+			}
 			failed = append(failed, err)
 			continue
 		}
@@ -329,7 +342,7 @@ func (m *mesh) writePods(c *change, ready bool) error {
 		}
 	}
 	for _, g := range c.newGateways {
-		if err := m.writePod(g.plan.Pod(g.address, g.allBound(), ready)); err != nil {
+		if err := m.writePod(g.plan.Pod(g.podIP(), g.allBound(), ready)); err != nil {
 			return err
 		}
 	}

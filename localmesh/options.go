@@ -24,7 +24,9 @@ type Options struct {
 	Envoy      string // --envoy; "" looks for one, see FindEnvoy
 	// Filters is what runs the policies in proxies whose workload does not say (annotation mizzen.dev/filters); "" the dynamic
 	// module, or, where none is found, Envoy's own filters.
-	Filters    cpmesh.FilterHost
+	Filters cpmesh.FilterHost
+	// Isolation is how workloads are kept apart: one of the Isolation constants; "" is loopback.
+	Isolation  string
 	Executable string   // of mizzen: runs the control plane
 	ReadyFile  string   // "" none
 	Command    []string // run once ready; the mesh ends with it
@@ -42,6 +44,12 @@ type Options struct {
 	// ReadyTimeout is how long the proxies may take to acknowledge; 0 is a minute.
 	ReadyTimeout time.Duration
 }
+
+// How workloads are kept apart.
+const (
+	IsolationLoopback = "loopback" // by addresses of the loopback network; applications use their sidecar as HTTP proxy
+	IsolationNetns    = "netns"    // by network namespaces, in which connections are intercepted
+)
 
 func (o *Options) defaults() {
 	if o.GatewayPort == 0 {

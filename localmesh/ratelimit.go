@@ -75,7 +75,7 @@ func (m *mesh) awaitRateLimiter(ctx context.Context) error {
 	return nil
 }
 
-// flags tell the control plane of it.
-func (r *rateLimiter) flags() []string {
-	return []string{"--ratelimit", r.GRPC, "--ratelimit-timeout", rateLimitTimeout.String()}
+// flags tell the control plane where proxies find it.
+func (r *rateLimiter) flags(m *mesh) []string {
+	return []string{"--ratelimit", m.reach(r.GRPC), "--ratelimit-timeout", rateLimitTimeout.String()}
 }

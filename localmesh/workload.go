@@ -1,6 +1,7 @@
 package localmesh
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -13,9 +14,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/mizzen-mesh/mizzen/injector/dns"
 	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
+	"github.com/mizzen-mesh/mizzen/localmesh/podnet"
 	"github.com/mizzen-mesh/mizzen/localmesh/standin"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
 )
@@ -35,6 +38,9 @@ type workload struct {
 	proxy *proxy // nil without a sidecar
 	// anonymous: the sidecar has no certificate, so nobody sends it mesh TLS.
 	anonymous bool
+	pod       *podnet.Pod        // nil: it has no namespace
+	dns       *dns.Server        // in the pod; nil: it asks the cluster's
+	endNames  context.CancelFunc // of what dns follows; nil: it follows nothing yet
 }
 
 // fingerprint is all of a workload that its processes were started with.
@@ -56,6 +62,9 @@ func fingerprint(w *plan.Workload) string {
 
 // place is where the workload has been put. Without a sidecar the application listens on the pod's address itself.
 func (w *workload) place() plan.Place {
+	if w.pod != nil {
+		return plan.Place{PodIP: w.pod.IP, Application: "0.0.0.0", Identity: w.plan.Sidecar && !w.anonymous}
+	}
 	if !w.plan.Sidecar {
 		return plan.Place{PodIP: w.pair.Sidecar, Application: w.pair.Sidecar}
 	}
@@ -76,30 +85,49 @@ func (w *workload) state() state.Workload {
 	if w.plan.Sidecar {
 		s.Admin = w.address(portAdmin)
 	}
+	if w.pod != nil {
+		s.Proxy, s.Application, s.Netns = "http://"+w.address(portProxy), w.pod.IP, w.pod.Namespace
+	}
 	return s
 }
 
 // newWorkload gives a planned workload its addresses.
 func (m *mesh) newWorkload(p *plan.Workload) (*workload, error) {
 	ports := p.PortNumbers()
-	if p.Sidecar {
+	if m.pods != nil {
+		ports = nil // they are the pod's
+	}
+	if p.Sidecar || m.pods != nil {
 		ports = append(ports, portAdmin, portProxy)
 	}
 	pair, err := m.block.Take(p.Key(), ports)
 	if err != nil {
 		return nil, fmt.Errorf("place workload %s: %w", p.Name, err)
 	}
-	return &workload{plan: p, print: fingerprint(p), pair: pair}, nil
+	w := &workload{plan: p, print: fingerprint(p), pair: pair}
+	if m.pods != nil {
+		if err := m.newPod(w); err != nil {
+			return w, fmt.Errorf("place workload %s: %w", p.Name, err)
+		}
+	}
+	return w, nil
 }
 
 // startApplication starts the workload's program, or a stand-in for it.
 func (m *mesh) startApplication(w *workload) error {
 	at := w.place()
-	if w.plan.Exec != "" {
-		p, err := supervisor.Start(supervisor.Command{
+	if w.plan.Exec != "" || w.pod != nil {
+		c := supervisor.Command{
 			Name: "application " + w.plan.Name, Path: "/bin/sh", Args: []string{"-c", w.plan.Exec},
 			Env: w.plan.Env(m.o.Env, at), Output: m.logFile(w.plan.Namespace + "." + w.plan.Name + ".app"),
-		}, m.o.Log)
+		}
+		if w.pod != nil {
+			c.Namespace = w.pod.Namespace
+		}
+		if w.plan.Exec == "" {
+			c.Path, c.Args = m.o.Executable, standinArgs(w.plan)
+		}
+		p, err := supervisor.Start(c, m.o.Log)
 		if err != nil {
 			return err
 		}
@@ -133,6 +161,16 @@ func (w *workload) stop() {
 	}
 	if w.app != nil {
 		w.app.Stop()
+	}
+	if w.endNames != nil {
+		w.endNames()
+	}
+}
+
+// removed takes a pod's namespace away. Where that fails, the end of the mesh, or the start of the next, tries again.
+func (m *mesh) removed(p *podnet.Pod) {
+	if err := p.Close(); err != nil {
+		m.o.Log.Warn("a pod's network stays for now", "error", err)
 	}
 }
 

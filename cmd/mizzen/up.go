@@ -16,7 +16,7 @@ import (
 
 func newUpCommand() *cobra.Command {
 	var o localmesh.Options
-	var filters, isolation string
+	var filters string
 	cmd := &cobra.Command{
 		Use:   "up -f PATH... [-- COMMAND ARG...]",
 		Short: "Run a mesh on this machine: real Envoys, no cluster",
@@ -36,8 +36,8 @@ set, and exits with its status.`,
 			switch {
 			case len(o.Files) == 0:
 				return usagef("read arguments: no -f PATH was given; see mizzen up -h")
-			case isolation != "loopback":
-				return usagef("read --isolation: %q is not in this version; only loopback is", isolation)
+			case o.Isolation != localmesh.IsolationLoopback && o.Isolation != localmesh.IsolationNetns:
+				return usagef("read --isolation: %q is neither loopback nor netns", o.Isolation)
 			}
 			o.PortsFixed = cmd.Flags().Changed("gateway-port") || cmd.Flags().Changed("gateway-tls-port")
 			var err error
@@ -52,7 +52,7 @@ set, and exits with its status.`,
 	f.StringArrayVarP(&o.Files, "filename", "f", nil, "`PATH` of a file, a directory or - (standard input); repeat it")
 	f.StringVarP(&o.Namespace, "namespace", "n", "default", "namespace of objects that name none")
 	f.StringVar(&filters, "filters", "", "what runs the policies in Envoy: dynamic-module (the default), wasm, or native, Envoy's own filters as far as they go")
-	f.StringVar(&isolation, "isolation", "loopback", "how workloads are kept apart")
+	f.StringVar(&o.Isolation, "isolation", localmesh.IsolationLoopback, "how workloads are kept apart: loopback, or netns, a network namespace for each, in which all connections are intercepted (Linux, root)")
 	f.Uint32Var(&o.GatewayPort, "gateway-port", 8080, "where a gateway's port 80 is reached; another is chosen if the default is taken")
 	f.Uint32Var(&o.GatewayTLSPort, "gateway-tls-port", 8443, "where a gateway's port 443 is reached")
 	f.StringVar(&o.Envoy, "envoy", "", "Envoy `FILE`; default: ENVOY_BIN, .cache/envoy, PATH")

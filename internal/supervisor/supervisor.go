@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/mizzen-mesh/mizzen/internal/netns"
 )
 
 // Command is what to run.
@@ -21,6 +23,10 @@ type Command struct {
 	Args []string // without the program's own name
 	Env  []string // the whole environment; nil inherits ours
 	Dir  string   // "" ours
+	// Namespace names the network namespace to run in, with its files in /etc: see netns.Enter. "": ours.
+	Namespace string
+	// Group is the group to run as, without any other; 0: ours.
+	Group uint32
 	// Output names a file that stdout and stderr are appended to; "" discards. A file, not a writer: a grandchild that
 	// holds a pipe open would keep us from noticing that the child has died.
 	Output string
@@ -89,7 +95,12 @@ func (p *Process) Stop() {
 func (p *Process) keep(first chan<- error) {
 	defer close(p.done)
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if p.cmd.Namespace == "" {
+		defer runtime.UnlockOSThread()
+	} else if err := netns.Enter(p.cmd.Namespace); err != nil { // the thread ends with us
+		first <- err
+		return
+	}
 	wait := p.cmd.Backoff
 	for {
 		began := time.Now()
@@ -150,6 +161,9 @@ func (p *Process) start() (*exec.Cmd, error) {
 		c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	}
 	c.SysProcAttr = attributes()
+	if p.cmd.Group != 0 {
+		c.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(os.Getuid()), Gid: p.cmd.Group}
+	}
 	if err := c.Start(); err != nil {
 		return nil, err
 	}

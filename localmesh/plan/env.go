@@ -14,7 +14,7 @@ import (
 type Place struct {
 	PodIP       string // the sidecar's address
 	Application string // the application's
-	Proxy       string // URL of the sidecar as HTTP proxy; "" without a sidecar
+	Proxy       string // URL of the sidecar as HTTP proxy; "" without a sidecar, or where connections are intercepted
 	Identity    bool   // the sidecar has a certificate
 }
 
@@ -41,9 +41,10 @@ func (w *Workload) Env(base []string, at Place) []string {
 	}
 	maps.Copy(vars, map[string]string{
 		"POD_NAME": w.Name, "POD_NAMESPACE": w.Namespace, "POD_IP": at.PodIP,
-		"HOSTNAME": w.Name, "MIZZEN_BIND": at.Application, "NO_PROXY": "", "no_proxy": "",
+		"HOSTNAME": w.Name, "MIZZEN_BIND": at.Application,
 	})
 	if at.Proxy != "" {
+		vars["NO_PROXY"], vars["no_proxy"] = "", ""
 		vars["HTTP_PROXY"], vars["http_proxy"] = at.Proxy, at.Proxy
 	}
 	if p, ok := w.FirstPort(); ok {

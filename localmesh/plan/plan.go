@@ -29,6 +29,7 @@ const (
 type Plan struct {
 	Workloads []*Workload // sorted by namespace, then name
 	Gateways  []*Gateway  // the ingress gateway first, then by name
+	Services  []Backends  // sorted by namespace, then name
 }
 
 // Workload is one replica.
@@ -103,7 +104,7 @@ func Of(set istio.Set) (Plan, istio.Diagnostics) {
 	for _, g := range gateways {
 		g.Proxy = b.proxy(effective.Pod{Namespace: g.Namespace, Labels: g.Labels, Annotations: g.Annotations})
 	}
-	b.plan.Gateways = gateways
+	b.plan.Gateways, b.plan.Services = gateways, b.backends()
 	return b.plan, b.diags
 }
 

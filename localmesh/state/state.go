@@ -51,12 +51,16 @@ type Workload struct {
 	Name      string            `json:"name"` // of the pod
 	Namespace string            `json:"namespace"`
 	Labels    map[string]string `json:"labels"`
-	Address   string            `json:"address"`         // the sidecar's: the pod IP
-	Ports     []uint32          `json:"ports"`           // container ports
-	Proxy     string            `json:"proxy,omitempty"` // the sidecar as HTTP proxy; "" without a sidecar
-	Admin     string            `json:"admin,omitempty"` // the sidecar's admin address
+	Address   string            `json:"address"` // the sidecar's: the pod IP
+	Ports     []uint32          `json:"ports"`   // container ports
+	// Proxy is an HTTP proxy whose requests are the workload's own: its sidecar, or a proxy that sends them from within the workload's
+	// network namespace. "": there is none.
+	Proxy string `json:"proxy,omitempty"`
+	Admin string `json:"admin,omitempty"` // the sidecar's admin address
 	// Application is where the application itself listens, behind the sidecar.
 	Application string `json:"application"`
+	// Netns is the network namespace, as `ip netns` shows it; "" where workloads have none.
+	Netns string `json:"netns,omitempty"`
 }
 
 // RateLimit says where the rate-limit service listens.
