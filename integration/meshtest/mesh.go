@@ -31,9 +31,9 @@ type Ready struct {
 		Ports                    map[string]int
 	}
 	Workloads []struct {
-		Name, Namespace, Address, Proxy, Admin string
-		Labels                                 map[string]string
-		Ports                                  []int
+		Name, Namespace, Address, Proxy, Admin, Netns string
+		Labels                                        map[string]string
+		Ports                                         []int
 	}
 	ControlPlane struct{ XDS, Secure, HTTP string }
 	State        string // the state directory
