@@ -1,0 +1,380 @@
+package cluster
+
+import (
+	_ "embed"
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+//go:embed testdata/apps.yaml
+var apps string
+
+const (
+	subsets = `
+apiVersion: networking.istio.io/v1alpha3
+kind: DestinationRule
+metadata: {name: recommendation, namespace: shop}
+spec:
+  host: recommendation
+  subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
+`
+	entrance = `
+apiVersion: networking.istio.io/v1alpha3
+kind: Gateway
+metadata: {name: shop, namespace: shop}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata: {name: customer, namespace: shop}
+spec:
+  hosts: ["*"]
+  gateways: [shop]
+  http:
+  - match: [{uri: {prefix: /customer}}]
+    rewrite: {uri: /}
+    route: [{destination: {host: customer}}]
+`
+)
+
+// routes is a VirtualService of the recommendation.
+func routes(http string) string {
+	return "apiVersion: networking.istio.io/v1alpha3\nkind: VirtualService\nmetadata: {name: recommendation, namespace: shop}\nspec:\n  hosts: [recommendation]\n  http:\n" + http
+}
+
+// TestCluster goes through the life of an installation, in this order. A step that all others need ends the test.
+func TestCluster(t *testing.T) {
+	n := start(t)
+	for _, step := range []struct {
+		name  string
+		vital bool
+		run   func(*testing.T, *node)
+	}{
+		{"install", true, testInstall},
+		{"chain", true, testChain},
+		{"gateway", true, testGateway},
+		{"by turns", false, testTurns},
+		{"subsets and weights", false, testWeights},
+		{"header canary", false, testHeader},
+		{"paths", false, testPaths},
+		{"fault", false, testFault},
+		{"egress", false, testEgress},
+		{"mutual TLS", false, testMutualTLS},
+		{"access log", false, testAccessLog},
+		{"control plane away", false, testControlPlaneAway},
+		{"rolling restarts", false, testRestarts},
+		{"classic order", false, testClassic},
+		{"revision", false, testRevision},
+		{"uninstall", false, testUninstall},
+	} {
+		begin := time.Now()
+		ok := t.Run(step.name, func(t *testing.T) { step.run(t, n) })
+		t.Logf("%s: %.0f s", step.name, time.Since(begin).Seconds())
+		if !ok && step.vital {
+			t.Log(n.kubectl(t, "get", "pods", "-A"))
+			return
+		}
+	}
+}
+
+// testInstall: the namespace enforces pod security standard "restricted", so that whatever would break it does not come up.
+func testInstall(t *testing.T, n *node) {
+	n.apply(t, `{apiVersion: v1, kind: Namespace, metadata: {name: istio-system, labels: {pod-security.kubernetes.io/enforce: restricted}}}`)
+	out := n.install(t)
+	for _, want := range []string{"CustomResourceDefinitions applied", "release mizzen ", "deployment istio-ingressgateway is available", "kubectl label namespace default istio-injection=enabled"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("mizzen install does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// testChain: scenario 1. Pods of a labelled namespace have a sidecar, a native one; others have none.
+func testChain(t *testing.T, n *node) {
+	n.apply(t, apps)
+	n.rolled(t, "shop")
+	n.rolled(t, "outside")
+	ready(t, n, "shop", 2)
+	ready(t, n, "outside", 1)
+	if got := n.kubectl(t, "get", "pods", "-n", "shop", "-l", "app=customer", "-o", "jsonpath={.items[0].spec.initContainers[?(@.name=='istio-proxy')].restartPolicy}"); got != "Always" {
+		t.Errorf("the sidecar is no native one: restartPolicy %q", got)
+	}
+	answer := n.curl(t, "shop", "http://customer:8080/")
+	if !regexp.MustCompile(`^customer v1 \(.*\) => preference v1 \(.*\) => recommendation v[12] \(.*\)\s*$`).MatchString(answer) {
+		t.Errorf("http://customer:8080/ from a pod in the mesh: %s", answer)
+	}
+}
+
+// ready checks what `kubectl get pods` shows.
+func ready(t *testing.T, n *node, namespace string, containers int) {
+	t.Helper()
+	want := fmt.Sprintf("%d/%d", containers, containers)
+	await(t, "pods of "+namespace+" are "+want, func() string { return n.kubectl(t, "get", "pods", "-n", namespace, "--no-headers") }, func(list string) bool {
+		for line := range strings.Lines(list) {
+			if f := strings.Fields(line); len(f) < 3 || f[1] != want || f[2] != "Running" {
+				return false
+			}
+		}
+		return list != ""
+	})
+}
+
+// testGateway: scenario 13.
+func testGateway(t *testing.T, n *node) {
+	gateway := n.gateway(t)
+	if got := n.curl(t, "outside", "http://"+gateway+"/customer"); !strings.Contains(got, "curl: (7)") {
+		t.Errorf("without a Gateway nothing should answer: %s", got)
+	}
+	n.apply(t, entrance)
+	await(t, "the gateway answers", func() string { return n.curl(t, "outside", "http://"+gateway+"/customer") }, func(s string) bool { return strings.HasPrefix(s, "customer v1") })
+	if got := n.curl(t, "outside", "-o", "/dev/null", "-w", "%{http_code}", "http://"+gateway+"/other"); got != "404" {
+		t.Errorf("a path without a route: %s", got)
+	}
+}
+
+// within says whether got is a share of all within 4.5 sigma.
+func within(got, all int, share float64) bool {
+	mean := float64(all) * share
+	return math.Abs(float64(got)-mean) <= 4.5*math.Sqrt(mean*(1-share))+0.5
+}
+
+// settles waits until an answer through the gateway has the mark, so that what was applied is in force.
+func settles(t *testing.T, n *node, mark string, headers ...string) {
+	t.Helper()
+	gateway := n.gateway(t)
+	await(t, "answers have "+mark, func() string {
+		return fmt.Sprint(n.shares(t, 10, "http://"+gateway+"/customer", headers, mark)[mark])
+	}, func(s string) bool { return s == "10" })
+}
+
+func customer(t *testing.T, n *node) string { return "http://" + n.gateway(t) + "/customer" }
+
+const (
+	v1 = "recommendation v1"
+	v2 = "recommendation v2"
+)
+
+// testTurns: scenario 2.
+func testTurns(t *testing.T, n *node) {
+	if got := n.shares(t, 200, customer(t, n), nil, v1, v2); !within(got[v1], 200, 0.5) || got[v1]+got[v2] != 200 {
+		t.Errorf("without rules, of 200: %v", got)
+	}
+}
+
+// testWeights: scenario 3.
+func testWeights(t *testing.T, n *node) {
+	n.apply(t, subsets)
+	n.apply(t, routes("  - route: [{destination: {host: recommendation, subset: v2}}]\n"))
+	settles(t, n, v2)
+	n.apply(t, routes("  - route: [{destination: {host: recommendation, subset: v1}}]\n"))
+	settles(t, n, v1)
+	if got := n.shares(t, 100, customer(t, n), nil, v1); got[v1] != 100 {
+		t.Errorf("everything to v1, of 100: %v", got)
+	}
+	n.apply(t, routes("  - route: [{destination: {host: recommendation, subset: v1}, weight: 90}, {destination: {host: recommendation, subset: v2}, weight: 10}]\n"))
+	await(t, "v2 has some", func() string { return fmt.Sprint(n.shares(t, 40, customer(t, n), nil, v2)[v2]) }, func(s string) bool { return s != "0" })
+	if got := n.shares(t, 600, customer(t, n), nil, v1, v2); !within(got[v2], 600, 0.1) || got[v1]+got[v2] != 600 {
+		t.Errorf("90/10, of 600: %v", got)
+	}
+}
+
+// testHeader: scenario 4.
+func testHeader(t *testing.T, n *node) {
+	n.apply(t, routes(`  - match: [{headers: {baggage-user-agent: {regex: ".*Safari.*"}}}]
+    route: [{destination: {host: recommendation, subset: v2}}]
+  - route: [{destination: {host: recommendation, subset: v1}}]
+`))
+	settles(t, n, v2, "user-agent: Safari/605")
+	if got := n.shares(t, 50, customer(t, n), nil, v1); got[v1] != 50 {
+		t.Errorf("without the header, of 50: %v", got)
+	}
+}
+
+// testPaths: scenario 5.
+func testPaths(t *testing.T, n *node) {
+	n.apply(t, routes(`  - match: [{uri: {prefix: /v2}}]
+    rewrite: {uri: /}
+    route: [{destination: {host: recommendation, subset: v2}}]
+  - route: [{destination: {host: recommendation, subset: v1}}]
+`))
+	ask := func(path string) string { return n.curl(t, "shop", "http://recommendation:8080"+path) }
+	await(t, "/v2 leads to v2", func() string { return ask("/v2") }, func(s string) bool { return strings.HasPrefix(s, v2) })
+	if got := ask("/"); !strings.HasPrefix(got, v1) {
+		t.Errorf("/ leads to %s", got)
+	}
+}
+
+// testFault: scenario 8.
+func testFault(t *testing.T, n *node) {
+	n.apply(t, routes(`  - fault: {delay: {percentage: {value: 100}, fixedDelay: 3s}}
+    match: [{headers: {x-slow: {exact: "yes"}}}]
+    route: [{destination: {host: recommendation}}]
+  - fault: {abort: {percentage: {value: 20}, httpStatus: 503}}
+    retries: {attempts: 0}
+    route: [{destination: {host: recommendation}}]
+`))
+	codes := func() map[string]int {
+		out := n.curl(t, "shop", "-m", "60", "-o", "/dev/null", "-w", "%{http_code}\\n", "http://recommendation:8080/?n=[1-300]")
+		return map[string]int{"200": strings.Count(out, "200"), "503": strings.Count(out, "503")}
+	}
+	await(t, "faults are in force", func() string { return fmt.Sprint(codes()["503"] > 0) }, func(s string) bool { return s == "true" })
+	if got := codes(); !within(got["503"], 300, 0.2) || got["200"]+got["503"] != 300 {
+		t.Errorf("abort 20 %%, of 300: %v", got)
+	}
+	took := n.curl(t, "shop", "-o", "/dev/null", "-w", "%{time_total}", "-H", "x-slow: yes", "http://recommendation:8080/")
+	var seconds float64
+	if _, err := fmt.Sscan(took, &seconds); err != nil || seconds < 3 || seconds > 6 {
+		t.Errorf("a delay of 3 s took %s", took)
+	}
+	n.remove(t, routes("  - route: [{destination: {host: recommendation}}]\n"))
+}
+
+// testEgress: scenario 14, over HTTP.
+func testEgress(t *testing.T, n *node) {
+	const url = "http://web.outside.svc.outside:8080/"
+	ask := func() string { return n.curl(t, "shop", "-w", " %{http_code}", url) }
+	if got := ask(); !strings.HasPrefix(got, "web v1") {
+		t.Errorf("ALLOW_ANY: %s", got)
+	}
+	n.install(t, "--set", "meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY")
+	await(t, "a host outside is blocked", ask, func(s string) bool { return strings.HasSuffix(s, " 502") })
+	n.apply(t, `
+apiVersion: networking.istio.io/v1alpha3
+kind: ServiceEntry
+metadata: {name: web, namespace: shop}
+spec:
+  hosts: [web.outside.svc.outside]
+  ports: [{number: 8080, name: http, protocol: HTTP}]
+  resolution: DNS
+`)
+	await(t, "a ServiceEntry lets it through", ask, func(s string) bool { return strings.HasPrefix(s, "web v1") })
+	n.install(t)
+}
+
+// testMutualTLS: scenario 15, and the kubelet's probes.
+func testMutualTLS(t *testing.T, n *node) {
+	const url = "http://recommendation.shop.svc.cluster.local:8080/"
+	if got := n.curl(t, "outside", url); !strings.HasPrefix(got, "recommendation") {
+		t.Errorf("PERMISSIVE takes plaintext: %s", got)
+	}
+	n.apply(t, `{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: default, namespace: istio-system}, spec: {mtls: {mode: STRICT}}}`)
+	await(t, "STRICT refuses plaintext", func() string { return n.curl(t, "outside", url) }, func(s string) bool { return strings.Contains(s, "curl: (56)") || strings.Contains(s, "curl: (52)") })
+	if got := n.curl(t, "shop", "http://customer:8080/"); !strings.Contains(got, "=> recommendation") {
+		t.Errorf("the chain under STRICT: %s", got)
+	}
+	if got := n.curl(t, "outside", customer(t, n)); !strings.Contains(got, "=> recommendation") {
+		t.Errorf("through the gateway under STRICT: %s", got)
+	}
+	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy/recommendation-v1") // new pods become ready: their probes pass
+	n.rolled(t, "shop", "deploy/recommendation-v1")
+	ready(t, n, "shop", 2)
+}
+
+// testAccessLog: scenario 19.
+func testAccessLog(t *testing.T, n *node) {
+	headers := n.curl(t, "outside", "-i", customer(t, n))
+	for _, want := range []string{"server: istio-envoy", "x-envoy-upstream-service-time: "} {
+		if !strings.Contains(headers, want) {
+			t.Errorf("no %q in the answer:\n%s", want, headers)
+		}
+	}
+	line := regexp.MustCompile(`"GET / HTTP/1\.1" 200 - via_upstream - "-" 0 \d+ \d+ \d+ ".*outbound\|8080\|\|preference\.shop\.svc\.cluster\.local`)
+	await(t, "the access log has the request", func() string {
+		return n.kubectl(t, "logs", "-n", "shop", "deploy/customer-v1", "-c", "istio-proxy", "--tail", "20")
+	}, line.MatchString)
+}
+
+// testControlPlaneAway: scenario 23.
+func testControlPlaneAway(t *testing.T, n *node) {
+	stop := n.load(t, n.gateway(t))
+	n.kubectl(t, "scale", "-n", "istio-system", "deploy/mizzen-controlplane", "--replicas", "0")
+	await(t, "the control plane is gone", func() string {
+		return n.kubectl(t, "get", "pods", "-n", "istio-system", "-l", "app=mizzen-controlplane", "--no-headers")
+	}, func(s string) bool { return s == "" })
+	time.Sleep(3 * time.Second) // of traffic without it
+	n.kubectl(t, "scale", "-n", "istio-system", "deploy/mizzen-controlplane", "--replicas", "2")
+	n.rolled(t, "istio-system", "deploy/mizzen-controlplane")
+	unharmed(t, stop)
+}
+
+// unharmed ends a load, which must have failed nowhere.
+func unharmed(t *testing.T, stop func() (int64, []string)) {
+	t.Helper()
+	sent, failed := stop()
+	t.Logf("%d requests, %d failed", sent, len(failed))
+	if len(failed) > 0 || sent < 50 {
+		t.Errorf("of %d requests %d failed:\n%s", sent, len(failed), strings.Join(failed[:min(len(failed), 10)], "\n"))
+	}
+}
+
+// testRestarts: the application, the control plane and the injector, each rolled out anew under load.
+func testRestarts(t *testing.T, n *node) {
+	stop := n.load(t, n.gateway(t))
+	n.kubectl(t, "rollout", "restart", "-n", "istio-system", "deploy/mizzen-controlplane", "deploy/mizzen-injector")
+	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy/customer-v1", "deploy/preference-v1", "deploy/recommendation-v1", "deploy/recommendation-v2")
+	n.rolled(t, "istio-system")
+	n.rolled(t, "shop")
+	ready(t, n, "shop", 2)
+	unharmed(t, stop)
+}
+
+// testClassic: the sidecar as an ordinary container, by annotation.
+func testClassic(t *testing.T, n *node) {
+	const patch = `{"spec":{"template":{"metadata":{"annotations":{"sidecar.istio.io/nativeSidecar":"false"}}}}}`
+	for _, name := range []string{"customer-v1", "preference-v1", "recommendation-v1", "recommendation-v2"} {
+		n.kubectl(t, "patch", "deploy", "-n", "shop", name, "-p", patch)
+	}
+	n.rolled(t, "shop")
+	ready(t, n, "shop", 2)
+	if got := n.kubectl(t, "get", "pods", "-n", "shop", "-l", "app=customer", "-o", "jsonpath={.items[0].spec.containers[*].name}"); !strings.Contains(got, "istio-proxy") {
+		t.Errorf("containers: %s", got)
+	}
+	if got := n.curl(t, "outside", customer(t, n)); !strings.Contains(got, "=> recommendation") {
+		t.Errorf("through the gateway: %s", got)
+	}
+}
+
+// testRevision: a second control plane beside the first takes the namespace over, under load, and gives it back.
+func testRevision(t *testing.T, n *node) {
+	n.install(t, "--revision", "canary", "--set", "ratelimit.enabled=false")
+	stop := n.load(t, n.gateway(t))
+	n.kubectl(t, "label", "namespace", "shop", "istio-injection-", "istio.io/rev=canary")
+	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy")
+	n.rolled(t, "shop")
+	ready(t, n, "shop", 2)
+	got := n.kubectl(t, "get", "pods", "-n", "shop", "-l", "app=customer", "-o", `jsonpath={.items[0].spec.containers[?(@.name=="istio-proxy")].env[?(@.name=="PROXY_CONFIG")].value}`)
+	if !strings.Contains(got, "mizzen-controlplane-canary.istio-system.svc:15012") {
+		t.Errorf("the pods are not the canary's: %s", got)
+	}
+	n.kubectl(t, "label", "namespace", "shop", "istio-injection=enabled", "istio.io/rev-")
+	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy")
+	n.rolled(t, "shop")
+	ready(t, n, "shop", 2)
+	n.mizzen(t, "uninstall", "--revision", "canary")
+	unharmed(t, stop)
+}
+
+// testUninstall: nothing of Mizzen is left, and the applications run without it.
+func testUninstall(t *testing.T, n *node) {
+	n.kubectl(t, "label", "namespace", "shop", "istio-injection-")
+	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy")
+	n.rolled(t, "shop")
+	ready(t, n, "shop", 1)
+	n.mizzen(t, "uninstall", "--purge")
+	if got := n.curl(t, "shop", "http://customer:8080/"); !strings.Contains(got, "=> recommendation") {
+		t.Errorf("the chain without Mizzen: %s", got)
+	}
+	n.remove(t, apps)
+	n.kubectl(t, "delete", "namespace", "istio-system")
+	left := n.kubectl(t, "get", "-A", "-o", "name", "crd,clusterrole,clusterrolebinding,role,rolebinding,mutatingwebhookconfiguration,validatingwebhookconfiguration,deploy,svc,cm,secret,sa,lease,hpa,pdb,networkpolicy,ns,pods")
+	for o := range strings.Lines(left) {
+		if strings.Contains(o, "mizzen") || strings.Contains(o, "istio") {
+			t.Errorf("left behind: %s", o)
+		}
+	}
+}
