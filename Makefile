@@ -21,7 +21,7 @@ SOAK ?= 10m
 # How long each target of make fuzz runs.
 FUZZ ?= 20s
 
-.PHONY: help build wasm golang golanghost up test test-kube test-compose conformance check generate bench bench-controlplane soak fuzz collector clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test test-kube test-compose test-cluster conformance check generate bench bench-controlplane soak fuzz collector clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ test: build wasm golang collector ## all tests, with a real Envoy: first the pol
 test-kube: build ## the tests with a real API server, which is built first (5 minutes, once)
 	@kube=$(KUBE) && envoy=$(ENVOY) && MIZZEN_KUBE_BIN="$$kube" MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" \
 		$(GO) test -timeout 20m $(KUBE_TESTS)
+
+test-cluster: $(MODULE) ## Mizzen in a real Kubernetes of one node: pods, probes, upgrades under load (root; the first time 10 minutes)
+	@scripts/packages node
+	@scripts/kube node >/dev/null && envoy=$(ENVOY) && MIZZEN_CLUSTER=1 MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" \
+		$(GO) test -count=1 -timeout 40m -v ./integration/cluster
 
 test-compose: ## docker-compose.yaml on a Docker engine of the test's own, with stand-ins of the public images (long, the first time)
 	@scripts/packages compose
