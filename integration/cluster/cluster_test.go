@@ -43,6 +43,28 @@ spec:
 `
 )
 
+// egress leads requests for the host outside through the egress gateway, as Istio's documentation does.
+const egress = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: egress, namespace: shop}
+spec:
+  selector: {istio: egressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [web.outside.svc.outside]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: egress, namespace: shop}
+spec:
+  hosts: [web.outside.svc.outside]
+  gateways: [mesh, egress]
+  http:
+  - match: [{gateways: [mesh], port: 8080}]
+    route: [{destination: {host: istio-egressgateway.istio-system.svc.cluster.local, port: {number: 80}}}]
+  - match: [{gateways: [egress], port: 80}]
+    route: [{destination: {host: web.outside.svc.outside, port: {number: 8080}}}]
+`
+
 // routes is a VirtualService of the recommendation.
 func routes(http string) string {
 	return "apiVersion: networking.istio.io/v1alpha3\nkind: VirtualService\nmetadata: {name: recommendation, namespace: shop}\nspec:\n  hosts: [recommendation]\n  http:\n" + http
@@ -65,8 +87,10 @@ func TestCluster(t *testing.T) {
 		{"paths", false, testPaths},
 		{"fault", false, testFault},
 		{"egress", false, testEgress},
+		{"egress gateway", false, testEgressGateway},
 		{"mutual TLS", false, testMutualTLS},
 		{"access log", false, testAccessLog},
+		{"mistakes", false, testMistakes},
 		{"control plane away", false, testControlPlaneAway},
 		{"rolling restarts", false, testRestarts},
 		{"classic order", false, testClassic},
@@ -256,6 +280,19 @@ spec:
 	n.install(t)
 }
 
+// testEgressGateway: scenario 14's other half: the mesh's requests for a host outside leave through the egress gateway.
+func testEgressGateway(t *testing.T, n *node) {
+	n.apply(t, egress)
+	log := func() string {
+		n.curl(t, "shop", "http://web.outside.svc.outside:8080/by-the-egress-gateway")
+		return n.kubectl(t, "logs", "-n", "istio-system", "deploy/istio-egressgateway", "-c", "istio-proxy", "--tail", "20")
+	}
+	await(t, "the egress gateway's log has the request", log, func(s string) bool {
+		return strings.Contains(s, "/by-the-egress-gateway") && strings.Contains(s, `" 200 `)
+	})
+	n.remove(t, egress)
+}
+
 // testMutualTLS: scenario 15, and the kubelet's probes.
 func testMutualTLS(t *testing.T, n *node) {
 	const url = "http://recommendation.shop.svc.cluster.local:8080/"
@@ -269,6 +306,10 @@ func testMutualTLS(t *testing.T, n *node) {
 	}
 	if got := n.curl(t, "outside", customer(t, n)); !strings.Contains(got, "=> recommendation") {
 		t.Errorf("through the gateway under STRICT: %s", got)
+	}
+	const identity = "URI=spiffe://cluster.local/ns/shop/sa/default"
+	if got := n.curl(t, "shop", "-H", "accept: application/json", "http://recommendation:8080/"); !strings.Contains(got, identity) {
+		t.Errorf("the recommendation is not told that its caller is %s: %s", identity, got)
 	}
 	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy/recommendation-v1") // new pods become ready: their probes pass
 	n.rolled(t, "shop", "deploy/recommendation-v1")
@@ -287,6 +328,17 @@ func testAccessLog(t *testing.T, n *node) {
 	await(t, "the access log has the request", func() string {
 		return n.kubectl(t, "logs", "-n", "shop", "deploy/customer-v1", "-c", "istio-proxy", "--tail", "20")
 	}, line.MatchString)
+}
+
+// testMistakes: scenario 24. kubectl is refused with what `mizzen validate` says; and that is so once the webhook has closed.
+func testMistakes(t *testing.T, n *node) {
+	await(t, "the validating webhook closes", func() string {
+		return n.kubectl(t, "get", "validatingwebhookconfiguration", "mizzen-validator", "-o", "jsonpath={.webhooks[0].failurePolicy}")
+	}, func(s string) bool { return s == "Fail" })
+	_, err := n.try(t, routes("  - route: [{destination: {host: recommendation}, weight: -1}]\n"), "scripts/node", "kubectl", "apply", "-f", "-")
+	if err == nil || !strings.Contains(err.Error(), "denied the request") || !strings.Contains(err.Error(), "weight") {
+		t.Errorf("a negative weight: %v", err)
+	}
 }
 
 // testControlPlaneAway: scenario 23.
