@@ -68,7 +68,7 @@ func (c *Cluster) listen(log *slog.Logger) (*webhook, error) {
 		Validating: []string{"mizzen-validator" + c.suffix()}, Log: log,
 	}
 	if !c.Webhook.Open {
-		o.FailClosed = admission.Probe(dyn, c.namespace())
+		o.FailClosed = admission.Probe(dyn, c.namespace(), c.Revision)
 	}
 	w := &webhook{keeper: webhookcert.New(o)}
 	if w.listener, err = net.Listen("tcp", c.Webhook.Addr); err != nil {

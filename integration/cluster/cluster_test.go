@@ -403,6 +403,9 @@ func testRevision(t *testing.T, n *node) {
 	if !strings.Contains(got, "mizzen-controlplane-canary.istio-system.svc:15012") {
 		t.Errorf("the pods are not the canary's: %s", got)
 	}
+	await(t, "the canary's validating webhook closes", func() string {
+		return n.kubectl(t, "get", "validatingwebhookconfiguration", "mizzen-validator-canary", "-o", "jsonpath={.webhooks[0].failurePolicy}")
+	}, func(s string) bool { return s == "Fail" })
 	n.kubectl(t, "label", "namespace", "shop", "istio-injection=enabled", "istio.io/rev-")
 	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy")
 	n.rolled(t, "shop")
