@@ -15,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	service "github.com/mizzen-mesh/mizzen/controlplane/ratelimit"
+	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
@@ -54,7 +56,10 @@ func serveLimits(t *testing.T, addr, limits string, o service.Options) *rls {
 		addr = "127.0.0.1:0"
 	}
 	listening, done := make(chan struct{}), make(chan error, 1)
-	o.Paths, o.Addr, o.HTTPAddr, o.Log = []string{file}, addr, "127.0.0.1:0", slog.New(slog.NewTextHandler(r.log, nil))
+	o.Addr, o.HTTPAddr, o.Log = addr, "127.0.0.1:0", slog.New(slog.NewTextHandler(r.log, nil))
+	o.Watch = func(ctx context.Context, publish func(istio.Set, istio.Diagnostics)) error {
+		return dir.Watch(ctx, []string{file}, o.Log, publish)
+	}
 	o.Listening = func(grpc, http net.Addr) {
 		r.addr, r.pages = grpc.String(), http.String()
 		close(listening)

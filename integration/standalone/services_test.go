@@ -16,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	service "github.com/mizzen-mesh/mizzen/controlplane/ratelimit"
+	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
@@ -68,7 +70,10 @@ func newLimits(t *testing.T, comment string) *limits {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		done <- service.Run(ctx, service.Options{
-			Paths: []string{file}, Addr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler),
+			Addr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler),
+			Watch: func(ctx context.Context, publish func(istio.Set, istio.Diagnostics)) error {
+				return dir.Watch(ctx, []string{file}, slog.New(slog.DiscardHandler), publish)
+			},
 			Listening: func(grpc, pages net.Addr) {
 				l.grpc, l.pages = grpc.String(), pages.String()
 				close(listening)
