@@ -25,14 +25,13 @@ var pair = regexp.MustCompile(`(\w+)="([^"]*)"`)
 // scrape reads a workload's metrics of one name.
 func scrape(t *testing.T, m *meshtest.Mesh, workload, name string) []series {
 	t.Helper()
-	i := slices.IndexFunc(m.Ready.Workloads, func(w struct {
-		Name, Namespace, Address, Proxy, Admin string
-		Labels                                 map[string]string
-		Ports                                  []int
-	}) bool {
-		return w.Name == workload
-	})
-	res, err := http.Get("http://" + m.Ready.Workloads[i].Admin + "/stats/prometheus?filter=istio_")
+	admin := ""
+	for _, w := range m.Ready.Workloads {
+		if w.Name == workload {
+			admin = w.Admin
+		}
+	}
+	res, err := http.Get("http://" + admin + "/stats/prometheus?filter=istio_")
 	if err != nil {
 		t.Fatal(err)
 	}
