@@ -21,7 +21,7 @@ SOAK ?= 10m
 # How long each target of make fuzz runs.
 FUZZ ?= 20s
 
-.PHONY: help build wasm golang golanghost up test test-kube test-compose test-cluster conformance check generate bench bench-controlplane soak fuzz collector clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test test-kube test-compose test-cluster conformance check generate bench bench-controlplane bench-injector soak fuzz collector clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ bench: build wasm golang golanghost ## one sidecar hop: no filter, Envoy's nativ
 
 bench-controlplane: bin/mizzen ## 100, 1,000 and 10,000 services with 1, 100 and 1,000 proxies: first configuration, and what one change costs
 	@$(GO) run ./integration/bench/controlplane
+
+bench-injector: bin/mizzen ## the injector: admissions per second, p99 at 200 per second, and memory
+	@$(GO) run ./integration/bench/injector
 
 soak: build wasm golang golanghost ## every host under load for SOAK (10m), its configuration changed every second; memory as ratios
 	@envoy=$(ENVOY) && ENVOY_BIN="$$envoy" $(GO) run ./integration/soak -duration $(SOAK)

@@ -3,7 +3,6 @@ package injector
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -23,10 +22,14 @@ import (
 	"github.com/mizzen-mesh/mizzen/internal/golden"
 )
 
-// admit asks the webhook about a pod, and returns what its patch makes of it.
-func admit(t testing.TB, p *inject.Policy, pod []byte) (map[string]any, *admissionv1.AdmissionResponse) {
+// handler is the webhook with a policy.
+func handler(p *inject.Policy) http.Handler {
+	return &webhook.Handler{Policy: func() *inject.Policy { return p }, Metrics: webhook.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.DiscardHandler)}
+}
+
+// question is the review of a new pod.
+func question(t testing.TB, pod []byte) []byte {
 	t.Helper()
-	h := &webhook.Handler{Policy: func() *inject.Policy { return p }, Metrics: webhook.NewMetrics(prometheus.NewRegistry()), Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	body, err := json.Marshal(admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
 		Request: &admissionv1.AdmissionRequest{
@@ -37,10 +40,21 @@ func admit(t testing.TB, p *inject.Policy, pod []byte) (map[string]any, *admissi
 	if err != nil {
 		t.Fatal(err)
 	}
+	return body
+}
+
+func serve(h http.Handler, body []byte) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/inject", bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
+	return w
+}
+
+// admit asks the webhook about a pod, and returns what its patch makes of it.
+func admit(t testing.TB, p *inject.Policy, pod []byte) (map[string]any, *admissionv1.AdmissionResponse) {
+	t.Helper()
+	w := serve(handler(p), question(t, pod))
 	var review admissionv1.AdmissionReview
 	if err := json.Unmarshal(w.Body.Bytes(), &review); err != nil || review.Response == nil || review.Response.UID != "u" {
 		t.Fatalf("the webhook answers %d %s", w.Code, w.Body)

@@ -54,7 +54,7 @@ func (d *differ) add(op, path string, value any) {
 }
 
 func below(path, key string) string {
-	return path + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+	return path + "/" + strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
 }
 
 func (d *differ) object(path string, a, b map[string]any) {
