@@ -53,6 +53,10 @@ type Mesh struct {
 	exited         chan error
 }
 
+// Isolation is the environment variable that says how all meshes keep their workloads apart, as `mizzen up --isolation` does: netns
+// runs tests of the local mesh with network namespaces.
+const Isolation = "MIZZEN_TEST_ISOLATION"
+
 // Options of Start.
 type Options struct {
 	Args []string // further flags of `mizzen up`
@@ -82,6 +86,9 @@ func start(t testing.TB, manifests string, o Options) (*Mesh, error) {
 	m.readyFile = filepath.Join(t.TempDir(), "ready.json")
 	args := append([]string{"up", "-f", m.Dir, "--envoy", envoy, "--gateway-port", fmt.Sprint(envoytest.FreePort(t)),
 		"--gateway-tls-port", fmt.Sprint(envoytest.FreePort(t)), "--ready-file", m.readyFile}, o.Args...)
+	if i := os.Getenv(Isolation); i != "" {
+		args = append(args, "--isolation", i)
+	}
 	m.cmd = exec.Command(bin, args...)
 	m.cmd.Stdout, m.cmd.Stderr = m.out, m.out
 	m.cmd.Env = append(os.Environ(), "NO_COLOR=1", "MIZZEN_MODULE="+Module(t))
