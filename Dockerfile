@@ -5,9 +5,11 @@
 #   module        the policies for Envoy (libmizzen.so), and a program that copies them to where an Envoy finds them
 #   app           an application that answers with who it is
 #   wasm          as module, with the policies as WebAssembly
+#   golang        as module, with the policies for the golang filter of a contrib Envoy
 #
 # All Go code is compiled in one stage, so that the targets share it; no builder needs more than a Dockerfile's oldest
 # instructions. GOPROXY and GOFLAGS are taken from outside: docker build --build-arg GOPROXY=...
+# ENVOY_IMAGE is what proxy is made from: envoyproxy/envoy:contrib-v1.39.3 where the policies are those of target golang.
 ARG GO_IMAGE=golang:1.26-bookworm
 ARG ENVOY_IMAGE=envoyproxy/envoy:v1.39.3
 
@@ -21,6 +23,7 @@ RUN go mod download
 # What others have written, compiled in a layer of its own: an edit of Mizzen's code leaves it as it is. A package that is
 # missing here is compiled with the rest.
 RUN CGO_ENABLED=0 go build -trimpath \
+	github.com/envoyproxy/go-control-plane/contrib/envoy/extensions/filters/http/golang/... \
 	github.com/envoyproxy/go-control-plane/envoy/... \
 	github.com/prometheus/client_golang/prometheus/promhttp \
 	github.com/redis/go-redis/v9 \
@@ -87,3 +90,15 @@ COPY --from=build-wasm --chown=65532:65532 /out/wasm /
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/mizzen"]
 CMD ["module", "copy", "--from", "/mizzen/mizzen.wasm", "--to", "/var/lib/mizzen"]
+
+FROM build AS build-golang
+RUN make build/libmizzen-golang.so \
+	&& mkdir -p /out/golang/mizzen /out/golang/var/lib/mizzen \
+	&& cp build/libmizzen-golang.so /out/golang/mizzen/
+
+FROM scratch AS golang
+COPY --from=build /out/agent /usr/local/bin/mizzen
+COPY --from=build-golang --chown=65532:65532 /out/golang /
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/mizzen"]
+CMD ["module", "copy", "--from", "/mizzen/libmizzen-golang.so", "--to", "/var/lib/mizzen"]

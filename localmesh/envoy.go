@@ -151,7 +151,7 @@ const localhostName = "localhost"
 // filters is what runs the policies in a proxy: what its pod says, else what the mesh is to have, as far as it is there.
 func (m *mesh) filters(annotations map[string]string) cpmesh.FilterHost {
 	want := cmp.Or(cpmesh.FilterHost(annotations[plan.AnnotationFilters]), m.o.Filters, cpmesh.HostModule)
-	if want == cpmesh.HostModule && m.module == "" || want == cpmesh.HostWasm && m.wasm == "" {
+	if want == cpmesh.HostModule && m.module == "" || want == cpmesh.HostWasm && m.wasm == "" || want == cpmesh.HostGolang { // which a stock Envoy does not have
 		return cpmesh.HostNative
 	}
 	return want

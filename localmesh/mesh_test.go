@@ -112,6 +112,7 @@ func TestFilters(t *testing.T) {
 		{"m.so", "m.wasm", cpmesh.HostWasm, "", cpmesh.HostWasm},
 		{"m.so", "m.wasm", cpmesh.HostNative, "wasm", cpmesh.HostWasm},
 		{"m.so", "", cpmesh.HostNative, "wasm", cpmesh.HostNative},
+		{"m.so", "m.wasm", "", "golang", cpmesh.HostNative}, // a stock Envoy cannot
 	} {
 		m := &mesh{module: c.module, wasm: c.wasm, o: Options{Filters: c.mesh}}
 		if got := m.filters(map[string]string{"mizzen.dev/filters": c.pod}); got != c.want {

@@ -64,7 +64,7 @@ the files as if they were applied to it, which is the default where a cluster is
 			if err != nil {
 				return err
 			}
-			host, err := filterHost(f.filters)
+			host, err := filterHost(f.filters, mesh.HostGolang)
 			if err != nil {
 				return err
 			}
@@ -85,7 +85,7 @@ the files as if they were applied to it, which is the default where a cluster is
 	flags.BoolVarP(&f.useMesh, "use-kube", "k", false, "look at the running mesh too (the default without PATH)")
 	flags.BoolVarP(&f.list, "list-analyzers", "L", false, "list the codes and what they mean")
 	flags.StringVar(&f.meshConfig, "meshConfigFile", "", "`FILE` with the MeshConfig, in place of the one in ConfigMap istio")
-	flags.StringVar(&f.filters, "filters", "", "also say what proxies that run the policies as `HOST` (wasm, native) cannot do")
+	flags.StringVar(&f.filters, "filters", "", "also say what proxies that run the policies as `HOST` (wasm, golang, native) cannot do")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "for the running mesh to answer")
 	cmd.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
 	return cmd

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -64,13 +66,19 @@ set, and exits with its status.`,
 	return cmd
 }
 
-// filterHost reads --filters; "" is left to others.
-func filterHost(name string) (mesh.FilterHost, error) {
-	switch h := mesh.FilterHost(name); h {
-	case "", mesh.HostModule, mesh.HostWasm, mesh.HostNative:
+// filterHost reads --filters; "" is left to others. The golang library is among the hosts where also says so: a stock Envoy, which
+// mizzen up starts, cannot run it.
+func filterHost(name string, also ...mesh.FilterHost) (mesh.FilterHost, error) {
+	known := append([]mesh.FilterHost{mesh.HostModule, mesh.HostWasm, mesh.HostNative}, also...)
+	h := mesh.FilterHost(name)
+	if h == "" || slices.Contains(known, h) {
 		return h, nil
 	}
-	return "", usagef("read --filters: %q is none of dynamic-module, wasm, native", name)
+	var names []string
+	for _, k := range known {
+		names = append(names, string(k))
+	}
+	return "", usagef("read --filters: %q is none of %s", name, strings.Join(names, ", "))
 }
 
 // splitAtDash parts what stands before "--" from what stands after it.

@@ -109,7 +109,7 @@ func printed(t *testing.T) map[string][]istio.Diagnostic {
 	for _, dir := range []string{corpus, "../testdata/compile", "../istio/testdata/decode"} {
 		for _, c := range golden.Load(t, dir) {
 			w, ds := all(c)
-			for _, h := range []mesh.FilterHost{mesh.HostNative, mesh.HostWasm} {
+			for _, h := range []mesh.FilterHost{mesh.HostNative, mesh.HostWasm, mesh.HostGolang} {
 				ds = append(ds, run.HostFindings(w, h)...)
 			}
 			for _, d := range ds {

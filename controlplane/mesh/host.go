@@ -1,5 +1,7 @@
 package mesh
 
+import "cmp"
+
 // FilterHost is what runs Mizzen's policies in a proxy.
 type FilterHost string
 
@@ -7,12 +9,17 @@ type FilterHost string
 const (
 	HostModule FilterHost = "dynamic-module"
 	HostWasm   FilterHost = "wasm"
+	// HostGolang is the golang filter, which only Envoy's contrib build has.
+	HostGolang FilterHost = "golang"
 	// HostNative: Envoy's own filters do what they can. Also the form of a proxy that cannot load what it should.
 	HostNative FilterHost = "native"
 )
 
-// DefaultWasm is where a proxy that says it runs wasm, and not from which file, is taken to have it.
-const DefaultWasm = "/etc/mizzen/mizzen.wasm"
+// Where a proxy that says what it runs, and not from which file, is taken to have it.
+const (
+	DefaultWasm   = "/etc/mizzen/mizzen.wasm"
+	DefaultGolang = "/var/lib/mizzen/libmizzen-golang.so"
+)
 
 // Host tells what runs the policies in the proxy.
 func (n Node) Host() FilterHost {
@@ -21,21 +28,26 @@ func (n Node) Host() FilterHost {
 		return HostModule
 	case n.Wasm != "":
 		return HostWasm
+	case n.Golang != "":
+		return HostGolang
 	}
 	return HostNative
 }
 
-// RunsOn is n with another host; file is the wasm module's, "" DefaultWasm.
+// RunsOn is n with another host; file is the wasm module's or the golang library's, "" the default.
 func (n Node) RunsOn(h FilterHost, file string) Node {
-	n.Module, n.Wasm = h == HostModule, ""
-	if h == HostWasm {
-		n.Wasm = file
-		if file == "" {
-			n.Wasm = DefaultWasm
-		}
+	n.Module, n.Wasm, n.Golang = h == HostModule, "", ""
+	switch h {
+	case HostWasm:
+		n.Wasm = cmp.Or(file, DefaultWasm)
+	case HostGolang:
+		n.Golang = cmp.Or(file, DefaultGolang)
 	}
 	return n
 }
 
 // Mizzen tells whether Mizzen's own code runs there.
-func (h FilterHost) Mizzen() bool { return h == HostModule || h == HostWasm }
+func (h FilterHost) Mizzen() bool { return h == HostModule || h == HostWasm || h == HostGolang }
+
+// Calls tells whether Mizzen's own code can call other services there: a collector of spans, a rate-limit service.
+func (h FilterHost) Calls() bool { return h == HostModule || h == HostWasm }

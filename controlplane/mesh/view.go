@@ -38,8 +38,10 @@ type Node struct {
 	// Module is true if the proxy can load Mizzen's dynamic module (metadata MIZZEN_FILTERS "dynamic-module").
 	Module bool
 	// Wasm is the file of mizzen.wasm as the proxy sees it (metadata MIZZEN_FILTERS "wasm", MIZZEN_WASM); "": no wasm.
-	// A proxy with neither gets the policies in the form of Envoy's own filters, see Host.
 	Wasm string
+	// Golang is the file of libmizzen-golang.so as the proxy sees it, a contrib Envoy (metadata MIZZEN_FILTERS "golang",
+	// MIZZEN_GOLANG); "": it does not run that. A proxy with none of the three gets the policies in the form of Envoy's own filters, see Host.
+	Golang string
 	// Modules is where the proxy sees the directory in which the control plane keeps the modules of Extensions (metadata
 	// MIZZEN_MODULES); "": it has to fetch them.
 	Modules string

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/internal/textlog"
@@ -71,14 +72,14 @@ func (r *rig) write(s string) {
 	}
 }
 
-// newRig starts all of it; module is what the proxy says it can load.
-func newRig(t *testing.T, sotw bool, proxyPort int, module bool) *rig {
+// newRig starts all of it; host is what the proxy says it runs, "" nothing.
+func newRig(t *testing.T, sotw bool, proxyPort int, host mesh.FilterHost) *rig {
 	t.Helper()
-	return newRigWith(t, sotw, proxyPort, module, "")
+	return newRigWith(t, sotw, proxyPort, host, "")
 }
 
 // newRigWith is newRig with more YAML from the beginning.
-func newRigWith(t *testing.T, sotw bool, proxyPort int, module bool, extra string) *rig {
+func newRigWith(t *testing.T, sotw bool, proxyPort int, host mesh.FilterHost, extra string) *rig {
 	t.Helper()
 	envoytest.Find(t)
 	dir := t.TempDir()
@@ -94,8 +95,8 @@ func newRigWith(t *testing.T, sotw bool, proxyPort int, module bool, extra strin
 	r.write(r.yaml(50, extra))
 	r.xds, r.pages, r.log, r.stop = start(t, dir)
 	md := map[string]any{"NAMESPACE": "default", "INTERCEPTION_MODE": "NONE", "HTTP_PROXY_PORT": fmt.Sprint(r.proxyPort)}
-	if module {
-		md["MIZZEN_FILTERS"] = "dynamic-module"
+	if host != "" {
+		md["MIZZEN_FILTERS"] = string(host)
 	}
 	config, err := bootstrap.Config(bootstrap.Options{NodeID: "sidecar~127.0.0.1~curl.default~default.svc.cluster.local",
 		Metadata: md, XDSAddress: r.xds, StateOfTheWorld: sotw})
@@ -154,7 +155,7 @@ func (r *rig) pushes() map[string]string {
 func TestEnvoy(t *testing.T) {
 	for _, sotw := range []bool{false, true} {
 		t.Run(map[bool]string{false: "delta", true: "state of the world"}[sotw], func(t *testing.T) {
-			r := newRig(t, sotw, 0, false)
+			r := newRig(t, sotw, 0, "")
 			r.synced(1)
 			if err := r.get(); err != nil {
 				t.Fatal(err)
@@ -200,7 +201,7 @@ func (r *rig) restart() {
 }
 
 func TestNoRequestFailsWhileSubsetsComeAndGo(t *testing.T) {
-	r := newRig(t, false, 0, false)
+	r := newRig(t, false, 0, "")
 	r.synced(1)
 	var sent, failed atomic.Int64
 	var first atomic.Value
@@ -242,7 +243,7 @@ func TestListenerThatCannotBind(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	r := newRig(t, false, l.Addr().(*net.TCPAddr).Port, false)
+	r := newRig(t, false, l.Addr().(*net.TCPAddr).Port, "")
 	eventually(t, "the rejection is told", func() bool {
 		s := fetch(t, "http://"+r.pages+"/debug/diagnostics", nil)
 		return strings.Contains(s, server.CodeRejected) && strings.Contains(s, "Address already in use")
@@ -253,7 +254,13 @@ func TestListenerThatCannotBind(t *testing.T) {
 }
 
 func TestModuleThatIsNotThere(t *testing.T) {
-	r := newRig(t, false, 0, true)
+	for _, h := range []mesh.FilterHost{mesh.HostModule, mesh.HostGolang} { // a stock Envoy has no golang filter at all
+		t.Run(string(h), func(t *testing.T) { moduleThatIsNotThere(t, h) })
+	}
+}
+
+func moduleThatIsNotThere(t *testing.T, h mesh.FilterHost) {
+	r := newRig(t, false, 0, h)
 	r.synced(1)
 	if st := r.status(); st[0].Module {
 		t.Error("the proxy is still taken to have the module")

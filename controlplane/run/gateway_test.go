@@ -151,7 +151,7 @@ func TestStartsWithoutWhatEnvoyRefuses(t *testing.T) {
 		t.Run(map[bool]string{false: "delta", true: "sotw"}[sotw], func(t *testing.T) {
 			good := luaFilter("good", "function envoy_on_response(h) h:headers():add('x-good', 'yes') end")
 			bad := luaFilter("bad", "function envoy_on_response(h) this is no Lua")
-			r := newRigWith(t, sotw, 0, false, bad+good)
+			r := newRigWith(t, sotw, 0, "", bad+good)
 			r.synced(1)
 			if h := r.header("x-good"); h != "yes" {
 				t.Errorf("the innocent EnvoyFilter is not in force: header %q", h)

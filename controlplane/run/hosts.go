@@ -20,6 +20,8 @@ func HostFindings(w *mesh.World, h mesh.FilterHost) istio.Diagnostics {
 		f.native()
 	case mesh.HostWasm:
 		f.wasm()
+	case mesh.HostGolang:
+		f.golang()
 	}
 	f.out.Sort()
 	return f.out
@@ -59,11 +61,24 @@ func (f *findings) native() {
 	for _, l := range f.world.Limits {
 		f.nativeLimits(l)
 	}
-	f.nativeTracing()
+	f.ownTracer("in a proxy without Mizzen's filter")
 }
 
-// nativeTracing: a provider has spans all the same, by Envoy's own tracer.
-func (f *findings) nativeTracing() {
+// golang: Mizzen's code makes no calls there.
+func (f *findings) golang() {
+	for _, l := range f.world.Limits {
+		for i, limit := range l.Config.Limits {
+			if limit.Scope == ratelimit.ScopeGlobal && f.world.Settings.LimitService != nil {
+				f.add(l.Origin, fmt.Sprintf("spec.limits[%d]", i), CodeHostDiffers,
+					"a proxy that runs the golang library does not ask the rate-limit service: the limit's failureMode decides, as while that is away", useModule)
+			}
+		}
+	}
+	f.ownTracer("in a proxy that runs the golang library")
+}
+
+// ownTracer: a provider has spans all the same, by Envoy's own tracer.
+func (f *findings) ownTracer(where string) {
 	if f.world.Tracing == nil {
 		return
 	}
@@ -71,7 +86,7 @@ func (f *findings) nativeTracing() {
 		for i, r := range p.Rules {
 			if own := r.Provider != nil && (r.Envoy == nil || !*r.Envoy); own {
 				f.add(p.Origin, fmt.Sprintf("spec.tracing[%d]", i), CodeHostDiffers,
-					"in a proxy without Mizzen's filter Envoy's own tracer makes the spans, and trace headers of its own format only", useModule)
+					where+" Envoy's own tracer makes the spans, and trace headers of its own format only", useModule)
 			}
 		}
 	}

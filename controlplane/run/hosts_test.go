@@ -34,6 +34,9 @@ func TestHostFindings(t *testing.T) {
 		"global":                  {mesh.HostNative, mesh.World{Settings: service, Limits: []*mesh.LimitPolicy{limit("allow"), limit("deny")}}, ""},
 		"global with a fall-back": {mesh.HostNative, mesh.World{Settings: service, Limits: []*mesh.LimitPolicy{limit("")}}, "MZ0606 spec.limits[0]"},
 		"spans":                   {mesh.HostNative, mesh.World{Tracing: traced(mesh.TraceRule{Provider: &mesh.TraceProvider{}})}, "MZ0606 spec.tracing[0]"},
+		"golang, no service":      {mesh.HostGolang, mesh.World{Rules: steps, Limits: []*mesh.LimitPolicy{limit("")}}, ""},
+		"golang, global":          {mesh.HostGolang, mesh.World{Settings: service, Limits: []*mesh.LimitPolicy{limit("deny")}}, "MZ0606 spec.limits[0]"},
+		"golang, spans":           {mesh.HostGolang, mesh.World{Tracing: traced(mesh.TraceRule{Provider: &mesh.TraceProvider{}})}, "MZ0606 spec.tracing[0]"},
 		"spans by Envoy":          {mesh.HostNative, mesh.World{Tracing: traced(mesh.TraceRule{Provider: &mesh.TraceProvider{}, Envoy: &yes})}, ""},
 	} {
 		var got []string

@@ -20,7 +20,7 @@ func TestPluginsAreFetched(t *testing.T) {
 		_, _ = w.Write(tinywasm.Plugin{ResponseHeader: [2]string{"x-plugin", strings.Trim(r.URL.Path, "/")}}.Module())
 	}))
 	defer modules.Close()
-	r := newRig(t, false, 0, false)
+	r := newRig(t, false, 0, "")
 	r.synced(1)
 	plugin := func(name string) string {
 		return fmt.Sprintf(`---

@@ -172,7 +172,7 @@ func (p *publisher) notice(h mesh.FilterHost) {
 func (p *publisher) report() {
 	ds := append(append(istio.Diagnostics{}, p.found...), p.unmet...)
 	if p.world != nil {
-		for _, h := range []mesh.FilterHost{mesh.HostWasm, mesh.HostNative} {
+		for _, h := range []mesh.FilterHost{mesh.HostWasm, mesh.HostGolang, mesh.HostNative} {
 			if p.hosts[h] {
 				ds = append(ds, HostFindings(p.world, h)...)
 			}

@@ -92,6 +92,8 @@ func moduleMissing(h mesh.FilterHost, text string) bool {
 	case mesh.HostWasm:
 		return strings.Contains(t, "wasm") && !strings.Contains(t, "extensions.istio.io/") || // a user's plugin is another's fault
 			strings.Contains(t, "invalid path:")
+	case mesh.HostGolang:
+		return strings.Contains(t, "golang_filter: load library failed") || absent && strings.Contains(t, "envoy.extensions.filters.http.golang.")
 	}
 	return false
 }

@@ -51,15 +51,21 @@ func (c *conn) findings() []finding {
 }
 
 func moduleWord(h mesh.FilterHost) string {
-	if h == mesh.HostWasm {
+	switch h {
+	case mesh.HostWasm:
 		return "wasm module"
+	case mesh.HostGolang:
+		return "golang library"
 	}
 	return "dynamic module"
 }
 
 func moduleFix(n mesh.Node) string {
-	if n.Host() == mesh.HostWasm {
+	switch n.Host() {
+	case mesh.HostWasm:
 		return "put mizzen.wasm where the proxy finds it as " + n.Wasm + ", or name its file in metadata MIZZEN_WASM"
+	case mesh.HostGolang:
+		return "start a contrib Envoy (no other has the golang filter), with libmizzen-golang.so where it finds it as " + n.Golang + ", or name its file in metadata MIZZEN_GOLANG"
 	}
 	return "start Envoy with the module's folder in ENVOY_DYNAMIC_MODULES_SEARCH_PATH"
 }

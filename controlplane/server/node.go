@@ -59,7 +59,9 @@ func ParseNode(n *corev3.Node) mesh.Node {
 	out.BindAddress = text(md["MIZZEN_BIND_ADDRESS"])
 	out.Ports = ports(md["MIZZEN_PORTS"])
 	out.Modules = text(md["MIZZEN_MODULES"])
-	return out.RunsOn(mesh.FilterHost(text(md[metaFilters])), text(md["MIZZEN_WASM"]))
+	file := map[mesh.FilterHost]string{mesh.HostWasm: "MIZZEN_WASM", mesh.HostGolang: "MIZZEN_GOLANG"}
+	host := mesh.FilterHost(text(md[metaFilters]))
+	return out.RunsOn(host, text(md[file[host]]))
 }
 
 // splitLast cuts "pod.namespace" at the last dot: pod names may hold dots, namespaces may not.

@@ -38,6 +38,8 @@ func TestParseNode(t *testing.T) {
 				Domain: "default.svc.cluster.local", Labels: map[string]string{"app": "r"}, HTTPProxyPort: 15001, AppAddress: "127.2.0.7", Module: true}},
 		{"wasm", "x", map[string]any{"MIZZEN_FILTERS": "wasm"}, mesh.Node{ID: "x", Name: "x", Namespace: "default",
 			Domain: "default.svc.cluster.local", Labels: map[string]string{}, Intercepts: true, Wasm: mesh.DefaultWasm}},
+		{"golang", "x", map[string]any{"MIZZEN_FILTERS": "golang", "MIZZEN_GOLANG": "/opt/x.so", "MIZZEN_WASM": "/opt/x.wasm"}, mesh.Node{ID: "x", Name: "x", Namespace: "default",
+			Domain: "default.svc.cluster.local", Labels: map[string]string{}, Intercepts: true, Golang: "/opt/x.so"}},
 		{"gateway", "router~127.1.0.1~gw.istio-system~istio-system.svc.cluster.local", map[string]any{
 			"MIZZEN_PORTS": map[string]any{"80": 8080, "bad": 1, "443": "x"}, "MIZZEN_BIND_ADDRESS": "127.0.0.1"},
 			mesh.Node{ID: "router~127.1.0.1~gw.istio-system~istio-system.svc.cluster.local", Gateway: true, IP: "127.1.0.1", Name: "gw",

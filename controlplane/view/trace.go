@@ -101,7 +101,7 @@ func (s *traceSpec) set(l *mesh.Listener, v *mesh.View) {
 		return
 	}
 	cluster := mesh.OutboundCluster(p.Port, "", p.Hostname)
-	if l.Tracing == nil || s.byEnvoy() { // nil: the proxy has no filter, or it is to write no headers
+	if l.Tracing == nil || s.byEnvoy() || !v.Node.Host().Calls() { // nil: the proxy has no filter, or it is to write no headers
 		l.Tracing = s.translation(l.Tracing, v)
 		l.Tracer = &mesh.Tracer{
 			Provider: p, Cluster: cluster, Service: traceService(v.Node), Instance: s.instance(v.Node), Sampling: sampling(s.Sampling, v), Tags: s.Tags,

@@ -24,7 +24,8 @@ func TestEnvoysTracer(t *testing.T) {
 		"opentelemetry": {mesh.TraceProvider{Protocol: "otlp-grpc"}, mesh.TraceRule{}, mesh.HostModule, &tracing.Config{Translate: true, Extract: []tracing.Format{tracing.W3C}}},
 		"request id": {mesh.TraceProvider{Protocol: "zipkin"}, mesh.TraceRule{UseRequestID: &no}, mesh.HostModule,
 			&tracing.Config{Translate: true, Extract: b3, IgnoreRequestID: true}},
-		"wasm": {mesh.TraceProvider{Protocol: "zipkin"}, mesh.TraceRule{}, mesh.HostWasm, nil},
+		"wasm":   {mesh.TraceProvider{Protocol: "zipkin"}, mesh.TraceRule{}, mesh.HostWasm, nil},
+		"golang": {mesh.TraceProvider{Protocol: "zipkin"}, mesh.TraceRule{}, mesh.HostGolang, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := bigWorld(2)

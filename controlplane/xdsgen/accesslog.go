@@ -44,6 +44,9 @@ var wasmLog = []string{
 	"%CUSTOM_FLAGS%", "%FILTER_STATE(wasm.mizzen.flags:PLAIN)%",
 }
 
+// golangLog says where the golang filter, which can set no flags, leaves them.
+var golangLog = []string{"%CUSTOM_FLAGS%", "%DYNAMIC_METADATA(mizzen:flags)%"}
+
 // accessLogs are the logs of one chain: of requests, or of connections. The metrics are one of them.
 func accessLogs(in listenerInput, requests bool) ([]*accesslogv3.AccessLog, error) {
 	var out []*accesslogv3.AccessLog
@@ -108,8 +111,11 @@ func fileLog(in listenerInput, p *mesh.LogProvider) *filelogv3.FileAccessLog {
 	case format == "":
 		format = accessLogFormat
 	}
-	if in.Host == mesh.HostWasm {
+	switch in.Host {
+	case mesh.HostWasm:
 		format = strings.NewReplacer(wasmLog...).Replace(format)
+	case mesh.HostGolang:
+		format = strings.NewReplacer(golangLog...).Replace(format)
 	}
 	f := logFormat(format, p.Object)
 	f.OmitEmptyValues = p.OmitEmpty

@@ -24,6 +24,8 @@ func hostOf(h mesh.FilterHost) host {
 		return moduleHost{}
 	case mesh.HostWasm:
 		return wasmHost{}
+	case mesh.HostGolang:
+		return golangHost{}
 	}
 	return nativeHost{}
 }

@@ -27,6 +27,7 @@ type listenerInput struct {
 	Intercepts     bool
 	Host           mesh.FilterHost
 	Wasm           string // the file, for HostWasm
+	Library        string // the file, for HostGolang
 	DynamicDNS     bool   // the proxy has a ClusterDynamicDNS
 	DetectTimeout  time.Duration
 	Identity       bool              // the proxy has one, so that it makes mesh TLS

@@ -26,7 +26,8 @@ type trafficMesh struct {
 	*envoytest.Envoy
 	t              *testing.T
 	v1, v2, copies *envoytest.Upstream
-	proxy, inbound int // ports
+	proxy, inbound int    // ports
+	noFlags        string // how the access log says that there are none
 }
 
 func to(cluster string) []*mesh.WeightedCluster { return []*mesh.WeightedCluster{{Cluster: cluster}} }
@@ -35,20 +36,32 @@ func path(p *match.String) *mesh.Match { return &mesh.Match{Request: match.Reque
 
 func startTraffic(t *testing.T) *trafficMesh {
 	t.Helper()
+	m := newTraffic(t)
+	v := m.view()
+	m.serve(t, v, build(t, v), "")
+	return m
+}
+
+// newTraffic is all but the Envoy.
+func newTraffic(t *testing.T) *trafficMesh {
+	t.Helper()
 	envoytest.Find(t)
-	m := &trafficMesh{
+	return &trafficMesh{
 		t: t, v1: envoytest.NewUpstream(t, "v1"), v2: envoytest.NewUpstream(t, "v2"), copies: envoytest.NewUpstream(t, "copies"),
 		proxy: envoytest.FreePort(t), inbound: envoytest.FreePort(t),
 	}
-	v := m.view()
-	f := newFakeADS(t, build(t, v))
-	m.Envoy = envoytest.Start(t, envoytest.Options{Config: bootConfig(t, f, v.Node.ID)})
+}
+
+// serve starts the Envoy, which gets res, made of v; module is envoytest.Options'.
+func (m *trafficMesh) serve(t *testing.T, v *mesh.View, res *Resources, module string) {
+	t.Helper()
+	f := newFakeADS(t, res)
+	m.Envoy = envoytest.Start(t, envoytest.Options{Config: bootConfig(t, f, v.Node.ID), Module: module})
 	t.Cleanup(func() {
 		if n := f.refusals(); len(n) > 0 {
 			t.Error("refused:", n)
 		}
 	})
-	return m
 }
 
 func (m *trafficMesh) view() *mesh.View {
@@ -170,7 +183,7 @@ func checkCanary(t *testing.T, m *trafficMesh) {
 		t.Errorf("%d of %d went to v2, want 30 %% within 5 sigma", v2, n)
 	}
 	envoytest.Await(t, 15*time.Second, "the decision at the end of the access log's line", func() bool {
-		return strings.Contains(m.Log(), " - rest \"rest/v2\" \"\"\n")
+		return strings.Contains(m.Log(), " - rest \"rest/v2\" \""+m.noFlags+"\"\n")
 	})
 }
 

@@ -29,7 +29,7 @@ type Paths struct {
 	Config   string // directory for the bootstrap, the sockets and the identity; in memory, since keys are in it
 	Data     string // directory for the last configuration; it outlives the container
 	Sockets  string // directory for the socket of SDS; Config if there is none
-	Module   string // directory of libmizzen.so or mizzen.wasm
+	Module   string // directory of libmizzen.so, mizzen.wasm or libmizzen-golang.so
 	Override string // bootstrap that Envoy merges into its own; "": none
 }
 
@@ -46,10 +46,12 @@ func DefaultPaths() Paths {
 const (
 	DynamicModule = "libmizzen.so"
 	WasmModule    = "mizzen.wasm"
+	GolangLibrary = "libmizzen-golang.so" // for a contrib Envoy
 )
 
 func (p Paths) module() string    { return filepath.Join(p.Module, DynamicModule) }
 func (p Paths) wasm() string      { return filepath.Join(p.Module, WasmModule) }
+func (p Paths) golang() string    { return filepath.Join(p.Module, GolangLibrary) }
 func (p Paths) bootstrap() string { return filepath.Join(p.Config, "envoy.json") }
 func (p Paths) identity() string  { return filepath.Join(p.Config, "identity.json") }
 func (p Paths) xds() string       { return filepath.Join(p.Config, "XDS") }

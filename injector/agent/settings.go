@@ -263,6 +263,8 @@ func policies(o Options, metadata map[string]any) {
 		host = "dynamic-module"
 	case host == "" && there(o.Paths.wasm()):
 		host = "wasm"
+	case host == "" && there(o.Paths.golang()):
+		host = "golang"
 	case host == "":
 		host = "native"
 	case host == "dynamic-module" && !there(o.Paths.module()):
@@ -272,5 +274,8 @@ func policies(o Options, metadata map[string]any) {
 	metadata["MIZZEN_FILTERS"] = host
 	if host == "wasm" && metadata["MIZZEN_WASM"] == nil && there(o.Paths.wasm()) {
 		metadata["MIZZEN_WASM"] = o.Paths.wasm()
+	}
+	if host == "golang" && metadata["MIZZEN_GOLANG"] == nil && there(o.Paths.golang()) {
+		metadata["MIZZEN_GOLANG"] = o.Paths.golang()
 	}
 }

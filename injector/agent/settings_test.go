@@ -85,6 +85,40 @@ func TestByHand(t *testing.T) {
 	}
 }
 
+// TestPoliciesThatAreThere: a proxy runs the policies by the module that it finds.
+func TestPoliciesThatAreThere(t *testing.T) {
+	for _, c := range []struct{ name, says, file, host, key string }{
+		{"none", "", "", "native", ""},
+		{"the dynamic module", "", DynamicModule, "dynamic-module", ""},
+		{"wasm", "", WasmModule, "wasm", "MIZZEN_WASM"},
+		{"golang", "", GolangLibrary, "golang", "MIZZEN_GOLANG"},
+		{"golang, said", "golang", GolangLibrary, "golang", "MIZZEN_GOLANG"},
+		{"another said", "native", GolangLibrary, "native", ""},
+	} {
+		files := map[string]string{}
+		if c.file != "" {
+			files[c.file] = ""
+		}
+		o := options(t, map[string]string{"INSTANCE_IP": "10.0.0.1", "ISTIO_META_MIZZEN_FILTERS": c.says}, files)
+		s, err := read(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.node.Metadata["MIZZEN_FILTERS"]; got != c.host {
+			t.Errorf("%s: %v, want %s", c.name, got, c.host)
+		}
+		for _, key := range []string{"MIZZEN_WASM", "MIZZEN_GOLANG"} {
+			var want any
+			if key == c.key {
+				want = filepath.Join(o.Paths.Module, c.file)
+			}
+			if got := s.node.Metadata[key]; got != want {
+				t.Errorf("%s: %s is %v, want %v", c.name, key, got, want)
+			}
+		}
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
 		{"PROXY_CONFIG", "[", "read PROXY_CONFIG: "},

@@ -82,7 +82,7 @@ func TestModuleCopy(t *testing.T) {
 func TestModuleAlone(t *testing.T) {
 	dir := t.TempDir()
 	from, to := filepath.Join(dir, "mizzen.wasm"), filepath.Join(dir, "to")
-	for _, file := range []string{from, filepath.Join(to, "libmizzen.so"), filepath.Join(to, "else")} {
+	for _, file := range []string{from, filepath.Join(to, "libmizzen.so"), filepath.Join(to, "libmizzen-golang.so"), filepath.Join(to, "else")} {
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			t.Fatal(err)
 		}

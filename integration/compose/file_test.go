@@ -14,6 +14,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
+	"github.com/mizzen-mesh/mizzen/injector/agent"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
@@ -24,7 +25,29 @@ type composeFile struct {
 		NetworkMode string `json:"network_mode"`
 		Networks    any
 		Environment map[string]string
+		Profiles    []string
+		Command     any
+		Build       struct {
+			Target string
+			Args   []string
+		}
+		DependsOn map[string]struct {
+			Condition string
+			Required  *bool
+		} `json:"depends_on"`
 	}
+}
+
+func readCompose(t *testing.T) (file composeFile) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(envoytest.Root(), "docker-compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(raw, &file); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // address that a service has on the mesh's network, and its other names there.
@@ -43,14 +66,7 @@ func address(networks any) (ip string, names []string) {
 // What runs is said three times, and alike: by the shop's Deployments, by docker-compose.yaml, and by the Pods of examples/compose.
 func TestFilesAgree(t *testing.T) {
 	root := envoytest.Root()
-	raw, err := os.ReadFile(filepath.Join(root, "docker-compose.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file composeFile
-	if err := yaml.Unmarshal(raw, &file); err != nil {
-		t.Fatal(err)
-	}
+	file := readCompose(t)
 	shop, _, err := dir.Load([]string{filepath.Join(root, "examples", "shop")})
 	if err != nil {
 		t.Fatal(err)
@@ -116,6 +132,51 @@ func TestBases(t *testing.T) {
 	for _, image := range []string{golangImage, envoyImage} {
 		if !strings.Contains(string(raw), "="+image+"\n") {
 			t.Errorf("the Dockerfile does not name %s", image)
+		}
+	}
+}
+
+// Each profile puts its own module of the policies where proxies look, and alone; they wait for it.
+func TestProfiles(t *testing.T) {
+	file := readCompose(t)
+	dockerfile, err := os.ReadFile(filepath.Join(envoytest.Root(), "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for profile, want := range map[string]struct{ target, module string }{
+		"wasm":    {"wasm", agent.WasmModule},
+		"contrib": {"golang", agent.GolangLibrary},
+	} {
+		s := file.Services[profile]
+		words, _ := s.Command.([]any)
+		if !slices.Equal(s.Profiles, []string{profile}) || s.Build.Target != want.target ||
+			!slices.Contains(words, any("--from=/mizzen/"+want.module)) || !slices.Contains(words, any("--alone")) {
+			t.Errorf("profile %s: %+v", profile, s)
+		}
+		if s.DependsOn["module"].Condition == "" {
+			t.Errorf("profile %s does not wait until the dynamic module is copied, which it takes away", profile)
+		}
+		if !strings.Contains(string(dockerfile), " AS "+want.target+"\n") {
+			t.Errorf("the Dockerfile has no target %s", want.target)
+		}
+		for name, p := range file.Services {
+			if d := p.DependsOn[profile]; strings.HasPrefix(p.Image, "mizzen/proxy") && !strings.HasSuffix(name, "-init") && (d.Required == nil || *d.Required || d.Condition != "service_completed_successfully") {
+				t.Errorf("%s does not wait for %s, if it is there: %+v", name, profile, d)
+			}
+		}
+	}
+}
+
+// MIZZEN_ENVOY names the tag of Envoy's image that all proxies are made from: the stock one's unless it is said.
+func TestContribEnvoy(t *testing.T) {
+	file := readCompose(t)
+	name, tag, _ := strings.Cut(envoyImage, ":")
+	if want := "ENVOY_IMAGE=" + name + ":${MIZZEN_ENVOY:-" + tag + "}"; !slices.Contains(file.Services["gateway"].Build.Args, want) {
+		t.Errorf("the gateway is built with %v, want %s among them", file.Services["gateway"].Build.Args, want)
+	}
+	for name, s := range file.Services {
+		if strings.HasPrefix(s.Image, "mizzen/proxy") && s.Image != "mizzen/proxy:${MIZZEN_ENVOY:-latest}" {
+			t.Errorf("%s runs %s", name, s.Image)
 		}
 	}
 }
