@@ -117,7 +117,7 @@ func TestExitStatusAndMessages(t *testing.T) {
 		{"version", 0, ""},
 		{"aply", 2, "error: read arguments: unknown command \"aply\"; did you mean apply?"},
 		{"up", 2, "error: read arguments: no -f PATH was given"},
-		{"up --isolation netns -f x", 2, "error: read --isolation: \"netns\" is not in this version"},
+		{"up --isolation vm -f x", 2, "error: read --isolation: \"vm\" is neither loopback nor netns"},
 		{"up --nope", 2, "error: read arguments: unknown flag: --nope; see mizzen up -h"},
 		{"call / /", 2, "error: read arguments: accepts at most 1 arg(s), received 2; see mizzen call -h"},
 		{"call -H nonsense /", 2, "error: read -H: \"nonsense\" is not 'name: value'"},
