@@ -32,9 +32,7 @@ func TestDefinitions(t *testing.T) {
 			c.Kubectl(t, "", "get", s, "-A")
 		}
 	}
-	if out := c.Kubectl(t, "", "get", "istio-io", "-A"); out != "" {
-		t.Errorf("kubectl get istio-io prints %q", out)
-	}
+	c.Kubectl(t, "", "get", "istio-io", "-A") // fails if no kind is in this category
 }
 
 // TestColumns: kubectl prints what it prints with Istio's definitions.
