@@ -2,7 +2,9 @@ package corpus
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -98,13 +100,13 @@ func (r Random) whole(s *corev1.PodSpec) {
 }
 
 func (r Random) labels() map[string]string {
-	out := map[string]string{}
-	for k, v := range map[string]string{
+	out, all := map[string]string{}, map[string]string{
 		"app": "a", "version": "v1", "pod-template-hash": "1", "sidecar.istio.io/inject": "true", "service.istio.io/canonical-name": "me",
 		"app.kubernetes.io/name": "n", "topology.istio.io/network": "net",
-	} {
+	}
+	for _, k := range slices.Sorted(maps.Keys(all)) { // a map's own order would not follow from the seed
 		if r.maybe(0.25) {
-			out[k] = v
+			out[k] = all[k]
 		}
 	}
 	return out
@@ -112,8 +114,7 @@ func (r Random) labels() map[string]string {
 
 // annotations of the injector's own, mostly well written.
 func (r Random) annotations() map[string]string {
-	out := map[string]string{}
-	for name, values := range map[string][]string{
+	out, all := map[string]string{}, map[string][]string{
 		"traffic.sidecar.istio.io/excludeInboundPorts": {"", "80", "80, 443"}, "traffic.sidecar.istio.io/includeInboundPorts": {"*", "80", ""},
 		"traffic.sidecar.istio.io/includeOutboundIPRanges": {"*", "10.0.0.0/8,fd00::/8"}, "traffic.sidecar.istio.io/excludeOutboundPorts": {"1", "x"},
 		"sidecar.istio.io/interceptionMode": {"REDIRECT", "NONE", "TPROXY"}, "sidecar.istio.io/nativeSidecar": {"true", "false"},
@@ -125,9 +126,10 @@ func (r Random) annotations() map[string]string {
 		"sidecar.istio.io/bootstrapOverride": {"mine"}, "prometheus.io/port": {"9100", "15020", "no"}, "prometheus.io/scrape": {"true", "false"},
 		"sidecar.istio.io/proxyCpu": {"1"}, "mizzen.dev/filters": {"native", "wasm", "dynamic-module"}, "inject.istio.io/templates": {"gateway", "sidecar"},
 		"sidecar.istio.io/status": {"{}"},
-	} {
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if r.maybe(0.07) {
-			out[name] = pick(r, values...)
+			out[name] = pick(r, all[name]...)
 		}
 	}
 	return out

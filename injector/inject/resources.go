@@ -81,8 +81,8 @@ func (b *build) grow() {
 			list[key] = have
 		}
 	}
-	raise(whole.Requests, requests(*more), needed(b.pod.Spec))
-	least := corev1.ResourceList{}
+	least := needed(b.pod.Spec) // what Kubernetes takes for the pod's request, where it has none
+	raise(whole.Requests, requests(*more), least)
 	for _, c := range append(b.pod.Spec.InitContainers, b.pod.Spec.Containers...) {
 		most(least, c.Resources.Limits)
 	}

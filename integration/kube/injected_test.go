@@ -109,7 +109,7 @@ func TestInjectedAtRandom(t *testing.T) {
 		policies = append(policies, p, p.With(nil, nil, true))
 	}
 	became := map[string]int{}
-	const pods = 300
+	const pods = 1000
 	for seed := range uint64(pods) {
 		what, err := accepted(t, client, ns, policies[seed%uint64(len(policies))], corpus.NewRandom(seed).Pod())
 		if err != nil {
