@@ -5,8 +5,39 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"testing"
 	"time"
+
+	"github.com/mizzen-mesh/mizzen/localmesh/podnet"
 )
+
+// Isolated tells whether workloads have network namespaces of their own.
+func (m *Mesh) Isolated() bool { return len(m.Ready.Workloads) > 0 && m.Ready.Workloads[0].Netns != "" }
+
+// Machine is the address at which workloads reach what listens on the machine's 127.0.0.1.
+func (m *Mesh) Machine() string {
+	if m.Isolated() {
+		return podnet.Gateway
+	}
+	return "127.0.0.1"
+}
+
+// Dialer connects to a port of a service, "host:port", as a workload's application does: from its network namespace if it has one, else to
+// the port of its sidecar that leads there, which is 15001 for HTTP and the service's own for TCP.
+func (m *Mesh) Dialer(t testing.TB, workload, to, sidecarPort string) func() (net.Conn, error) {
+	t.Helper()
+	proxy := m.Proxy(t, workload)
+	if m.Isolated() {
+		return func() (net.Conn, error) { return Connect(proxy, to) }
+	}
+	host, _, err := net.SplitHostPort(proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() (net.Conn, error) {
+		return net.DialTimeout("tcp", net.JoinHostPort(host, sidecarPort), 5*time.Second)
+	}
+}
 
 // Connect asks an HTTP proxy, such as a sidecar, for a connection to "host:port".
 func Connect(proxy, to string) (net.Conn, error) {

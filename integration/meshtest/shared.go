@@ -9,11 +9,17 @@ import (
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
-// Shared is one mesh for all tests of a package, started by the first that asks and stopped by Main.
+// Shared is one mesh for all tests of a package, started by the first that asks and stopped by Main; one for each Isolation that tests
+// set.
 type Shared struct {
 	Manifests string
 
-	once  sync.Once
+	mu     sync.Mutex
+	meshes map[string]*sharedMesh // by isolation
+}
+
+// sharedMesh is a running mesh, or why it does not run.
+type sharedMesh struct {
 	mesh  *Mesh
 	err   error
 	scope *scope
@@ -22,24 +28,34 @@ type Shared struct {
 // Main runs the tests and stops the mesh: `func TestMain(m *testing.M) { shared.Main(m) }`.
 func (s *Shared) Main(m *testing.M) {
 	code := m.Run()
-	if s.scope != nil && !s.scope.end(code != 0) {
-		code = 1
+	for _, one := range s.meshes {
+		if !one.scope.end(code != 0) {
+			code = 1
+		}
 	}
 	os.Exit(code)
 }
 
-// Mesh returns the running mesh.
+// Mesh returns the running mesh, of the isolation that the environment names.
 func (s *Shared) Mesh(t *testing.T) *Mesh {
 	t.Helper()
 	Envoy(t) // may skip: outside once, so that every test says why
-	s.once.Do(func() {
-		s.scope = &scope{TB: t}
-		s.mesh, s.err = start(s.scope, s.Manifests, Options{})
-	})
-	if s.err != nil {
-		t.Fatal(s.err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	isolation := os.Getenv(Isolation)
+	one := s.meshes[isolation]
+	if one == nil {
+		one = &sharedMesh{scope: &scope{TB: t}}
+		if s.meshes == nil {
+			s.meshes = map[string]*sharedMesh{}
+		}
+		s.meshes[isolation] = one
+		one.mesh, one.err = start(one.scope, s.Manifests, Options{})
 	}
-	return s.mesh
+	if one.err != nil {
+		t.Fatal(one.err)
+	}
+	return one.mesh
 }
 
 // scope is a testing.TB whose cleanups and temporary directories live until the package's tests end.

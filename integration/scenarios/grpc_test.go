@@ -48,12 +48,16 @@ spec:
 func TestGRPCRules(t *testing.T) {
 	m := shared.Mesh(t)
 	m.Apply(t, greeterRules)
-	for _, way := range []struct{ name, addr, authority string }{
-		{"gateway", strings.TrimPrefix(m.Gateway(), "http://"), "greeter.example.com"},
-		{"sidecar", m.Proxy(t, "productpage-v1-0"), "greeter:80"},
+	for _, way := range []struct {
+		name      string
+		to        dial
+		authority string
+	}{
+		{"gateway", toGateway(m), "greeter.example.com"},
+		{"sidecar", toGreeter(t, m), "greeter:80"},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			g := greeter{dialGRPC(t, way.addr, way.authority)}
+			g := greeter{dialGRPC(t, way.to, way.authority)}
 			meshtest.Eventually(t, "the rules", func() bool { _, err := g.call(t, "Broken"); return status.Code(err) == codes.ResourceExhausted })
 			for range 20 {
 				if v, err := g.call(t, "Hello", "x-canary", "yes"); err != nil || v != "v2" {

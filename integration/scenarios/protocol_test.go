@@ -34,8 +34,8 @@ spec:
 	m.ViaGateway().Await(t, "the gateway's rule", hasCode(200), "/")
 	gateway, sidecar := strings.TrimPrefix(m.Gateway(), "http://"), m.Proxy(t, "productpage-v1-0")
 	t.Run("HTTP/2", func(t *testing.T) { checkH2C(t, m.Gateway()+"/") })
-	t.Run("gRPC/gateway", func(t *testing.T) { checkGRPC(t, gateway, "bookshop.example.com") })
-	t.Run("gRPC/sidecar", func(t *testing.T) { checkGRPC(t, sidecar, "greeter:80") })
+	t.Run("gRPC/gateway", func(t *testing.T) { checkGRPC(t, toGateway(m), "bookshop.example.com") })
+	t.Run("gRPC/sidecar", func(t *testing.T) { checkGRPC(t, toGreeter(t, m), "greeter:80") })
 	t.Run("WebSocket/gateway", func(t *testing.T) {
 		checkWebSocket(t, gateway, "ws://"+gateway+"/chat")
 	})
@@ -45,10 +45,28 @@ spec:
 	t.Run("TCP", func(t *testing.T) {
 		const connections = `^cluster\.outbound\|6379\|\|redis.*upstream_cx_total$`
 		before := m.Stat(t, "productpage-v1-0", connections)
-		host, _, _ := net.SplitHostPort(sidecar)
-		checkTCP(t, net.JoinHostPort(host, "6379"))
+		checkTCP(t, redis(t, m))
 		meshtest.Eventually(t, "the connection is counted", func() bool { return m.Stat(t, "productpage-v1-0", connections) == before+1 })
 	})
+}
+
+// dial makes a connection.
+type dial func() (net.Conn, error)
+
+func toGateway(m *meshtest.Mesh) dial {
+	return func() (net.Conn, error) {
+		return net.DialTimeout("tcp", strings.TrimPrefix(m.Gateway(), "http://"), 5*time.Second)
+	}
+}
+
+// toGreeter connects to the gRPC service as productpage does.
+func toGreeter(t *testing.T, m *meshtest.Mesh) dial {
+	return m.Dialer(t, "productpage-v1-0", "greeter:80", "15001")
+}
+
+// redis connects to the TCP service as productpage does.
+func redis(t *testing.T, m *meshtest.Mesh) dial {
+	return m.Dialer(t, "productpage-v1-0", "redis:6379", "6379")
 }
 
 func checkH2C(t *testing.T, target string) {
@@ -63,10 +81,10 @@ func checkH2C(t *testing.T, target string) {
 }
 
 // checkGRPC asks for the health, then echoes a stream of three messages, each answered before the next is sent.
-func checkGRPC(t *testing.T, addr, authority string) {
+func checkGRPC(t *testing.T, to dial, authority string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn := dialGRPC(t, addr, authority)
+	conn := dialGRPC(t, to, authority)
 	got, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{}, grpc.WaitForReady(true))
 	if err != nil || got.Status != healthv1.HealthCheckResponse_SERVING {
 		t.Fatalf("health: %v %v", got, err)
@@ -89,9 +107,10 @@ func checkGRPC(t *testing.T, addr, authority string) {
 	}
 }
 
-func dialGRPC(t *testing.T, addr, authority string) *grpc.ClientConn {
+func dialGRPC(t *testing.T, to dial, authority string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithAuthority(authority), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///"+authority, grpc.WithAuthority(authority), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return to() }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,8 +148,8 @@ func checkWebSocket(t *testing.T, addr, target string) {
 	}
 }
 
-func checkTCP(t *testing.T, addr string) {
-	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+func checkTCP(t *testing.T, to dial) {
+	conn, err := to()
 	if err != nil {
 		t.Fatal(err)
 	}

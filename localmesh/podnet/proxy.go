@@ -2,6 +2,7 @@ package podnet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,21 +10,20 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"sync"
 	"time"
 )
 
 // ServeProxy serves an HTTP proxy at an address of the machine until the pod is closed: what is asked of it leaves the pod, as a
-// request of the pod's own application does, and meets whatever that would. lookup finds the addresses of a name there.
+// request of the pod's own application does, and meets whatever that would. A client's connections are its own there, too: who
+// connects anew meets the newest listeners. lookup finds the addresses of a name there.
 func (p *Pod) ServeProxy(address string, lookup func(ctx context.Context, name string) ([]netip.Addr, error)) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("serve as %s: %w", p.key, err)
 	}
 	dial := func(ctx context.Context, to string) (net.Conn, error) { return p.dialName(ctx, to, lookup) }
-	out := &http.Transport{
-		MaxIdleConns: 512, MaxIdleConnsPerHost: 512, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
-		DialContext: func(ctx context.Context, _, to string) (net.Conn, error) { return dial(ctx, to) },
-	}
+	out := &outgoing{dial: dial, byClient: map[net.Conn]*http.Transport{}}
 	forward := &httputil.ReverseProxy{
 		Transport: out, FlushInterval: -1, ErrorLog: slog.NewLogLogger(p.net.log.Handler(), slog.LevelDebug),
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -37,7 +37,7 @@ func (p *Pod) ServeProxy(address string, lookup func(ctx context.Context, name s
 		},
 	}
 	server := &http.Server{
-		ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(p.net.log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: time.Minute, ConnContext: out.begin, ConnState: out.end, ErrorLog: slog.NewLogLogger(p.net.log.Handler(), slog.LevelDebug),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodConnect {
 				p.tunnel(w, r, dial)
@@ -46,7 +46,7 @@ func (p *Pod) ServeProxy(address string, lookup func(ctx context.Context, name s
 			forward.ServeHTTP(w, r)
 		}),
 	}
-	p.keep(closer{l, server, out})
+	p.keep(closer{l, server})
 	p.net.relays.Add(1)
 	go func() { defer p.net.relays.Done(); _ = server.Serve(l) }()
 	return nil
@@ -56,12 +56,54 @@ func (p *Pod) ServeProxy(address string, lookup func(ctx context.Context, name s
 type closer struct {
 	net.Listener
 	server *http.Server
-	out    *http.Transport
 }
 
-func (c closer) Close() error {
-	c.out.CloseIdleConnections()
-	return c.server.Close()
+func (c closer) Close() error { return c.server.Close() }
+
+// outgoing has connections into the pod for each connection of a client, which end with that.
+type outgoing struct {
+	dial func(ctx context.Context, to string) (net.Conn, error)
+
+	mu       sync.Mutex
+	byClient map[net.Conn]*http.Transport
+}
+
+// clientKey is under what a request's context has its client's transport.
+type clientKey struct{}
+
+// begin is http.Server's ConnContext.
+func (o *outgoing) begin(ctx context.Context, c net.Conn) context.Context {
+	t := &http.Transport{
+		IdleConnTimeout: 30 * time.Second, DisableCompression: true,
+		DialContext: func(ctx context.Context, _, to string) (net.Conn, error) { return o.dial(ctx, to) },
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.byClient[c] = t
+	return context.WithValue(ctx, clientKey{}, t)
+}
+
+// end is http.Server's ConnState.
+func (o *outgoing) end(c net.Conn, s http.ConnState) {
+	if s != http.StateClosed && s != http.StateHijacked {
+		return
+	}
+	o.mu.Lock()
+	t := o.byClient[c]
+	delete(o.byClient, c)
+	o.mu.Unlock()
+	if t != nil {
+		t.CloseIdleConnections()
+	}
+}
+
+// RoundTrip sends a request over its client's connections.
+func (o *outgoing) RoundTrip(r *http.Request) (*http.Response, error) {
+	t, ok := r.Context().Value(clientKey{}).(*http.Transport)
+	if !ok {
+		return nil, errors.New("the request has come over no connection")
+	}
+	return t.RoundTrip(r)
 }
 
 // dialName connects to "name:port", trying the name's addresses in turn.
