@@ -26,6 +26,9 @@ import (
 // atStart is why a view does not show what a proxy is started with: localmesh/plan's tests do.
 const atStart = "it acts when the proxy is started"
 
+// inPods is why a view does not show what the injector and a pod's agent act on: the case of injector/testdata/inject is named.
+const inPods = "the injector acts on it: injector/testdata/inject/"
+
 // unseen are Supported paths that no proxy's view can show, each with the reason.
 var unseen = map[string]string{
 	"WorkloadGroup spec.template.address":                                                   "a group has none: another than an empty one is refused",
@@ -47,6 +50,15 @@ var unseen = map[string]string{
 	"MeshConfig data.mesh.defaultConfig.statsdUdpAddress":                                   atStart,
 	"MeshConfig data.mesh.defaultConfig.holdApplicationUntilProxyStarts":                    atStart,
 	"MeshConfig data.mesh.defaultConfig.connectionSettings.globalDownstreamConnectionLimit": atStart,
+	"ProxyConfig spec.image":                                                                inPods + "proxyconfig-resource",
+	"ProxyConfig spec.image.imageType":                                                      inPods + "proxyconfig-resource",
+	"MeshConfig data.mesh.defaultConfig.image":                                              inPods + "mesh-image-type",
+	"MeshConfig data.mesh.defaultConfig.image.imageType":                                    inPods + "mesh-image-type",
+	"MeshConfig data.mesh.defaultConfig.interceptionMode":                                   inPods + "mesh-interception-none",
+	"MeshConfig data.mesh.defaultConfig.statusPort":                                         inPods + "mesh-status-port",
+	"MeshConfig data.mesh.defaultConfig.discoveryAddress":                                   inPods + "mesh-discovery",
+	"MeshConfig data.mesh.defaultConfig.proxyAdminPort":                                     "a pod's agent has Envoy listen there: injector/agent's tests of settings",
+	"MeshConfig data.mesh.enablePrometheusMerge":                                            inPods + "prometheus-mesh-off",
 	"Sidecar spec.ingress[].connectionPool.http.h2UpgradePolicy":                            "a warning says that it has none; of DestinationRules it counts",
 	"Sidecar spec.inboundConnectionPool.http.h2UpgradePolicy":                               "a warning says that it has none; of DestinationRules it counts",
 	"MeshConfig data.mesh.meshMTLS.ecdhCurves":                                              "a warning says that it has none, as in Istio; tlsDefaults' count",

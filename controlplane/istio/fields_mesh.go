@@ -4,14 +4,13 @@ package istio
 const (
 	noIngress = "Kubernetes Ingress is not read: write a Gateway and a VirtualService"
 	oneMesh   = "Mizzen has one cluster: every service is local to it"
-	ownStart  = "the local mesh starts the Envoy that --envoy names, by a bootstrap of its own"
-	noAgent   = "no agent stands between you and the Envoys of the local mesh: it asks them itself whether they are ready"
+	ownStart  = "Envoy is started by a bootstrap of Mizzen's own; which Envoy, and where its files are, --envoy and --config-dir say"
 )
 
 // meshConfigRules is the support table of MeshConfig, but for its providers.
 func meshConfigRules() []supportRule {
 	return []supportRule{
-		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat accessLogEncoding connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing localityLbSetting"),
+		yes("MeshConfig", "rootNamespace outboundTrafficPolicy accessLogFile accessLogFormat accessLogEncoding connectTimeout defaultHttpRetryPolicy defaultConfig extensionProviders defaultProviders enableTracing localityLbSetting enablePrometheusMerge"),
 		yes("MeshConfig", "defaultServiceExportTo defaultVirtualServiceExportTo defaultDestinationRuleExportTo serviceEntryVisibility discoverySelectors"),
 		yes("MeshConfig", "proxyListenPort proxyInboundListenPort proxyHttpPort protocolDetectionTimeout inboundTrafficPolicy pathNormalization"),
 		yes("MeshConfig", "tcpKeepalive h2UpgradePolicy dnsRefreshRate defaultTrafficPolicy zoneAwareLbSetting inboundClusterStatName outboundClusterStatName"),
@@ -24,7 +23,6 @@ func meshConfigRules() []supportRule {
 		idle("MeshConfig", "caCertificates", "what is trusted stands in root-cert.pem of the authority's directory: add your roots there (mizzen controlplane --ca-files)"),
 		idle("MeshConfig", "certificates", "as in Istio today: let cert-manager or its like make certificates for DNS names"),
 		idle("MeshConfig", "serviceSettings serviceScopeConfigs", oneMesh),
-		idle("MeshConfig", "enablePrometheusMerge", "an application's metrics are scraped at its own port, a proxy's at its administration page under /stats/prometheus"),
 		idle("MeshConfig", "ca", "the control plane signs by itself, or with the intermediate that --ca-files names"),
 		yes("MeshConfig.OutboundTrafficPolicy", "mode"),
 		refuse("MeshConfig.OutboundTrafficPolicy", "mode", "ALLOW_ANY_DYNAMIC_DNS", "unknown hosts are reached in plaintext or tunnelled as they came: write ALLOW_ANY, and a ServiceEntry with resolution DYNAMIC_DNS for hosts that Envoy is to look up"),
@@ -47,25 +45,25 @@ func proxyConfigRules() []supportRule {
 		yes("ProxyConfig", "tracing gatewayTopology proxyHeaders connectionSettings"),
 		yes("ProxyConfig", "concurrency proxyMetadata runtimeValues serviceCluster tracingServiceName drainDuration terminationDrainDuration "+
 			"fileFlushInterval fileFlushMinSizeKb meshId statsdUdpAddress holdApplicationUntilProxyStarts"),
-		idle("ProxyConfig", "configPath binaryPath customConfigFile proxyBootstrapTemplatePath image", ownStart),
-		idle("ProxyConfig", "discoveryAddress controlPlaneAuthPolicy", "the local mesh's control plane is the one that mizzen up starts"),
+		// The injector and the agent of a pod act on these; a local mesh has neither.
+		yes("ProxyConfig", "discoveryAddress image interceptionMode proxyAdminPort statusPort"),
+		idle("ProxyConfig", "configPath binaryPath customConfigFile proxyBootstrapTemplatePath", ownStart),
+		idle("ProxyConfig", "controlPlaneAuthPolicy", "the port of discoveryAddress says it: 15010 is plaintext, every other is TLS"),
 		idle("ProxyConfig", "discoveryRefreshDelay", "changes are pushed as they come"),
 		idle("ProxyConfig", "zipkinAddress", "obsolete: write tracing.zipkin.address"),
 		idle("ProxyConfig", "envoyMetricsServiceAddress envoyMetricsService", "statistics are scraped from the administration page, or sent to statsdUdpAddress"),
 		idle("ProxyConfig", "envoyAccessLogService", "name the collector as an extension provider (envoyHttpAls), and that in a Telemetry"),
-		idle("ProxyConfig", "proxyAdminPort", "in the local mesh it is port 15000 of the workload's own address: nothing else wants it"),
 		idle("ProxyConfig", "availabilityZone", "obsolete: where a workload is, its node or its label istio-locality says"),
 		idle("ProxyConfig", "statNameLength", "Envoy has no such limit any more"),
-		idle("ProxyConfig", "interceptionMode", "the local mesh's applications send through an explicit proxy; elsewhere the pod's annotation sidecar.istio.io/interceptionMode says it"),
 		idle("ProxyConfig", "sds", "obsolete: certificates come over SDS only"),
-		idle("ProxyConfig", "statusPort readinessProbe", noAgent),
+		idle("ProxyConfig", "readinessProbe", "it is for virtual machines: in pods kubelet probes, as the containers say"),
 		idle("ProxyConfig", "extraStatTags", "every label of Mizzen's own metrics is a tag already"),
 		idle("ProxyConfig", "proxyStatsMatcher", "Mizzen's proxies make every statistic, when it first counts: none has to be let in"),
 		idle("ProxyConfig", "caCertificatesPem", "what is trusted stands in root-cert.pem of the authority's directory: add your roots there (mizzen controlplane --ca-files)"),
 		idle("ProxyConfig", "privateKeyProvider", "the accelerators' extensions are in contrib builds of Envoy only"),
-		idle("ProxyConfig", "statsCompression", "the administration page compresses nothing, and no agent stands before it"),
-		yes("networking.ProxyConfig", "selector concurrency environmentVariables"),
-		idle("networking.ProxyConfig", "image", ownStart),
+		idle("ProxyConfig", "statsCompression", "neither the administration page nor the agent of a pod compresses statistics"),
+		yes("networking.ProxyConfig", "selector concurrency environmentVariables image"),
+		yes("ProxyImage", "imageType"),
 		yes("Topology", "numTrustedProxies forwardClientCertDetails proxyProtocol"),
 		yes("ProxyConfig.ProxyHeaders", "forwardedClientCert setCurrentClientCertDetails requestId server attemptCount envoyDebugHeaders preserveHttp1HeaderCase xForwardedHost xForwardedPort"),
 		idle("ProxyConfig.ProxyHeaders", "metadataExchangeHeaders", "Mizzen's proxies send no such headers: who calls is in the certificate"),

@@ -68,13 +68,13 @@ func TestInjected(t *testing.T) {
 
 // TestByHand: a container that nobody injected needs no more than an address of the control plane; on 15010 there is no TLS and no identity.
 func TestByHand(t *testing.T) {
-	o := options(t, map[string]string{"INSTANCE_IP": "fd00::3", "POD_NAME": "x", "PROXY_CONFIG": "discoveryAddress: controlplane:15010\nconcurrency: 3", "ISTIO_METAJSON_LABELS": `{"app":"x"}`}, nil)
+	o := options(t, map[string]string{"INSTANCE_IP": "fd00::3", "POD_NAME": "x", "PROXY_CONFIG": "discoveryAddress: controlplane:15010\nconcurrency: 3\nproxyAdminPort: 16000", "ISTIO_METAJSON_LABELS": `{"app":"x"}`}, nil)
 	o.Gateway = true
 	s, err := read(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.secure || s.node.Metadata["MIZZEN_SDS"] != nil || s.node.Metadata["MIZZEN_FILTERS"] != "native" || s.start.Workers != 3 || !s.node.Status.IPv6 {
+	if s.secure || s.node.Metadata["MIZZEN_SDS"] != nil || s.node.Metadata["MIZZEN_FILTERS"] != "native" || s.start.Workers != 3 || s.node.AdminPort != 16000 || !s.node.Status.IPv6 {
 		t.Errorf("%+v", s)
 	}
 	if s.node.NodeID != "router~fd00::3~x.default~default.svc.cluster.local" {
