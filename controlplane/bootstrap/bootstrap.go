@@ -96,7 +96,7 @@ func stable(raw []byte) ([]byte, error) {
 }
 
 func build(o Options) (*bootstrapv3.Bootstrap, error) {
-	n, err := node(o)
+	n, err := Node(o)
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +162,8 @@ func controlPlane(o Options) (*clusterv3.Cluster, error) {
 	return xds, err
 }
 
-// node says who the proxy is.
-func node(o Options) (*corev3.Node, error) {
+// Node says who the proxy is, as Envoy will: an agent asks by it for what Envoy does not.
+func Node(o Options) (*corev3.Node, error) {
 	if o.NodeID == "" {
 		return nil, errors.New("no node id")
 	}

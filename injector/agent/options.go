@@ -30,6 +30,7 @@ type Paths struct {
 	Data     string // directory for the last configuration; it outlives the container
 	Sockets  string // directory for the socket of SDS; Config if there is none
 	Module   string // directory of libmizzen.so, mizzen.wasm or libmizzen-golang.so
+	Resolv   string // names the name servers that the agent passes questions on to; for pods whose DNS is captured
 	Override string // bootstrap that Envoy merges into its own; "": none
 }
 
@@ -38,7 +39,7 @@ func DefaultPaths() Paths {
 	return Paths{
 		Envoy: "/usr/local/bin/envoy", Token: "/var/run/secrets/tokens/istio-token", Root: "/var/run/secrets/istio/root-cert.pem",
 		PodInfo: "/etc/istio/pod", Config: "/etc/istio/proxy", Data: "/var/lib/istio/data",
-		Sockets: "/var/run/secrets/workload-spiffe-uds", Module: "/var/lib/mizzen",
+		Sockets: "/var/run/secrets/workload-spiffe-uds", Module: "/var/lib/mizzen", Resolv: "/etc/resolv.conf",
 	}
 }
 

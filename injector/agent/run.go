@@ -112,6 +112,9 @@ func (a *Agent) serve(life context.Context, background func(func())) (sds string
 		background(func() { _ = g.Serve(l) })
 	}
 	background(func() { store.keep(life.Done()) })
+	if err := a.serveNames(life, control, background); err != nil {
+		return "", err
+	}
 	background(func() {
 		<-life.Done()
 		g.Stop()

@@ -24,7 +24,7 @@ func TestPods(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"probes", w.probes}, {"metrics", w.metrics}, {"no rules", w.noRules}, {"subsets", w.subsets}, {"header canary", w.headerCanary},
-		{"ingress", w.ingress}, {"egress", w.egress}, {"mutual TLS", w.mutualTLS}, {"protocols", w.protocols},
+		{"ingress", w.ingress}, {"egress", w.egress}, {"names", w.names}, {"mutual TLS", w.mutualTLS}, {"protocols", w.protocols},
 		{"without the control plane", w.alone}, {"ends politely", w.politely},
 	} {
 		t.Run(s.name, s.run)

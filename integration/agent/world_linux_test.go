@@ -48,6 +48,7 @@ type pod struct {
 	world      *world
 	name, ns   string
 	app, proxy *netnstest.Process
+	dns        bool   // the agent answers the pod's questions
 	run        func() // starts the proxy, which lives as long as the world
 }
 
@@ -187,7 +188,7 @@ func (w *world) only(t *testing.T, text string) {
 func (w *world) sidecar(t *testing.T, short, ip, app, version, calls string) {
 	t.Helper()
 	p := &pod{Pod: w.net.Pod(t, short, ip), world: w, name: app + "-" + version, ns: "default"}
-	w.pods[short] = p
+	w.pods[short], p.dns = p, short == "rec1"
 	p.rules(t, "iptables-nft")
 	p.application(t, app, version, calls, "8080,9090,7777")
 	p.sidecar(t, "sidecar", app, map[string]string{"app": app, "version": version})
@@ -201,6 +202,9 @@ func arguments() []string {
 // rules makes the pod's.
 func (p *pod) rules(t *testing.T, backend string, more ...string) {
 	t.Helper()
+	if p.dns {
+		more = append(more, "--redirect-dns")
+	}
 	out, err := p.Command(context.Background(), 0, append(append([]string{p.world.binary}, arguments()...), append(more, "--backend", backend)...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("rules of %s by %s: %v\n%s", p.name, backend, err, out)
@@ -247,6 +251,9 @@ func (p *pod) sidecar(t *testing.T, kind, account string, labels map[string]stri
 			`"/app-health/app/livez":{"tcpSocket":{"port":9000}},"/app-health/app/startupz":{"grpc":{"port":9090},"timeoutSeconds":5},` +
 			`"/app-health/gone/readyz":{"httpGet":{"path":"/","port":8099}}}`,
 		`ISTIO_PROMETHEUS_ANNOTATIONS={"scrape":"true","path":"/metrics","port":"8080"}`,
+	}
+	if p.dns {
+		env = append(env, "ISTIO_META_DNS_CAPTURE=true")
 	}
 	p.run = func() {
 		t.Helper()
