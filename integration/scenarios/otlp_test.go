@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
@@ -36,18 +35,9 @@ func TestTelemetryOTLP(t *testing.T) {
 	}{{"by-http", true}, {"with-key", false}, {"by-grpc", false}} {
 		t.Run(p.provider, func(t *testing.T) {
 			m.Apply(t, telemetry("everywhere", "istio-system", "", "  - providers: [{name: "+p.provider+"}]\n"))
-			from := m.From(t, "productpage-v1-0")
-			var spans []otelSpan
-			n := uint64(time.Now().UnixNano())
-			envoytest.Await(t, time.Minute, "a whole trace in the collector", func() bool {
-				n++
-				id := fmt.Sprintf("463ac35c9f6413ad%016x", n)
-				from.Must(t, reviews, "traceparent: 00-"+id+"-"+callerSpan+"-01")
-				for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-					if spans = c.spans(t, id); len(spans) == 4 {
-						break
-					}
-				}
+			spans := oneTrace(t, func(id string) {
+				m.From(t, "productpage-v1-0").Must(t, reviews, "traceparent: 00-"+id+"-"+callerSpan+"-01")
+			}, func(id string) []otelSpan { return c.spans(t, id) }, func(spans []otelSpan) bool {
 				byMizzen := slices.ContainsFunc(spans, func(s otelSpan) bool { return s.has("mizzen.route") })
 				return len(spans) == 4 && byMizzen == p.mizzen
 			})
