@@ -98,5 +98,5 @@ func (s *scope) end(failed bool) (ok bool) {
 // Eventually polls until ok, and fails the test after 15 s.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	envoytest.Await(t, 15*time.Second, what, ok)
+	envoytest.Await(t, time.Minute, what, ok)
 }
