@@ -29,6 +29,7 @@ type nodeFile struct {
 	Identity   bool              `yaml:"identity"` // an agent beside it serves its certificate
 	NoBind     bool              `yaml:"nobind"`   // a gateway that no one tells where to bind
 	Ports      map[uint32]uint32 `yaml:"ports"`
+	PodPorts   map[string]uint32 `yaml:"podPorts"` // that the proxy itself says
 	AppAddress string            `yaml:"appAddress"`
 	Metadata   map[string]string `yaml:"metadata"`
 	// Show names the parts that view.yaml holds: settings, patches, listeners, tables, clusters, endpoints; and globs of the
@@ -39,7 +40,7 @@ type nodeFile struct {
 func (f nodeFile) node() mesh.Node {
 	n := mesh.Node{
 		Name: f.Name, Namespace: f.Namespace, IP: f.IP, Labels: f.Labels, Gateway: f.Gateway, Intercepts: f.Intercepts,
-		Ports: f.Ports, AppAddress: f.AppAddress, Module: !f.NoModule, Identity: f.Identity, Metadata: f.Metadata,
+		Ports: f.Ports, PodPorts: f.PodPorts, AppAddress: f.AppAddress, Module: !f.NoModule, Identity: f.Identity, Metadata: f.Metadata,
 		Modules: "/var/lib/mizzen/modules",
 	}
 	if n.Namespace == "" {

@@ -14,6 +14,9 @@ import (
 // exportAnnotation is Istio's exportTo of a Kubernetes Service.
 const exportAnnotation = "networking.istio.io/exportTo"
 
+// literalLabel is Istio's, which Knative's own gateways have: their servers name the pods' ports.
+const literalLabel = "experimental.istio.io/disable-gateway-port-translation"
+
 // services lowers the Kubernetes Services.
 func (c *compiler) services() {
 	for _, o := range c.set.Services {
@@ -24,8 +27,10 @@ func (c *compiler) services() {
 			Addresses:  canonical(clusterIPs(o.Spec)),
 			Selector:   o.Spec.Spec.Selector,
 			Visibility: visibility(exportOr(serviceExport(o), c.meshConfig().GetDefaultServiceExportTo()), o.Namespace),
+			Created:    o.CreationTimestamp,
 			Origin:     origin(&o.Meta, ""),
 		}
+		_, s.Literal = o.Labels[literalLabel]
 		if len(s.Selector) == 0 {
 			s.Selector = nil
 		}

@@ -28,8 +28,11 @@ type Node struct {
 	BindAddress string
 	// Locality is "region/zone/subzone" as the proxy says itself; "": its labels or its workload tell.
 	Locality string
-	// Ports maps a gateway server's port to the port really bound (metadata MIZZEN_PORTS {"80":8080}).
+	// Ports maps a gateway server's port to the port really bound (metadata MIZZEN_PORTS {"80":8080}). Nil: the Services that lead to
+	// the gateway tell.
 	Ports map[uint32]uint32
+	// PodPorts are the ports to which the pod's containers give names (metadata POD_PORTS), for a pod that is not known yet.
+	PodPorts map[string]uint32
 	// ServiceAccount that the proxy says it runs under (metadata SERVICE_ACCOUNT); "" unsaid.
 	ServiceAccount string
 	// Identity is true if an agent beside the proxy serves its certificate over SDS, as static cluster sds-grpc (metadata
@@ -145,7 +148,9 @@ type RouteTable struct {
 	// CatchAll is the "*" host that stays inside the table: "allow_any" to PassthroughCluster, "block_all" (502) or nil.
 	CatchAll *VirtualHost
 	Gateway  bool
-	Inbound  bool
+	// Servers are the ports of a gateway's plain HTTP servers that share the table, sorted; nil: the one in its name.
+	Servers []uint32
+	Inbound bool
 	// Own: it is one listener's: of a service port whose protocol is detected, with CatchAll its host, or of a Unix socket.
 	Own bool
 	// Proxy: the table of a ListenHTTPProxy (adds CONNECT routes where TLS ports are named).

@@ -103,7 +103,12 @@ type Service struct {
 	SANs []string
 	// DNSEndpoints for ResolutionDNS*: address (host name or IP), sorted; the hostname itself if the entry lists none.
 	DNSEndpoints []*Endpoint
-	Origin       Origin
+	// Created is when the object was; zero: unknown.
+	Created time.Time
+	// Literal: a gateway's server is bound on its own port, even if it is one of this service's (Istio's label
+	// experimental.istio.io/disable-gateway-port-translation).
+	Literal bool
+	Origin  Origin
 }
 
 // Port of a service.

@@ -48,28 +48,65 @@ func TestGatewayPortsComeAndGo(t *testing.T) {
 // gatewayRig is a rig whose Envoy is a gateway with two ports, the first of which is served.
 func gatewayRig(t *testing.T, sotw bool) (r *rig, ports [2]int) {
 	t.Helper()
+	ports = [2]int{envoytest.FreePort(t), envoytest.FreePort(t)}
+	return gatewayRigWith(t, sotw, func(r *rig) { r.serve(false, "a") }, map[string]any{
+		"MIZZEN_BIND_ADDRESS": "127.0.0.1", "MIZZEN_PORTS": map[string]any{"80": ports[0], "81": ports[1]},
+	}), ports
+}
+
+// gatewayRigWith is a rig whose Envoy is a gateway that says metadata of itself, besides its namespace and labels.
+func gatewayRigWith(t *testing.T, sotw bool, write func(*rig), metadata map[string]any) *rig {
+	t.Helper()
 	envoytest.Find(t)
 	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }))
 	t.Cleanup(back.Close)
 	dir := t.TempDir()
-	r = &rig{t: t, file: filepath.Join(dir, "mesh.yaml"), client: &http.Client{Timeout: wait, Transport: &http.Transport{DisableKeepAlives: true}}}
+	r := &rig{t: t, file: filepath.Join(dir, "mesh.yaml"), client: &http.Client{Timeout: wait, Transport: &http.Transport{DisableKeepAlives: true}}}
 	for i := range r.backends {
 		_, r.backends[i], _ = net.SplitHostPort(back.Listener.Addr().String())
 	}
-	r.serve(false, "a")
+	write(r)
 	r.xds, r.pages, r.log, r.stop = start(t, dir)
-	ports = [2]int{envoytest.FreePort(t), envoytest.FreePort(t)}
+	metadata["NAMESPACE"], metadata["LABELS"] = "default", map[string]any{"istio": "ingressgateway"}
 	config, err := bootstrap.Config(bootstrap.Options{NodeID: "router~127.0.0.1~gw.default~default.svc.cluster.local", XDSAddress: r.xds,
-		StateOfTheWorld: sotw, Metadata: map[string]any{
-			"NAMESPACE": "default", "LABELS": map[string]any{"istio": "ingressgateway"}, "MIZZEN_BIND_ADDRESS": "127.0.0.1",
-			"MIZZEN_PORTS": map[string]any{"80": ports[0], "81": ports[1]},
-		}})
+		StateOfTheWorld: sotw, Metadata: metadata})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.envoy = envoytest.Start(t, envoytest.Options{Config: string(config), Module: "-"})
 	r.synced(1)
-	return r, ports
+	return r
+}
+
+// TestGatewayTargetPort: a gateway listens where its Service leads, follows a Service that changes, and listens on the Gateway's own port
+// once none leads anywhere.
+func TestGatewayTargetPort(t *testing.T) {
+	number, named, own := envoytest.FreePort(t), envoytest.FreePort(t), envoytest.FreePort(t)
+	serve := func(r *rig, service string) {
+		gw := strings.ReplaceAll(gateway, "number: 80", fmt.Sprintf("number: %d", own))
+		r.write(r.yaml(100, "---\n"+gw+fmt.Sprintf(gatewayRoute, "a")+service))
+	}
+	service := func(target string) string {
+		return fmt.Sprintf("---\napiVersion: v1\nkind: Service\nmetadata: {name: gw, namespace: default}\n"+
+			"spec: {selector: {istio: ingressgateway}, ports: [{name: http, port: %d, targetPort: %s}]}\n", own, target)
+	}
+	r := gatewayRigWith(t, false, func(r *rig) { serve(r, service(fmt.Sprint(number))) }, map[string]any{
+		"MIZZEN_BIND_ADDRESS": "127.0.0.1", "POD_PORTS": fmt.Sprintf(`[{"name":"web","containerPort":%d,"protocol":"TCP"}]`, named),
+	})
+	only := func(port int) {
+		t.Helper()
+		eventually(t, fmt.Sprint("port ", port, " answers"), func() bool { return r.ask(port, "a") == "200" })
+		for _, other := range []int{number, named, own} {
+			if other != port {
+				eventually(t, fmt.Sprint("port ", other, " is closed"), func() bool { return r.ask(other, "a") == "refused" })
+			}
+		}
+	}
+	only(number)
+	serve(r, service("web"))
+	only(named)
+	serve(r, "")
+	only(own)
 }
 
 // serve writes the gateway's rules: with or without the second port, for one host.

@@ -58,6 +58,7 @@ func ParseNode(n *corev3.Node) mesh.Node {
 	out.AppAddress = text(md["MIZZEN_APP_ADDRESS"])
 	out.BindAddress = text(md["MIZZEN_BIND_ADDRESS"])
 	out.Ports = ports(md["MIZZEN_PORTS"])
+	out.PodPorts = podPorts(md["POD_PORTS"])
 	out.Modules = text(md["MIZZEN_MODULES"])
 	file := map[mesh.FilterHost]string{mesh.HostWasm: "MIZZEN_WASM", mesh.HostGolang: "MIZZEN_GOLANG"}
 	host := mesh.FilterHost(text(md[metaFilters]))
@@ -127,6 +128,35 @@ func ports(v *structpb.Value) map[uint32]uint32 {
 			out = map[uint32]uint32{}
 		}
 		out[from] = to
+	}
+	return out
+}
+
+// podPorts reads the named ones of a list of container ports, or of a string that holds it as JSON; nil if there are none.
+func podPorts(v *structpb.Value) map[string]uint32 {
+	raw := []byte(v.GetStringValue())
+	if list := v.GetListValue(); list != nil {
+		var err error
+		if raw, err = list.MarshalJSON(); err != nil {
+			return nil
+		}
+	}
+	var list []struct {
+		Name          string `json:"name"`
+		ContainerPort uint16 `json:"containerPort"`
+	}
+	if len(raw) == 0 || json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	var out map[string]uint32
+	for _, p := range list {
+		if _, ok := out[p.Name]; ok || p.Name == "" || p.ContainerPort == 0 {
+			continue
+		}
+		if out == nil {
+			out = map[string]uint32{}
+		}
+		out[p.Name] = uint32(p.ContainerPort)
 	}
 	return out
 }

@@ -41,10 +41,11 @@ func TestParseNode(t *testing.T) {
 		{"golang", "x", map[string]any{"MIZZEN_FILTERS": "golang", "MIZZEN_GOLANG": "/opt/x.so", "MIZZEN_WASM": "/opt/x.wasm"}, mesh.Node{ID: "x", Name: "x", Namespace: "default",
 			Domain: "default.svc.cluster.local", Labels: map[string]string{}, Intercepts: true, Golang: "/opt/x.so"}},
 		{"gateway", "router~127.1.0.1~gw.istio-system~istio-system.svc.cluster.local", map[string]any{
-			"MIZZEN_PORTS": map[string]any{"80": 8080, "bad": 1, "443": "x"}, "MIZZEN_BIND_ADDRESS": "127.0.0.1"},
+			"MIZZEN_PORTS": map[string]any{"80": 8080, "bad": 1, "443": "x"}, "MIZZEN_BIND_ADDRESS": "127.0.0.1",
+			"POD_PORTS": `[{"name":"web","containerPort":8080},{"containerPort":1},{"name":"web","containerPort":2},{"name":"none"}]`},
 			mesh.Node{ID: "router~127.1.0.1~gw.istio-system~istio-system.svc.cluster.local", Gateway: true, IP: "127.1.0.1", Name: "gw",
 				Namespace: "istio-system", Domain: "istio-system.svc.cluster.local", Labels: map[string]string{}, Intercepts: true,
-				Ports: map[uint32]uint32{80: 8080}, BindAddress: "127.0.0.1"}},
+				Ports: map[uint32]uint32{80: 8080}, PodPorts: map[string]uint32{"web": 8080}, BindAddress: "127.0.0.1"}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			n := &corev3.Node{Id: x.id}

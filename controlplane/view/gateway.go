@@ -38,45 +38,43 @@ func (b bind) class() class {
 	return plainTCP
 }
 
-// gateway adds a listener for each port of the Gateways that select the node. Without any there is no listener; without a
-// rule an HTTP server's table has no host and every request gets 404.
+// gateway adds a listener for each address and port that the Gateways that select the node come to. Without any there is no
+// listener; without a rule an HTTP server's table has no host and every request gets 404.
 func (s *scope) gateway(v *mesh.View, n mesh.Node) {
-	byPort := map[uint32][]bind{}
+	bySocket := map[socket][]bind{}
+	to := s.cache.serverPorts(n)
 	for _, g := range s.cache.world.Gateways {
 		if !mesh.Selects(g.Selector, n.Labels) {
 			continue
 		}
 		for _, srv := range g.Servers {
-			byPort[srv.Port] = append(byPort[srv.Port], bind{g, srv})
+			at := socket{to(srv.Port), cmp.Or(n.BindAddress, srv.Bind, anyAddress(n))}
+			bySocket[at] = append(bySocket[at], bind{g, srv})
 		}
 	}
-	for _, port := range slices.Sorted(maps.Keys(byPort)) {
-		s.gatewayListener(v, n, port, byPort[port])
+	for _, at := range slices.SortedFunc(maps.Keys(bySocket), compareSockets) {
+		s.gatewayListener(v, n, at, bySocket[at])
 	}
 	s.gatewaySecrets(v, n)
 }
 
-// gatewayListener makes one port's. Of servers that cannot share it the first one's kind stands, as in Istio.
-func (s *scope) gatewayListener(v *mesh.View, n mesh.Node, port uint32, binds []bind) {
-	bound := port
-	if p, ok := n.Ports[port]; ok {
-		bound = p
-	}
+// gatewayListener makes one socket's. Of servers that cannot share it the first one's kind stands, as in Istio.
+func (s *scope) gatewayListener(v *mesh.View, n mesh.Node, at socket, binds []bind) {
 	first := binds[0].class()
 	binds = slices.DeleteFunc(binds, func(b bind) bool { return b.class() != first })
-	address := cmp.Or(n.BindAddress, binds[0].server.Bind, "0.0.0.0")
 	l := &mesh.Listener{
-		Name: address + "_" + portString(bound), Kind: mesh.ListenGateway, Address: address, Port: bound, Tracing: tracer(v),
+		Name: at.address + "_" + portString(at.port), Kind: mesh.ListenGateway, Address: at.address, Port: at.port, Tracing: tracer(v),
 	}
 	for _, b := range binds {
 		l.Origins = append(l.Origins, b.server.Origin)
 	}
 	if first == plainHTTP {
-		t := s.gatewayTable(n, "http."+portString(port), port, binds)
+		t := s.gatewayTable(n, plainTable(n, at, binds[0]), binds)
+		t.Servers = servers(t.Name, binds)
 		l.Table = t.Name
 		v.Tables = append(v.Tables, t)
 	} else {
-		s.gatewayChains(v, n, l, port, binds)
+		s.gatewayChains(v, n, l, binds)
 		if len(l.Chains) == 0 {
 			return // no rule: nothing listens, as in Istio
 		}
@@ -88,30 +86,31 @@ func (s *scope) gatewayListener(v *mesh.View, n mesh.Node, port uint32, binds []
 type gatewayHost struct {
 	entries []entry
 	last    []entry // routes that match everything: after all others, the oldest rule's first, as in Istio
+	port    uint32  // of the first server that names it
 	tls     bool
 	names   []string
 	origins []mesh.Origin
 }
 
-func (s *scope) gatewayTable(n mesh.Node, name string, port uint32, binds []bind) *mesh.RouteTable {
+func (s *scope) gatewayTable(n mesh.Node, name string, binds []bind) *mesh.RouteTable {
 	hosts := map[string]*gatewayHost{}
-	at := func(h string) *gatewayHost {
+	at := func(h string, b bind) *gatewayHost {
 		if hosts[h] == nil {
-			hosts[h] = &gatewayHost{}
+			hosts[h] = &gatewayHost{port: b.server.Port}
 		}
 		return hosts[h]
 	}
 	for _, r := range s.rules {
 		for _, b := range binds {
 			if slices.Contains(r.Gateways, b.name()) {
-				s.bindRule(r, b, place{gateways: []string{b.name()}, port: port}, at)
+				s.bindRule(r, b, at)
 			}
 		}
 	}
 	for _, b := range binds {
 		for _, h := range b.server.Hosts {
 			if b.redirects() {
-				g := at(h.Host)
+				g := at(h.Host, b)
 				g.tls, g.origins = true, append(g.origins, b.server.Origin)
 			}
 		}
@@ -124,15 +123,15 @@ func (s *scope) gatewayTable(n mesh.Node, name string, port uint32, binds []bind
 		}
 		return 1
 	}) {
-		out = append(out, s.gatewayVirtualHost(n, h, hosts[h], place{port: port}))
+		out = append(out, s.gatewayVirtualHost(n, h, hosts[h]))
 	}
 	t.VirtualHosts = distinct(out)
 	return t
 }
 
 // bindRule adds a rule's routes to each host that both it and the server name.
-func (s *scope) bindRule(r *mesh.HostRules, b bind, at place, host func(string) *gatewayHost) {
-	entries := s.entries(r, at)
+func (s *scope) bindRule(r *mesh.HostRules, b bind, host func(string, bind) *gatewayHost) {
+	entries := s.entries(r, place{gateways: []string{b.name()}, port: b.server.Port})
 	if len(entries) == 0 {
 		return
 	}
@@ -145,7 +144,7 @@ func (s *scope) bindRule(r *mesh.HostRules, b bind, at place, host func(string) 
 			if !ok {
 				continue
 			}
-			g := host(h)
+			g := host(h, b)
 			g.tls = g.tls || b.redirects()
 			if slices.ContainsFunc(append(g.entries, g.last...), func(e entry) bool { return e.rule == r }) {
 				continue // two servers on the port name the host
@@ -160,15 +159,15 @@ func (s *scope) bindRule(r *mesh.HostRules, b bind, at place, host func(string) 
 }
 
 // gatewayVirtualHost names the host without a port: a gateway's tables match whatever port the caller wrote.
-func (s *scope) gatewayVirtualHost(n mesh.Node, host string, g *gatewayHost, at place) *mesh.VirtualHost {
+func (s *scope) gatewayVirtualHost(n mesh.Node, host string, g *gatewayHost) *mesh.VirtualHost {
 	vh := &mesh.VirtualHost{
-		Name: host + ":" + portString(at.port), Domains: []string{host}, RequireTLS: g.tls, Origins: g.origins,
+		Name: host + ":" + portString(g.port), Domains: []string{host}, RequireTLS: g.tls, Origins: g.origins,
 	}
 	entries := append(slices.Clone(g.entries), g.last...)
 	if i := slices.IndexFunc(entries, func(e entry) bool { return len(e.matches) == 0 || e.matches[0].CatchAll() }); i >= 0 {
 		entries = entries[:i+1] // the oldest rule's; others cannot be reached
 	}
-	s.fill(vh, entries, at)
+	s.fill(vh, entries, place{port: g.port})
 	var from []mesh.Origin
 	vh.RateLimit, from = s.cache.limits(n, func(l *mesh.LimitPolicy) bool {
 		return slices.ContainsFunc(l.Gateways, func(name string) bool { return slices.Contains(g.names, name) })

@@ -76,13 +76,13 @@ func masked(r string) string {
 }
 
 // gatewayChains gives a listener what its TLS and TCP servers ask for.
-func (s *scope) gatewayChains(v *mesh.View, n mesh.Node, l *mesh.Listener, port uint32, binds []bind) {
+func (s *scope) gatewayChains(v *mesh.View, n mesh.Node, l *mesh.Listener, binds []bind) {
 	var set chainSet
 	for _, b := range binds {
 		if b.server.TLS == nil || b.server.Protocol != mesh.HTTPS {
 			s.gatewayBytes(&set, n, b)
 		} else {
-			t := s.gatewayTable(n, secureTable(b), port, []bind{b})
+			t := s.gatewayTable(n, secureTable(b), []bind{b})
 			v.Tables = append(v.Tables, t)
 			set.add(&mesh.Chain{
 				Name: t.Name, SNI: serverNames(b.server), TransportTLS: true, TLS: b.server.TLS, Table: t.Name,
@@ -134,11 +134,6 @@ func (b bind) hosts(r *mesh.HostRules) []string {
 		}
 	}
 	return out
-}
-
-// secureTable is Istio's name: each HTTPS server has a table of its own.
-func secureTable(b bind) string {
-	return strings.Join([]string{"https", portString(b.server.Port), b.server.PortName, b.gateway.Name, b.gateway.Namespace}, ".")
 }
 
 // serverNames are a server's hosts as a client's TLS names them; nil: any, or none.

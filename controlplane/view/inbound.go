@@ -47,14 +47,14 @@ func serves(svc *mesh.Service, n mesh.Node) bool {
 	return svc.Namespace == n.Namespace && svc.Selector != nil && mesh.Selects(svc.Selector, n.Labels)
 }
 
-// workload finds the node's own entry, by name or address; an empty one if no manifest has it.
+// workload finds the node's own entry, by name or address; if no manifest has it, one that knows what the proxy says of its ports.
 func (c *Cache) workload(n mesh.Node) *mesh.Workload {
 	for _, w := range c.world.Workloads {
 		if w.Namespace == n.Namespace && (w.Name == n.Name || w.Address == n.IP) {
 			return w
 		}
 	}
-	return &mesh.Workload{}
+	return &mesh.Workload{Ports: n.PodPorts}
 }
 
 // inboundCluster leads to the application: where the connection was meant to go if it was intercepted, as in Istio, for an

@@ -18,14 +18,14 @@ func (p *patcher) table(t *patchedTable, patch *mesh.Patch, value proto.Message)
 	}
 	switch {
 	case patch.ApplyTo == "ROUTE_CONFIGURATION":
-		if !portMatches(patch, "", name) {
+		if !p.portMatches(patch, "", name) {
 			return
 		}
 		mergeInto(t.frame.msg, value, patch.Operation)
 		t.frame.msg.Name = name
 		t.frame.change(patch)
 	case patch.ApplyTo == "VIRTUAL_HOST" && patch.Operation == "ADD":
-		if portMatches(patch, "", name) {
+		if p.portMatches(patch, "", name) {
 			t.frame.msg.VirtualHosts = append(t.frame.msg.VirtualHosts, proto.CloneOf(value.(*routev3.VirtualHost)))
 			t.frame.change(patch)
 		}
@@ -40,7 +40,7 @@ func (p *patcher) hosts(t *patchedTable, patch *mesh.Patch, value proto.Message)
 	var left []*routev3.VirtualHost
 	for _, h := range t.frame.msg.VirtualHosts {
 		keep := true
-		if hostMatches(patch, h, h.GetName(), name) {
+		if p.hostMatches(patch, h, h.GetName(), name) {
 			changed := false
 			if keep, changed = patchHost(patch, h, value); changed {
 				t.frame.change(patch)
@@ -52,7 +52,7 @@ func (p *patcher) hosts(t *patchedTable, patch *mesh.Patch, value proto.Message)
 	}
 	t.frame.msg.VirtualHosts = left
 	for _, h := range t.hosts {
-		if !h.gone && hostMatches(patch, h.msg, strings.TrimPrefix(h.res.Name, name+"/"), name) {
+		if !h.gone && p.hostMatches(patch, h.msg, strings.TrimPrefix(h.res.Name, name+"/"), name) {
 			keep, changed := patchHost(patch, h.msg, value)
 			if changed {
 				h.change(patch)
@@ -121,13 +121,16 @@ func servesTable(l *mesh.Listener, name string) bool {
 }
 
 // portMatches holds a patch's port against that of a virtual host or, without one, of the table.
-func portMatches(patch *mesh.Patch, host, table string) bool {
+func (p *patcher) portMatches(patch *mesh.Patch, host, table string) bool {
 	m := tableMatch(patch)
 	if table == proxyTable && isPort(m.Name) && portText(hostPort(host)) != m.Name {
 		return false
 	}
 	if m.Port == 0 {
 		return true
+	}
+	if s := p.servers(table); s != nil {
+		return slices.Contains(s, m.Port)
 	}
 	if parts := strings.Split(table, "|"); len(parts) > 1 {
 		return parts[1] == portText(m.Port)
@@ -141,6 +144,18 @@ func portMatches(patch *mesh.Patch, host, table string) bool {
 	return table == portText(m.Port)
 }
 
+// servers are the Gateways' ports that share a gateway's table, where they are not the bound one, which its name has.
+func (p *patcher) servers(table string) []uint32 {
+	if p.view.Node.Gateway {
+		for _, t := range p.view.Tables {
+			if t.Name == table {
+				return t.Servers
+			}
+		}
+	}
+	return nil
+}
+
 // hostPort is the port at the end of a virtual host's name; 0 without one.
 func hostPort(host string) uint32 {
 	if !strings.Contains(host, ":") {
@@ -149,9 +164,9 @@ func hostPort(host string) uint32 {
 	return requestPort(host, "")
 }
 
-func hostMatches(patch *mesh.Patch, h *routev3.VirtualHost, name, table string) bool {
+func (p *patcher) hostMatches(patch *mesh.Patch, h *routev3.VirtualHost, name, table string) bool {
 	m := tableMatch(patch)
-	return portMatches(patch, name, table) && (m.Host == "" || m.Host == name) && (m.Domain == "" || slices.Contains(h.GetDomains(), m.Domain))
+	return p.portMatches(patch, name, table) && (m.Host == "" || m.Host == name) && (m.Domain == "" || slices.Contains(h.GetDomains(), m.Domain))
 }
 
 func routeMatches(m mesh.TableMatch, r *routev3.Route) bool {

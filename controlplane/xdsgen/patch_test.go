@@ -241,3 +241,19 @@ func TestMerge(t *testing.T) {
 		}
 	}
 }
+
+// TestPatchByGatewayPort: a patch names a table of a gateway by the Gateways' ports, wherever these are bound.
+func TestPatchByGatewayPort(t *testing.T) {
+	p := &patcher{view: &mesh.View{Node: mesh.Node{Gateway: true}, Tables: []*mesh.RouteTable{
+		{Name: "http.8080", Gateway: true, Servers: []uint32{80, 81}}, {Name: "http.82", Gateway: true},
+	}}}
+	for _, x := range []struct {
+		port  uint32
+		table string
+		want  bool
+	}{{80, "http.8080", true}, {81, "http.8080", true}, {8080, "http.8080", false}, {82, "http.82", true}, {80, "http.82", false}} {
+		if got := p.portMatches(&mesh.Patch{Table: &mesh.TableMatch{Port: x.port}}, "", x.table); got != x.want {
+			t.Errorf("port %d in %s: %t", x.port, x.table, got)
+		}
+	}
+}
