@@ -1,9 +1,6 @@
 package inject
 
 import (
-	"encoding/json"
-	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -12,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Operation is one of RFC 6902: "add", "replace" or "remove".
+// Operation is one of RFC 6902: "add", "replace" or "remove". Value is of Kubernetes' types, part of the pod that comes out.
 type Operation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
@@ -21,80 +18,156 @@ type Operation struct {
 
 // Patch says how one pod becomes the other, in an order that is always the same. Containers and volumes are told apart by their names:
 // what stands in them that this build's Kubernetes types do not know stays with them, wherever a proxy is put.
-func Patch(before, after *corev1.Pod) ([]Operation, error) {
-	a, err := tree(before)
-	if err != nil {
-		return nil, err
-	}
-	b, err := tree(after)
-	if err != nil {
-		return nil, err
-	}
-	var d differ
-	d.object("", a, b)
-	return d.ops, nil
+//
+// The pods are compared as what they are, not as JSON: most of both is the same, and that is never written.
+func Patch(before, after *corev1.Pod) []Operation {
+	d := differ{shapes: podShapes()}
+	d.value(reflect.ValueOf(before).Elem(), reflect.ValueOf(after).Elem())
+	return d.ops
 }
 
-func tree(pod *corev1.Pod) (map[string]any, error) {
-	raw, err := json.Marshal(pod)
-	if err != nil {
-		return nil, fmt.Errorf("write pod: %w", err)
+// differ goes through two values of one type. Values are as encoding/json writes them: what it leaves out is not there.
+type differ struct {
+	shapes map[reflect.Type]shape
+	path   []byte
+	ops    []Operation
+}
+
+func (d *differ) add(op string, value reflect.Value) {
+	o := Operation{Op: op, Path: string(d.path)}
+	if value.IsValid() {
+		o.Value = value.Interface()
 	}
-	var out map[string]any
-	if err := json.Unmarshal(raw, &out); err != nil {
-		return nil, fmt.Errorf("read pod: %w", err)
+	d.ops = append(d.ops, o)
+}
+
+// below does something at a member's or an item's path.
+func (d *differ) below(key string, do func()) {
+	at := len(d.path)
+	d.path = append(d.path, '/')
+	if strings.ContainsAny(key, "~/") {
+		key = strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
 	}
-	return out, nil
+	d.path = append(d.path, key...)
+	do()
+	d.path = d.path[:at]
 }
 
-type differ struct{ ops []Operation }
-
-func (d *differ) add(op, path string, value any) {
-	d.ops = append(d.ops, Operation{op, path, value})
-}
-
-func below(path, key string) string {
-	return path + "/" + strings.ReplaceAll(strings.ReplaceAll(key, "~", "~0"), "/", "~1")
-}
-
-func (d *differ) object(path string, a, b map[string]any) {
-	for _, k := range slices.Sorted(maps.Keys(a)) {
-		if _, ok := b[k]; !ok {
-			d.add("remove", below(path, k), nil)
+// value of one place.
+func (d *differ) value(a, b reflect.Value) {
+	switch s := d.shapes[a.Type()]; {
+	case s.kind == asText:
+		if !sameText(a, b) {
+			d.add("replace", b)
 		}
+	case s.kind == asObject:
+		d.members(s, a, b)
+	case null(a) || null(b):
+		if null(a) != null(b) {
+			d.add("replace", b)
+		}
+	case a.Kind() == reflect.Pointer:
+		d.value(a.Elem(), b.Elem())
+	case a.Kind() == reflect.Map:
+		d.entries(a, b)
+	case a.Kind() == reflect.Slice:
+		if !d.list(a, b) && !d.same(a, b) {
+			d.add("replace", b)
+		}
+	case !a.Equal(b):
+		d.add("replace", b)
 	}
-	for _, k := range slices.Sorted(maps.Keys(b)) {
-		have, ok := a[k]
-		if empty, _ := have.(map[string]any); !ok || empty != nil && len(empty) == 0 && !reflect.DeepEqual(have, b[k]) {
-			d.add("add", below(path, k), b[k]) // what is empty in Kubernetes' types may be missing in the text
+}
+
+// null tells whether JSON writes a value as null.
+func null(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice:
+		return v.IsNil()
+	}
+	return false
+}
+
+// members of a struct.
+func (d *differ) members(s shape, a, b reflect.Value) {
+	for i := range s.members {
+		m := &s.members[i]
+		if _, is := m.of(b); is {
 			continue
 		}
-		d.value(below(path, k), have, b[k])
+		if _, was := m.of(a); was {
+			d.below(m.name, func() { d.add("remove", reflect.Value{}) })
+		}
+	}
+	for i := range s.members {
+		m := &s.members[i]
+		want, is := m.of(b)
+		if !is {
+			continue
+		}
+		have, was := m.of(a)
+		d.below(m.name, func() { d.member(have, want, was) })
 	}
 }
 
-func (d *differ) value(path string, a, b any) {
-	if reflect.DeepEqual(a, b) {
+// entries of a map.
+func (d *differ) entries(a, b reflect.Value) {
+	for _, k := range keys(a) {
+		if !b.MapIndex(k).IsValid() {
+			d.below(k.String(), func() { d.add("remove", reflect.Value{}) })
+		}
+	}
+	for _, k := range keys(b) {
+		have := a.MapIndex(k)
+		d.below(k.String(), func() { d.member(have, b.MapIndex(k), have.IsValid()) })
+	}
+}
+
+func keys(m reflect.Value) []reflect.Value {
+	return slices.SortedFunc(slices.Values(m.MapKeys()), func(x, y reflect.Value) int { return strings.Compare(x.String(), y.String()) })
+}
+
+// member of an object that is in what comes out.
+func (d *differ) member(have, want reflect.Value, was bool) {
+	if !was || d.empty(have) && !d.same(have, want) {
+		d.add("add", want) // what is empty in Kubernetes' types may be missing in the text
 		return
 	}
-	switch x := a.(type) {
-	case map[string]any:
-		if y, ok := b.(map[string]any); ok {
-			d.object(path, x, y)
-			return
-		}
-	case []any:
-		if y, ok := b.([]any); ok && d.list(path, x, y) {
-			return
-		}
+	d.value(have, want)
+}
+
+// empty tells whether a value is an object without members.
+func (d *differ) empty(v reflect.Value) bool {
+	if v.Kind() == reflect.Pointer && !v.IsNil() {
+		v = v.Elem()
 	}
-	d.add("replace", path, b)
+	if v.Kind() == reflect.Map {
+		return !v.IsNil() && v.Len() == 0
+	}
+	s := d.shapes[v.Type()]
+	return s.kind == asObject && !slices.ContainsFunc(s.members, func(m member) bool { _, is := m.of(v); return is })
+}
+
+// same tells whether two values are the same in JSON.
+func (d *differ) same(a, b reflect.Value) bool {
+	apart := differ{shapes: d.shapes}
+	if a.Kind() != reflect.Slice {
+		apart.value(a, b)
+		return len(apart.ops) == 0
+	}
+	if a.Len() != b.Len() || null(a) != null(b) {
+		return false
+	}
+	for i := 0; i < a.Len() && len(apart.ops) == 0; i++ {
+		apart.value(a.Index(i), b.Index(i))
+	}
+	return len(apart.ops) == 0
 }
 
 // list goes from one list of named objects to the other; false if they are none, or their own order changed: then it is replaced.
-func (d *differ) list(path string, a, b []any) bool {
-	have, ok1 := names(a)
-	want, ok2 := names(b)
+func (d *differ) list(a, b reflect.Value) bool {
+	have, ok1 := d.names(a)
+	want, ok2 := d.names(b)
 	if !ok1 || !ok2 {
 		return false
 	}
@@ -113,16 +186,17 @@ func (d *differ) list(path string, a, b []any) bool {
 	}
 	for i := len(have) - 1; i >= 0; i-- {
 		if !slices.Contains(keep, have[i]) {
-			d.add("remove", path+"/"+strconv.Itoa(i), nil)
+			d.below(strconv.Itoa(i), func() { d.add("remove", reflect.Value{}) })
 		}
 	}
 	for i, n := range want {
-		at := path + "/" + strconv.Itoa(i)
-		if !slices.Contains(keep, n) {
-			d.add("add", at, b[i])
-			continue
-		}
-		d.value(at, a[slices.Index(have, n)], b[i])
+		d.below(strconv.Itoa(i), func() {
+			if slices.Contains(keep, n) {
+				d.value(a.Index(slices.Index(have, n)), b.Index(i))
+			} else {
+				d.add("add", b.Index(i))
+			}
+		})
 	}
 	return true
 }
@@ -132,15 +206,18 @@ func injectors(name string) bool {
 }
 
 // names of a list's objects; false unless each has one, of its own.
-func names(list []any) ([]string, bool) {
-	var out []string
-	for _, x := range list {
-		m, _ := x.(map[string]any)
-		n, ok := m["name"].(string)
-		if !ok || slices.Contains(out, n) {
+func (d *differ) names(list reflect.Value) ([]string, bool) {
+	m := d.shapes[list.Type().Elem()].name
+	if m == nil && list.Len() > 0 {
+		return nil, false
+	}
+	out := make([]string, 0, list.Len())
+	for i := range list.Len() {
+		v, is := m.of(list.Index(i))
+		if !is || slices.Contains(out, v.String()) {
 			return nil, false
 		}
-		out = append(out, n)
+		out = append(out, v.String())
 	}
 	return out, true
 }

@@ -1,6 +1,7 @@
 package kubeinject
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +15,14 @@ import (
 func apply(root map[string]any, ops []inject.Operation) error {
 	var doc any = root
 	for _, op := range ops {
+		raw, err := json.Marshal(op.Value)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", op.Op, op.Path, err)
+		}
+		op.Value = nil // from here on as JSON has it
+		if err := json.Unmarshal(raw, &op.Value); err != nil {
+			return fmt.Errorf("%s %s: %w", op.Op, op.Path, err)
+		}
 		keys := strings.Split(strings.TrimPrefix(op.Path, "/"), "/")
 		for i, k := range keys {
 			keys[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(k)

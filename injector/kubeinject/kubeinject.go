@@ -221,11 +221,7 @@ func (r *run) pod(object, template map[string]any, owner inject.Owner) (bool, er
 		r.warnings = append(r.warnings, name+" is left alone: "+result.Why)
 		return false, nil
 	}
-	ops, err := inject.Patch(pod, result.Pod)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", name, err)
-	}
-	if err := apply(template, ops); err != nil {
+	if err := apply(template, inject.Patch(pod, result.Pod)); err != nil {
 		return false, fmt.Errorf("%s: change pod: %w", name, err)
 	}
 	return true, nil

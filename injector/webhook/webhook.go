@@ -106,11 +106,7 @@ func (h *Handler) answer(policy *inject.Policy, path string, q *admissionv1.Admi
 		h.Log.Debug("pod is left alone", "pod", name(pod), "namespace", pod.Namespace, "why", result.Why)
 		return allowed
 	}
-	ops, err := inject.Patch(pod, result.Pod)
-	if err == nil {
-		allowed.Patch, err = json.Marshal(ops)
-	}
-	if err != nil {
+	if allowed.Patch, err = json.Marshal(inject.Patch(pod, result.Pod)); err != nil {
 		return h.refuse(q, pod, err)
 	}
 	kind := admissionv1.PatchTypeJSONPatch

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,6 +157,30 @@ func (s *server) begin(ready string) error {
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	_ = s.cmd.Wait()
+}
+
+// profile writes one of the process's into a directory; "" is none.
+func (s *server) profile(dir, name string, took time.Duration) error {
+	if dir == "" {
+		return nil
+	}
+	span := ""
+	if took > 0 {
+		span = fmt.Sprintf("?seconds=%d", int(took.Seconds()))
+	}
+	answer, err := http.Get(fmt.Sprintf("%s/debug/pprof/%s%s", s.pages, name, span))
+	if err != nil {
+		return fmt.Errorf("profile the injector: %w", err)
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, name+".pprof"), raw, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("profile the injector: %w", err)
+	}
+	return nil
 }
 
 // cpu is what the process has used, user and system, in ticks of 10 ms.

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -30,14 +31,15 @@ func main() {
 	rate := flag.Int("rate", 200, "admissions per second of the first run")
 	clients := flag.Int("clients", 8, "requests at once of the second run")
 	duration := flag.Duration("duration", 10*time.Second, "of each run")
+	profiles := flag.String("profiles", "", "`DIR` that gets heap.pprof of the start and profile.pprof, CPU, of the first run, for go tool pprof")
 	flag.Parse()
-	if err := run(*bin, *rate, *clients, *duration); err != nil {
+	if err := run(*bin, *rate, *clients, *duration, *profiles); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(bin string, rate, clients int, duration time.Duration) error {
+func run(bin string, rate, clients int, duration time.Duration, profiles string) error {
 	dir, err := os.MkdirTemp("", "bench-injector-")
 	if err != nil {
 		return err
@@ -53,12 +55,17 @@ func run(bin string, rate, clients int, duration time.Duration) error {
 		return err
 	}
 	before := s.memory()
+	if err := s.profile(profiles, "heap", 0); err != nil {
+		return err
+	}
 	if _, err := s.load(body, 0, 2, time.Second); err != nil { // both sides warm up
 		return err
 	}
 	idle := s.memory()
+	profiled := make(chan error, 1)
+	go func() { profiled <- s.profile(profiles, "profile", duration) }()
 	steady, err := s.load(body, rate, 0, duration)
-	if err != nil {
+	if err := errors.Join(err, <-profiled); err != nil {
 		return err
 	}
 	most, err := s.load(body, 0, clients, duration)
@@ -88,6 +95,7 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 type server struct {
 	cmd    *exec.Cmd
 	url    string
+	pages  string // of monitoring
 	client *http.Client
 }
 
@@ -106,7 +114,7 @@ func start(bin, dir string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{url: "https://" + ports[0] + "/inject", client: &http.Client{Transport: &http.Transport{
+	s := &server{url: "https://" + ports[0] + "/inject", pages: "http://" + ports[1], client: &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 8, MaxConnsPerHost: 8, // an API server keeps few
 	}}}
 	return s, s.launch(bin, cert, key, values, ports)
@@ -129,7 +137,7 @@ func (s *server) launch(bin, cert, key, values string, ports [2]string) error {
 	s.cmd = exec.Command(bin, "injector", "--addr", ports[0], "--http-addr", ports[1], "--tls-cert", cert, "--tls-key", key, "--valuesFile", values,
 		"--drain", "0s", "--log-level", "warn")
 	s.cmd.Stderr = os.Stderr
-	return s.begin("http://" + ports[1] + "/ready")
+	return s.begin(s.pages + "/ready")
 }
 
 // certificate makes one for 127.0.0.1 that signs itself.
