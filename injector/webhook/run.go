@@ -56,6 +56,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	config := o.TLS.Clone()
 	config.NextProtos = []string{"h2", "http/1.1"}
+	config.DynamicRecordSizingDisabled = true // small records first are for browsers: each is a write of its own
 
 	// lasting ends a while after ctx, so that API servers that have not heard are still answered.
 	lasting, end := context.WithCancel(context.WithoutCancel(ctx))

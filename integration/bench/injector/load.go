@@ -195,17 +195,24 @@ func (s *server) cpu() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// memory is the process's resident set, in MiB.
-func (s *server) memory() float64 {
+// memory of the process, in MiB: its own, and with the pages of its program that are in memory, which others share.
+func (s *server) memory() (own, all float64) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
 	for _, l := range strings.Split(string(raw), "\n") {
-		if f := strings.Fields(l); len(f) > 1 && f[0] == "VmRSS:" {
-			kib, _ := strconv.Atoi(f[1])
-			return float64(kib) / 1024
+		f := strings.Fields(l)
+		if len(f) < 2 {
+			continue
+		}
+		kib, _ := strconv.ParseFloat(f[1], 64)
+		switch f[0] {
+		case "RssAnon:":
+			own = kib / 1024
+		case "VmRSS:":
+			all = kib / 1024
 		}
 	}
-	return 0
+	return own, all
 }
