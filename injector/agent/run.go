@@ -34,11 +34,20 @@ type Agent struct {
 }
 
 // Run runs the agent until ctx is done, or somebody in the pod asks for its end. Envoy has been let end its connections, and has ended, when
-// it returns.
+// it returns. If another module of the policies takes the place of the one that Envoy runs, both start anew.
 func Run(ctx context.Context, o Options) error {
+	for {
+		if again, err := run(ctx, o); err != nil || !again {
+			return err
+		}
+	}
+}
+
+// run is Run, once. again tells that another module is there.
+func run(ctx context.Context, o Options) (again bool, err error) {
 	set, err := read(o)
 	if err != nil {
-		return err
+		return false, err
 	}
 	a := &Agent{o: o, set: set, quit: make(chan struct{})}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -51,26 +60,37 @@ func Run(ctx context.Context, o Options) error {
 	}
 	sds, err := a.serve(life, background)
 	if err != nil {
-		return err
+		return false, err
 	}
 	file, err := a.bootstrap(sds)
 	if err != nil {
-		return err
+		return false, err
 	}
 	o.Log.Info("starting Envoy", "node", a.set.node.NodeID, "controlPlane", a.set.discovery, "tls", a.set.secure, "filters", a.set.node.Metadata["MIZZEN_FILTERS"])
 	if a.envoy, err = a.startEnvoy(file); err != nil {
-		return err
+		return false, err
 	}
 	if err := a.serveStatus(life, background); err != nil {
 		a.envoy.Stop()
-		return err
+		return false, err
 	}
+	replaced := make(chan string, 1)
+	background(func() {
+		look := time.NewTicker(lookEvery)
+		defer look.Stop()
+		if by, ok := set.replaced(life, o.Paths, look.C); ok {
+			replaced <- by
+		}
+	})
 	select {
 	case <-ctx.Done():
 	case <-a.quit:
+	case by := <-replaced:
+		o.Log.Info("another module is there: the proxy starts anew", "module", by, "was", set.module)
+		again = true
 	}
 	a.end()
-	return nil
+	return again, nil
 }
 
 // serve begins to serve Envoy its identity and configuration, and returns the socket of the identity; "" if there is none.

@@ -43,6 +43,7 @@ type settings struct {
 	status    uint32 // the agent's own port; 0: none
 	probers   map[string]prober
 	scrape    *scrape // where the application's metrics are; nil: it has none
+	module    string  // what runs the policies, as the module that was found says; "": the metadata says it
 	// exitOnZero ends Envoy as soon as it has no connection left, after minimumDrain, instead of after start.TerminationDrain.
 	exitOnZero   bool
 	minimumDrain time.Duration
@@ -250,26 +251,20 @@ func (s *settings) metadata(o Options, env environment, pod effective.Pod, name 
 	if s.secure {
 		out["MIZZEN_SDS"] = bootstrap.SDSCluster
 	}
-	policies(o, out)
+	s.policies(o, out)
 	return out, nil
 }
 
 // policies says what runs the policies, unless the metadata does: the module that is there.
-func policies(o Options, metadata map[string]any) {
-	there := func(file string) bool { _, err := os.Stat(file); return err == nil }
+func (s *settings) policies(o Options, metadata map[string]any) {
 	host, _ := metadata["MIZZEN_FILTERS"].(string)
 	switch {
-	case host == "" && there(o.Paths.module()):
-		host = "dynamic-module"
-	case host == "" && there(o.Paths.wasm()):
-		host = "wasm"
-	case host == "" && there(o.Paths.golang()):
-		host = "golang"
 	case host == "":
-		host = "native"
+		host = found(o.Paths)
+		s.module = host
 	case host == "dynamic-module" && !there(o.Paths.module()):
 		o.Log.Warn("no module: Envoy's own filters run the policies", "file", o.Paths.module())
-		host = "native"
+		host = native
 	}
 	metadata["MIZZEN_FILTERS"] = host
 	if host == "wasm" && metadata["MIZZEN_WASM"] == nil && there(o.Paths.wasm()) {

@@ -28,7 +28,8 @@ func Module() *cobra.Command {
 		Use:   "copy --to DIR",
 		Short: "Copy libmizzen.so into a directory, in one step (the init container of a pod)",
 		Long: `Copy libmizzen.so, or another module of the policies, into a directory, in one step. A proxy runs the policies by the module that its directory
-has: libmizzen.so, else mizzen.wasm, else libmizzen-golang.so (which wants a contrib Envoy). --alone takes others away that an earlier run may have left there.`,
+has: libmizzen.so, else mizzen.wasm, else libmizzen-golang.so (which wants a contrib Envoy). --alone takes others away that an earlier run may have left there;
+a proxy that runs one of those starts anew some seconds later.`,
 		Example: `  mizzen module copy --to /var/lib/mizzen
   mizzen module copy --from build/libmizzen.so --to /tmp/modules`,
 		Args: cobra.NoArgs,
@@ -78,7 +79,7 @@ func copyFile(from, dir string) error {
 	return nil
 }
 
-// removeOthers takes the modules away that are not of this name. Who runs one goes on with it.
+// removeOthers takes the modules away that are not of this name. A proxy that runs one has it in memory: see agent.Run.
 func removeOthers(from, dir string) error {
 	for _, name := range []string{agent.DynamicModule, agent.WasmModule, agent.GolangLibrary} {
 		if name == filepath.Base(from) {

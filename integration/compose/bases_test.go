@@ -35,9 +35,12 @@ func makeBases(t *testing.T, e *engine) {
 		importDebian(t, e)
 	}
 	e.build(t, golangImage, "golang", runtime.Version(), map[string]string{".": goEnv(t, "GOROOT"), "bin/gocache": buildGoCache(t)})
-	e.build(t, envoyImage, "envoy", "", map[string]string{"envoy": envoytest.Find(t)})
+	e.build(t, envoyImage, "envoy", "", envoyFile(t))
 	e.build(t, redisImage, "redis", "", nil)
 }
+
+// envoyFile is what the stand-ins of Envoy's images are made with.
+func envoyFile(t *testing.T) map[string]string { return map[string]string{"envoy": envoytest.Find(t)} }
 
 // goEnv is a setting of this machine's Go.
 func goEnv(t *testing.T, name string) string {
@@ -64,11 +67,18 @@ func buildGoCache(t *testing.T) string {
 // has tells whether the engine has an image with this label (any, if it is "").
 func (e *engine) has(t *testing.T, image, label string) bool {
 	t.Helper()
+	got, ok := e.label(t, image)
+	return ok && (label == "" || got == label)
+}
+
+// label of a stand-in, or of the one that an image is made from; false if there is no such image.
+func (e *engine) label(t *testing.T, image string) (string, bool) {
+	t.Helper()
 	var found struct {
 		Config struct{ Labels map[string]string }
 	}
 	err := e.do(t.Context(), "GET", "/images/"+image+"/json", nil, &found)
-	return err == nil && (label == "" || found.Config.Labels["stand-in"] == label)
+	return found.Config.Labels["stand-in"], err == nil
 }
 
 // importDebian makes a Debian and gives it to the engine.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -43,21 +42,7 @@ func TestCompose(t *testing.T) {
 		})
 	}
 	t.Run("profile wasm", s.wasm)
-}
-
-// The proxies find the policies as WebAssembly, and do the same with them.
-func (s *shop) wasm(t *testing.T) {
-	s.run(t, "down", "--timeout", "5")
-	s.image(t, "wasm")
-	begin := time.Now()
-	s.up(t, "--profile", "wasm")
-	t.Logf("docker compose --profile wasm up: healthy in %s", time.Since(begin).Round(time.Second))
-	a := s.pages.Must(t, "/debug/syncz")
-	if n := len(regexp.MustCompile(`"filters": *"wasm"`).FindAllString(a.Body, -1)); n != proxies {
-		t.Errorf("%d of %d proxies run wasm: %s", n, proxies, a.Body)
-	}
-	defer s.restore(t)
-	s.weights(t)
+	t.Run("profile contrib", s.contrib)
 }
 
 // Row 2, scaled: docs/compose.md's way to one workload more, and back.
@@ -189,7 +174,8 @@ func (s *shop) down(t *testing.T) {
 			t.Logf("%s wrote:\n%s", service, lastLines(s.logs(t, service), 20))
 		}
 	}
-	s.run(t, "--profile", "wasm", "down", "--volumes", "--remove-orphans", "--timeout", "5")
+	s.env = nil // no profile is named to take down what any of them has started
+	s.run(t, "down", "--volumes", "--remove-orphans", "--timeout", "5")
 	var containers []struct{ Names []string }
 	var networks []struct{ Name string }
 	var volumes struct{ Volumes []struct{ Name string } }

@@ -220,34 +220,41 @@ func (e *engine) dial(ctx context.Context, network, address string) (c net.Conn,
 	return c, err
 }
 
-// do asks the engine's API. The answer is decoded into out unless that is nil.
-func (e *engine) do(ctx context.Context, method, path string, body io.Reader, out any) error {
+// raw asks the engine's API and returns what it answers.
+func (e *engine) raw(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://engine"+path, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	res, err := e.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode >= 300 {
+		err = fmt.Errorf("%s %s: %s: %s", method, path, res.Status, raw)
+	}
+	return raw, err
+}
+
+// do asks the engine's API. The answer is decoded into out unless that is nil.
+func (e *engine) do(ctx context.Context, method, path string, body io.Reader, out any) error {
+	raw, err := e.raw(ctx, method, path, body)
 	switch {
 	case err != nil:
 		return err
-	case res.StatusCode >= 300:
-		return fmt.Errorf("%s %s: %s: %s", method, path, res.Status, raw)
-	case out == nil:
-		// What goes on for long answers with a line of JSON for each step.
-		for _, line := range strings.Split(string(raw), "\n") {
-			var step struct{ Error string }
-			if json.Unmarshal([]byte(line), &step) == nil && step.Error != "" {
-				return fmt.Errorf("%s %s: %s\n%s", method, path, step.Error, lastLines(string(raw), 20))
-			}
-		}
-		return nil
+	case out != nil:
+		return json.Unmarshal(raw, out)
 	}
-	return json.Unmarshal(raw, out)
+	// What goes on for long answers with a line of JSON for each step.
+	for _, line := range strings.Split(string(raw), "\n") {
+		var step struct{ Error string }
+		if json.Unmarshal([]byte(line), &step) == nil && step.Error != "" {
+			return fmt.Errorf("%s %s: %s\n%s", method, path, step.Error, lastLines(string(raw), 20))
+		}
+	}
+	return nil
 }
 
 // lastLines of a text.

@@ -25,6 +25,7 @@ type composeFile struct {
 		NetworkMode string `json:"network_mode"`
 		Networks    any
 		Environment map[string]string
+		Labels      map[string]string
 		Profiles    []string
 		Command     any
 		Build       struct {
@@ -177,6 +178,10 @@ func TestContribEnvoy(t *testing.T) {
 	for name, s := range file.Services {
 		if strings.HasPrefix(s.Image, "mizzen/proxy") && s.Image != "mizzen/proxy:${MIZZEN_ENVOY:-latest}" {
 			t.Errorf("%s runs %s", name, s.Image)
+		}
+		// docker compose makes those anew whose labels change.
+		if proxy := strings.HasSuffix(name, "-proxy") || name == "gateway"; proxy != (s.Labels["mizzen.dev/profile"] == "${COMPOSE_PROFILES:-}") {
+			t.Errorf("%s has labels %v", name, s.Labels)
 		}
 	}
 }

@@ -22,11 +22,12 @@ import (
 // shop is the example shop as docker-compose.yaml runs it, over a copy of its YAML that a test may edit.
 type shop struct {
 	*engine
-	dir    string // what ./examples/shop is
-	mesh   string // what ./examples/compose is
-	file   string // docker-compose.yaml
-	count  int    // of proxies
-	bin    string // docker compose
+	dir    string   // what ./examples/shop is
+	mesh   string   // what ./examples/compose is
+	file   string   // docker-compose.yaml
+	count  int      // of proxies
+	env    []string // more variables for docker compose
+	bin    string   // docker compose
 	client *meshtest.Client
 	pages  *meshtest.Client // the control plane's
 	edited []string         // files that restore takes away
@@ -60,6 +61,7 @@ func (s *shop) run(t testing.TB, args ...string) string {
 	cmd.Dir = envoytest.Root()
 	cmd.Env = append(os.Environ(), "DOCKER_HOST=unix://"+s.socket(), "DOCKER_CONFIG="+s.engine.dir, "DOCKER_BUILDKIT=0",
 		"COMPOSE_PARALLEL_LIMIT=1", "COMPOSE_ANSI=never", "MIZZEN_CONFIG="+s.dir, "MIZZEN_MESH="+s.mesh, "GOPROXY="+modulesURL, "GOFLAGS=-p=2")
+	cmd.Env = append(cmd.Env, s.env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("docker compose %s: %v\n%s", strings.Join(args, " "), err, lastLines(string(out), 60))

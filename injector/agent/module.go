@@ -1,0 +1,56 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"time"
+)
+
+// native is what runs the policies where there is no module: Envoy's own filters.
+const native = "native"
+
+func there(file string) bool { _, err := os.Stat(file); return err == nil }
+
+// found is what runs the policies, as the directory of modules says.
+func found(p Paths) string {
+	switch {
+	case there(p.module()):
+		return "dynamic-module"
+	case there(p.wasm()):
+		return "wasm"
+	case there(p.golang()):
+		return "golang"
+	}
+	return native
+}
+
+// A module that takes another's place is taken once it has been there for so many looks: who replaces one may need several steps
+// (docker compose puts libmizzen.so there first, whatever the profile).
+const (
+	lookEvery   = time.Second
+	looksSteady = 10
+)
+
+// replaced waits until another module than the one that the proxy was started with has been there for looksSteady ticks, and says which; false if
+// ctx is done before, or at once if the metadata says what runs the policies. That there is none any more changes nothing: the proxy has its own in memory.
+func (s *settings) replaced(ctx context.Context, p Paths, look <-chan time.Time) (by string, ok bool) {
+	if s.module == "" {
+		return "", false
+	}
+	for steady := 0; steady < looksSteady; {
+		select {
+		case <-ctx.Done():
+			return "", false
+		case <-look:
+		}
+		switch now := found(p); now {
+		case s.module, native:
+			by, steady = "", 0
+		case by:
+			steady++
+		default:
+			by, steady = now, 1
+		}
+	}
+	return by, true
+}
