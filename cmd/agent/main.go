@@ -25,5 +25,5 @@ func main() {
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "mizzen", cmdline.Version()) },
 	}
 	cmdline.Prepare(root, append(command.All(), version)...)
-	os.Exit(cmdline.Execute(context.Background(), root, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(cmdline.Execute(context.Background(), root, command.Args(os.Args[0], os.Args[1:]), os.Stdin, os.Stdout, os.Stderr))
 }

@@ -19,7 +19,9 @@ const (
 	exitFindings = 79 // as istioctl analyze
 )
 
-func main() { os.Exit(execute(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	os.Exit(execute(context.Background(), command.Args(os.Args[0], os.Args[1:]), os.Stdin, os.Stdout, os.Stderr))
+}
 
 // execute is main without the process: it returns the exit status.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {

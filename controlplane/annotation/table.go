@@ -111,6 +111,7 @@ func mizzen() []Annotation {
 		on("exec", of(Text), "the command line run as the workload's application", "Pod"),
 		on("filters", of(Text), "dynamic-module, wasm or native: what runs the policies in the sidecar", "Pod"),
 		on("forward", of(Text), "headers that the stand-in application forwards", "Pod"),
+		on("interception", of(JSON), "what `mizzen cni` does in the pod's network; the injector writes it", "Pod"),
 		on("lane", of(Text), "the VirtualService starts or follows a lane", "VirtualService"),
 		on("steps", of(Text), "weights that change by themselves", "VirtualService"),
 		on("sticky", of(Text), "by what a caller stays with one side", "VirtualService"),

@@ -13,7 +13,7 @@ import (
 
 // All are the subcommands.
 func All() []*cobra.Command {
-	return []*cobra.Command{Proxy(), Wait(), Request(), Iptables(), Module(), Standin(), Healthcheck()}
+	return []*cobra.Command{Proxy(), Wait(), Request(), Iptables(), Module(), CNI(), Standin(), Healthcheck()}
 }
 
 // logger writes text of a level and above.

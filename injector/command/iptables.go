@@ -1,12 +1,10 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -48,10 +46,9 @@ earlier run are replaced in one step. Inbound mode TPROXY is not supported.`,
 	fs.StringVar(&levels, "log_output_level", "info", "the log level: LEVEL, or default:LEVEL,...")
 	fs.BoolVar(&asJSON, "log_as_json", false, "log as JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := iptablesEnvironment(cmd); err != nil {
+		if err := iptables.Settle(fs, o, os.LookupEnv); err != nil {
 			return err
 		}
-		o.ProxyGID = cmp.Or(o.ProxyGID, o.ProxyUID)
 		b, err := iptables.ParseBackend(backend)
 		if err != nil {
 			return cmdline.Usagef("read --backend: %w", err)
@@ -102,11 +99,6 @@ func findServers(o *iptables.Options, resolv string, log *slog.Logger) (err erro
 
 // intercept puts the rules in force.
 func intercept(ctx context.Context, a iptables.Applier, o iptables.Options) error {
-	if len(a.Families) > 1 {
-		if err := iptables.Loopback6(); err != nil {
-			return err
-		}
-	}
 	used, changed, err := a.Apply(ctx, o)
 	if err != nil {
 		return err
@@ -120,7 +112,7 @@ func intercepted(ctx context.Context, wanted bool, o iptables.Options, within ti
 	if !wanted {
 		return nil
 	}
-	addresses, err := addresses()
+	addresses, err := iptables.Addresses()
 	if err != nil {
 		return err
 	}
@@ -134,23 +126,6 @@ func intercepted(ctx context.Context, wanted bool, o iptables.Options, within ti
 	return errors.New("check interception: the pod has no address")
 }
 
-// iptablesEnvironment fills flags that were not given from Istio's variables.
-func iptablesEnvironment(cmd *cobra.Command) error {
-	for flag, names := range iptables.Environment() {
-		f := cmd.Flags().Lookup(flag)
-		for _, name := range names {
-			v, ok := os.LookupEnv(name)
-			if !ok || v == "" || f.Changed {
-				continue
-			}
-			if err := cmd.Flags().Set(flag, v); err != nil {
-				return fmt.Errorf("read variable %s: %w", name, err)
-			}
-		}
-	}
-	return nil
-}
-
 // families that this network namespace needs rules for.
 func families(ipv6 string) ([]iptables.Family, error) {
 	switch ipv6 {
@@ -162,26 +137,11 @@ func families(ipv6 string) ([]iptables.Family, error) {
 	default:
 		return nil, cmdline.Usagef("read --ipv6: %q is neither auto, on nor off", ipv6)
 	}
-	all, err := addresses()
+	all, err := iptables.Addresses()
 	if err != nil {
 		return nil, err
 	}
 	return iptables.Families(all), nil
-}
-
-// addresses of this network namespace.
-func addresses() ([]netip.Addr, error) {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("list the pod's addresses: %w", err)
-	}
-	var out []netip.Addr
-	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			out = append(out, p.Addr())
-		}
-	}
-	return out, nil
 }
 
 // nameservers of a resolv.conf; none if there is no such file.

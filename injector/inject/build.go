@@ -8,6 +8,8 @@ import (
 
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/mizzen-mesh/mizzen/injector/handover"
 )
 
 // build is one pod on its way.
@@ -26,24 +28,16 @@ type build struct {
 	resources corev1.ResourceRequirements
 	// own are the containers that the user wrote under names of the injector's.
 	own  []corev1.Container
-	made made
+	made handover.Status
 
 	warnings []string
-}
-
-// made is what the injector added: annotation sidecar.istio.io/status, which Istio's tools read.
-type made struct {
-	InitContainers   []string `json:"initContainers"`
-	Containers       []string `json:"containers"`
-	Volumes          []string `json:"volumes"`
-	ImagePullSecrets []string `json:"imagePullSecrets"`
-	Revision         string   `json:"revision"`
 }
 
 // begin settles what the annotations, the mesh's settings and the policy come to.
 func (p *Policy) begin(r Request) (*build, error) {
 	b := &build{policy: p, asked: r, pod: r.Pod.DeepCopy(), owner: r.Owner}
-	delete(b.pod.Annotations, annotationStatus) // without its containers it means nothing
+	delete(b.pod.Annotations, handover.StatusAnnotation) // without its containers it means nothing
+	delete(b.pod.Annotations, handover.InterceptionAnnotation)
 	if b.owner == (Owner{}) {
 		b.owner = ownerOf(r.Pod)
 	}
@@ -183,7 +177,7 @@ func (b *build) aside() {
 		})
 	}
 	take(&b.pod.Spec.Containers, ProxyContainer)
-	take(&b.pod.Spec.InitContainers, ProxyContainer, InitContainer, ModuleContainer)
+	take(&b.pod.Spec.InitContainers, ProxyContainer, InitContainer, ValidationContainer, ModuleContainer)
 }
 
 // container adds one, or puts it in the place of one of the same name.

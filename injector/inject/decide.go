@@ -8,6 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/mizzen-mesh/mizzen/injector/handover"
 )
 
 // decision about a pod: why it is left alone, "" if it is injected.
@@ -53,7 +55,7 @@ func systemNamespaces() []string {
 
 // Injected tells whether a pod has a proxy from an injector, Mizzen's or Istio's.
 func Injected(pod *corev1.Pod) bool {
-	text, ok := pod.Annotations[annotationStatus]
+	text, ok := pod.Annotations[handover.StatusAnnotation]
 	var status map[string]any
 	if !ok || json.Unmarshal([]byte(text), &status) != nil {
 		return false

@@ -2,12 +2,15 @@
 // to a pod, which the webhook and `mizzen kube-inject` share. What it decides and writes is what Istio's injector would.
 package inject
 
+import "github.com/mizzen-mesh/mizzen/injector/handover"
+
 // Names of containers and volumes that the injector makes. Istio's, so that tools find them.
 const (
-	ProxyContainer  = "istio-proxy"
-	InitContainer   = "istio-init"
-	ModuleContainer = "mizzen-module"
-	moduleVolume    = "mizzen-module"
+	ProxyContainer      = "istio-proxy"
+	InitContainer       = handover.InitContainer
+	ModuleContainer     = "mizzen-module"
+	ValidationContainer = handover.ValidationContainer
+	moduleVolume        = "mizzen-module"
 )
 
 // Program is the agent's file in the proxy's and the module's image, for hooks that run it.
@@ -37,7 +40,6 @@ const (
 	labelWorkload        = "service.istio.io/workload-name"
 	labelNetwork         = "topology.istio.io/network"
 	labelTLS             = "security.istio.io/tlsMode"
-	annotationStatus     = "sidecar.istio.io/status"
 	annotationTemplates  = "inject.istio.io/templates"
 	annotationBind       = "sidecar.istio.io/capNetBindService" // in Istio's templates, not in its API
 	annotationFilters    = "mizzen.dev/filters"

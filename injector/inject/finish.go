@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/mizzen-mesh/mizzen/injector/handover"
 )
 
 // label sets one that the pod does not have.
@@ -88,9 +90,9 @@ func (b *build) finish() error {
 	b.made.Revision = b.revision()
 	raw, err := json.Marshal(b.made)
 	if err != nil {
-		return fmt.Errorf("write annotation %s: %w", annotationStatus, err)
+		return fmt.Errorf("write annotation %s: %w", handover.StatusAnnotation, err)
 	}
-	b.annotate(annotationStatus, string(raw))
+	b.annotate(handover.StatusAnnotation, string(raw))
 	return nil
 }
 
@@ -105,11 +107,12 @@ func (b *build) secrets() {
 	}
 }
 
-// order: a native sidecar is before the user's init containers, so that they are in the mesh, and after interception. Otherwise
+// order: what waits for the node is first, so that nothing runs before. A native sidecar is before the user's init containers, so that they are in the mesh, and after interception. Otherwise
 // interception comes last, so that init containers still reach the network. The proxy
 // follows the applications, so that kubectl means these, unless it holds them back.
 func (b *build) order() {
 	s := &b.pod.Spec
+	defer func() { s.InitContainers = moved(s.InitContainers, b.free(ValidationContainer), true) }()
 	hold := b.proxy.GetHoldApplicationUntilProxyStarts().GetValue()
 	s.Containers = moved(s.Containers, ProxyContainer, hold)
 	if find(s.InitContainers, ProxyContainer) != nil {

@@ -3,7 +3,6 @@ package inject
 import (
 	"reflect"
 	"slices"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -28,7 +27,6 @@ func (b *build) users() {
 			}
 		}
 	}
-	b.sameUser()
 }
 
 // user merges one container. fixed: its restart policy follows from the list that it stands in.
@@ -131,23 +129,4 @@ func probe(base, over *corev1.Probe) *corev1.Probe {
 	rest.ProbeHandler = out.ProbeHandler
 	overlay(out, &rest)
 	return out
-}
-
-// sameUser: what the proxy runs as is what interception leaves alone.
-func (b *build) sameUser() {
-	var own *corev1.SecurityContext
-	for _, c := range b.own {
-		if c.Name == ProxyContainer {
-			own = c.SecurityContext
-		}
-	}
-	if own == nil || own.RunAsUser == nil || *own.RunAsUser == 0 {
-		return
-	}
-	for i := range b.pod.Spec.InitContainers {
-		c := &b.pod.Spec.InitContainers[i]
-		if at := slices.Index(c.Args, "-u"); c.Name == InitContainer && at >= 0 && at+1 < len(c.Args) {
-			c.Args[at+1] = strconv.FormatInt(*own.RunAsUser, 10)
-		}
-	}
 }

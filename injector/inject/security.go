@@ -7,6 +7,16 @@ import (
 // proxyUser is the user and the group of the proxy, by which interception knows what the proxy itself sends.
 const proxyUser = 1337
 
+// user is who the proxy runs as, if that is said and is not root: whose traffic interception leaves alone, besides the group's.
+func (b *build) user() int64 {
+	for _, c := range b.own {
+		if s := c.SecurityContext; c.Name == ProxyContainer && s != nil && s.RunAsUser != nil && *s.RunAsUser != 0 {
+			return *s.RunAsUser
+		}
+	}
+	return proxyUser
+}
+
 // restricted is what Kubernetes' pod security standard of that name asks for.
 func (b *build) restricted() *corev1.SecurityContext {
 	return &corev1.SecurityContext{

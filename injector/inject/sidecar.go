@@ -26,7 +26,11 @@ func (b *build) sidecar() error {
 	switch {
 	case !b.intercepted():
 	case b.policy.Values.Pilot.CNI.Enabled:
-		b.forNode()
+		args := b.iptables()
+		if err := b.forNode(args); err != nil {
+			return err
+		}
+		b.container(b.validator(args), true)
 	default:
 		b.container(b.interceptor(), true)
 	}

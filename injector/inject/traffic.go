@@ -1,12 +1,15 @@
 package inject
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/mizzen-mesh/mizzen/injector/handover"
 )
 
 // traffic are the settings of interception: annotations, else values.
@@ -60,7 +63,7 @@ func (b *build) iptables() []string {
 	out := []string{"iptables",
 		"-p", port(b.policy.Mesh.GetProxyListenPort(), outboundPort),
 		"-z", port(b.policy.Mesh.GetProxyInboundListenPort(), inboundPort),
-		"-u", strconv.Itoa(proxyUser), "-m", b.mode,
+		"-u", strconv.FormatInt(b.user(), 10), "-m", b.mode,
 		"-i", t.includeRanges, "-x", t.excludeRanges, "-b", t.includePorts, "-d", b.excluded(t.excludePorts),
 	}
 	for _, o := range []struct{ flag, value string }{
@@ -97,8 +100,9 @@ func (b *build) interceptor() corev1.Container {
 	}
 }
 
-// forNode writes what a program of the node that intercepts connections reads: the annotations of istio-cni.
-func (b *build) forNode() {
+// forNode writes what a program of the node that intercepts connections reads: Interception, and the annotations of istio-cni. args are
+// those of iptables, which were made before.
+func (b *build) forNode(args []string) error {
 	t := b.traffic()
 	b.annotate("sidecar.istio.io/interceptionMode", b.mode)
 	for _, x := range []struct{ name, value string }{
@@ -109,6 +113,24 @@ func (b *build) forNode() {
 		if x.value != "" {
 			b.annotate("traffic.sidecar.istio.io/"+x.name, x.value)
 		}
+	}
+	raw, err := json.Marshal(handover.Interception{Args: args[1:], Env: b.proxy.GetProxyMetadata()})
+	if err != nil {
+		return fmt.Errorf("write annotation %s: %w", handover.InterceptionAnnotation, err)
+	}
+	b.annotate(handover.InterceptionAnnotation, string(raw))
+	return nil
+}
+
+// validator is the init container that lets nothing of the pod start until the node has done its work.
+func (b *build) validator(args []string) corev1.Container {
+	security := b.restricted()
+	security.RunAsUser = ptr(b.user())
+	return corev1.Container{
+		Name: b.free(ValidationContainer), Image: b.image("proxy_init"), ImagePullPolicy: b.policy.Values.Global.ImagePullPolicy,
+		Args: append(args, "--skip-rule-apply", "--run-validation"), Env: variables(b.proxy.GetProxyMetadata()),
+		Resources: *b.resources.DeepCopy(), SecurityContext: security,
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 }
 

@@ -44,10 +44,15 @@ type Applier struct {
 
 // Apply puts the rules in force, and tells by which backend, and whether anything had to be changed for it. Rules of an earlier
 // call, with whatever options, are replaced in one step: there is no moment without any. Only those that another -c or -k wrote into
-// iptables' own chains stay, as Istio's do: nothing tells them from somebody else's.
+// iptables' own chains stay, as Istio's do: nothing tells them from somebody else's. With rules for IPv6 loopback gets the address ::6.
 func (a Applier) Apply(ctx context.Context, o Options) (used Backend, changed bool, err error) {
 	if err := o.Validate(); err != nil {
 		return "", false, err
+	}
+	if slices.Contains(a.Families, IPv6) {
+		if err := loopback6(); err != nil {
+			return "", false, err
+		}
 	}
 	candidates := a.candidates(ctx)
 	if len(candidates) == 0 {
@@ -134,30 +139,58 @@ func program(b Backend, f Family) string {
 func (a Applier) applyBy(ctx context.Context, b Backend, o Options) (changed bool, err error) {
 	for _, f := range a.Families {
 		rules := Rules(o, f)
-		if b == Native {
-			if a.sameNft(ctx, rules, f) {
-				continue
-			}
-			changed = true
-			if _, err := run(ctx, Nft(rules, f), "nft", "-f", "-"); err != nil {
-				return false, err
-			}
+		done, now, err := a.inForce(ctx, b, rules, f)
+		switch {
+		case err != nil:
+			return false, err
+		case done:
 			continue
+		case b == Native:
+			_, err = run(ctx, Nft(rules, f), "nft", "-f", "-")
+		default:
+			_, err = run(ctx, replace(rules, rules, now), program(b, f)+"-restore", "--noflush", "--wait=30")
 		}
-		text, err := run(ctx, "", program(b, f)+"-save")
 		if err != nil {
 			return false, err
 		}
-		now := parse(text)
-		if same(rules, now) {
-			continue
-		}
 		changed = true
-		if _, err := run(ctx, replace(rules, rules, now), program(b, f)+"-restore", "--noflush", "--wait=30"); err != nil {
-			return false, err
-		}
 	}
 	return changed, nil
+}
+
+// Verify tells whether just these rules are in force, by whichever backend.
+func (a Applier) Verify(ctx context.Context, o Options) error {
+	if err := o.Validate(); err != nil {
+		return err
+	}
+	var failed []error
+	for _, b := range a.candidates(ctx) {
+		missing := false
+		for _, f := range a.Families {
+			done, _, err := a.inForce(ctx, b, Rules(o, f), f)
+			if err != nil {
+				failed = append(failed, err)
+			}
+			missing = missing || !done
+		}
+		if !missing {
+			return nil
+		}
+	}
+	return errors.Join(append([]error{errors.New("the rules are not in force")}, failed...)...)
+}
+
+// inForce tells whether one family's rules are in force by a backend, and of iptables what is.
+func (a Applier) inForce(ctx context.Context, b Backend, rules []Rule, f Family) (yes bool, now map[string]saved, err error) {
+	if b == Native {
+		return a.sameNft(ctx, rules, f), nil, nil
+	}
+	text, err := run(ctx, "", program(b, f)+"-save")
+	if err != nil {
+		return false, nil, err
+	}
+	now = parse(text)
+	return same(rules, now), now, nil
 }
 
 // sameNft compares what is in force with what is asked for.

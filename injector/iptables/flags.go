@@ -1,7 +1,10 @@
 package iptables
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -43,6 +46,24 @@ func Environment() map[string][]string {
 		"owner-groups-exclude": {"ISTIO_OUTBOUND_OWNER_GROUPS_EXCLUDE"},
 		"loopback-cidr":        {"ISTIO_OUTBOUND_IPV4_LOOPBACK_CIDR"},
 	}
+}
+
+// Settle fills flags that were not given from their variables, and what follows from others. lookup is as os.LookupEnv.
+func Settle(fs *pflag.FlagSet, o *Options, lookup func(string) (string, bool)) error {
+	variables := Environment()
+	for _, flag := range slices.Sorted(maps.Keys(variables)) {
+		for _, name := range variables[flag] {
+			v, ok := lookup(name)
+			if !ok || v == "" || fs.Changed(flag) {
+				continue
+			}
+			if err := fs.Set(flag, v); err != nil {
+				return fmt.Errorf("read variable %s: %w", name, err)
+			}
+		}
+	}
+	o.ProxyGID = cmp.Or(o.ProxyGID, o.ProxyUID)
+	return nil
 }
 
 // mode takes the one way of redirecting that there is.

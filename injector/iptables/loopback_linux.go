@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Loopback6 gives loopback the address ::6, from which Envoy's inbound listener reaches an application that listens on IPv6. Of
+// loopback6 gives loopback the address ::6, from which Envoy's inbound listener reaches an application that listens on IPv6. Of
 // IPv4 it has all of 127.0.0.0/8 anyway, 127.0.0.6 among them.
-func Loopback6() error {
+func loopback6() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find loopback: %w", err)

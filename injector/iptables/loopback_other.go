@@ -4,5 +4,5 @@ package iptables
 
 import "errors"
 
-// Loopback6 needs Linux.
-func Loopback6() error { return errors.New("give loopback the address ::6: only on Linux") }
+// loopback6 needs Linux.
+func loopback6() error { return errors.New("give loopback the address ::6: only on Linux") }

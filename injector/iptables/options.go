@@ -77,7 +77,7 @@ func (o Options) Validate() error {
 		}
 	}
 	for _, s := range slices.Concat(list(o.ExcludeInterfaces), list(o.VirtualInterfaces)) {
-		if len(s) > 15 || strings.ContainsAny(s, " \t\"'/\\;{}") {
+		if len(s) > 15 || strings.ContainsAny(s, "\"'/\\;{}$`") || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 127 }) {
 			errs = append(errs, fmt.Errorf("interfaces (-c, -k): %q is not the name of one", s))
 		}
 	}

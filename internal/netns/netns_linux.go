@@ -46,14 +46,17 @@ func Delete(name string) error {
 
 // Do runs f on a thread in the namespace. A socket stays in the namespace that it was made in, and a process that f starts stays there,
 // too. f sees the machine's own /etc.
-func Do(name string, f func() error) error {
+func Do(name string, f func() error) error { return DoAt(filepath.Join(folder, name), f) }
+
+// DoAt is Do with the namespace's file.
+func DoAt(file string, f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		back, err := netns.Get()
 		if err == nil {
 			defer back.Close()
-			err = set(name)
+			err = set(file)
 		}
 		if err == nil {
 			err = f()
@@ -66,14 +69,14 @@ func Do(name string, f func() error) error {
 	return <-done
 }
 
-func set(name string) error {
-	h, err := netns.GetFromName(name)
+func set(file string) error {
+	h, err := netns.GetFromPath(file)
 	if err != nil {
-		return fmt.Errorf("open network namespace %s: %w", name, err)
+		return fmt.Errorf("open network namespace %s: %w", file, err)
 	}
 	defer h.Close()
 	if err := netns.Set(h); err != nil {
-		return fmt.Errorf("enter network namespace %s: %w", name, err)
+		return fmt.Errorf("enter network namespace %s: %w", file, err)
 	}
 	return nil
 }
@@ -81,7 +84,7 @@ func set(name string) error {
 // Enter moves the calling thread into the namespace, as `ip netns exec` does, with the namespace's own files in /etc. The goroutine
 // must be locked to the thread, and never be unlocked: there is no way back.
 func Enter(name string) error {
-	if err := set(name); err != nil {
+	if err := set(filepath.Join(folder, name)); err != nil {
 		return err
 	}
 	files, err := os.ReadDir(filepath.Join(etc, name))

@@ -15,5 +15,8 @@ func Delete(string) error { return errLinux }
 // Do fails.
 func Do(string, func() error) error { return errLinux }
 
+// DoAt fails.
+func DoAt(string, func() error) error { return errLinux }
+
 // Enter fails.
 func Enter(string) error { return errLinux }
