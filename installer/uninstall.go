@@ -93,6 +93,7 @@ func (i *installer) own(ctx context.Context) error {
 	s := suffix(i.Revision)
 	return ignoreMissing(
 		i.client.CoreV1().Secrets(i.Namespace).Delete(ctx, "mizzen-webhook-ca"+s, metav1.DeleteOptions{}),
+		i.client.CoreV1().ConfigMaps(i.Namespace).Delete(ctx, "mizzen-controlplane-notes"+s, metav1.DeleteOptions{}),
 		i.client.CoordinationV1().Leases(i.Namespace).Delete(ctx, "mizzen-controlplane-leader"+s, metav1.DeleteOptions{}),
 	)
 }

@@ -63,6 +63,8 @@ type state struct {
 	// roots are all that is trusted, PEM, the signer's first.
 	roots string
 	pool  *x509.CertPool
+	// anchor is the one of them that the signer leads to.
+	anchor *x509.Certificate
 }
 
 // pair is a certificate and its key.

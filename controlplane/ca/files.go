@@ -47,29 +47,48 @@ func (a *Authority) Reload(dir string) error {
 // Material is what an authority keeps, file by file, or entry by entry of a Secret.
 type Material map[string][]byte
 
-// FromMaterial makes an authority of Istio's four files, see CertFile. Use takes others up.
-func FromMaterial(m Material, o Options) (*Authority, error) {
-	a := &Authority{opt: o.withDefaults()}
-	return a, a.Use(m)
-}
-
 // Use signs with Istio's four files from now on. On an error the authority goes on with what it has.
 func (a *Authority) Use(m Material) error {
-	signer, err := m.pair(CertFile, KeyFile)
+	g, err := a.ReadGiven(m)
 	if err != nil {
 		return err
 	}
-	roots, err := m.certificates(RootFile)
-	if err != nil {
-		return err
+	return a.useGiven(g)
+}
+
+// Given is an authority that somebody else keeps.
+type Given struct {
+	pair
+	chain, roots []*x509.Certificate
+	anchor       *x509.Certificate // the root that the certificate leads to
+}
+
+// ReadGiven reads Istio's four files, and checks that they are good to sign with.
+func (a *Authority) ReadGiven(m Material) (*Given, error) {
+	g := &Given{}
+	var err error
+	if g.pair, err = m.pair(CertFile, KeyFile); err != nil {
+		return nil, err
 	}
-	var chain []*x509.Certificate
+	if g.roots, err = m.certificates(RootFile); err != nil {
+		return nil, err
+	}
 	if len(bytes.TrimSpace(m[ChainFile])) > 0 {
-		if chain, err = m.certificates(ChainFile); err != nil {
-			return err
+		if g.chain, err = m.certificates(ChainFile); err != nil {
+			return nil, err
 		}
 	}
-	s, err := newState(signer, chain, roots, a.opt)
+	s, err := newState(g.pair, g.chain, g.roots, a.opt)
+	if err != nil {
+		return nil, err
+	}
+	g.anchor = s.anchor
+	return g, nil
+}
+
+// useGiven signs with a given authority, and trusts no other.
+func (a *Authority) useGiven(g *Given) error {
+	s, err := newState(g.pair, g.chain, g.roots, a.opt)
 	if err != nil {
 		return err
 	}
@@ -101,6 +120,7 @@ func newState(signer pair, chain, roots []*x509.Certificate, o Options) (*state,
 	if err != nil {
 		return nil, fmt.Errorf("certificate %q does not lead to a root of %s: %w", c.Subject, RootFile, err)
 	}
+	s.anchor = paths[0][len(paths[0])-1]
 	for _, link := range paths[0][:len(paths[0])-1] {
 		s.chain += certificatePEM(link.Raw)
 	}

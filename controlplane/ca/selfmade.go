@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -49,11 +48,23 @@ func newSelfMade(o Options) (*Authority, error) {
 // folderTime is the form of a root's folder name.
 const folderTime = "20060102T150405.000000000Z"
 
-// root is one root in the directory.
+// root is one root in the directory, or what stands for a given authority in a Secret: then the pair is empty where its key is not known.
 type root struct {
 	pair
 	begins time.Time
 	folder string
+
+	given  []*x509.Certificate // nil: self-made
+	chain  []*x509.Certificate // from a given authority's certificate to its anchor
+	anchor *x509.Certificate
+}
+
+// trusted are its certificates that others trust.
+func (r root) trusted() []*x509.Certificate {
+	if r.given != nil {
+		return r.given
+	}
+	return []*x509.Certificate{r.cert}
 }
 
 // Keep does what is due by now: it makes a root if there is none or the newest comes to its end, lets the right one sign, and
@@ -85,7 +96,7 @@ func (a *Authority) Keep(dir string) error {
 // of any certificate.
 func (a *Authority) due(roots []root, now time.Time) bool {
 	n := len(roots)
-	return n == 0 || roots[n-1].cert.NotAfter.Sub(now) < max(a.opt.RootTTL/5, 2*a.opt.MaxTTL)
+	return n == 0 || roots[n-1].given != nil || roots[n-1].cert.NotAfter.Sub(now) < max(a.opt.RootTTL/5, 2*a.opt.MaxTTL)
 }
 
 // Rotate begins a rotation: a new root that is trusted from now on, and signs when every workload has heard of it.
@@ -98,8 +109,11 @@ func (a *Authority) Rotate(dir string) error {
 
 // use makes the state of the roots that stand.
 func (a *Authority) use(roots []root, now time.Time) error {
-	signing, trusted := a.choose(roots, now)
-	s, err := newState(signing.pair, nil, trusted, a.opt)
+	signing, live := a.choose(roots, now)
+	if signing.key == nil {
+		return errors.New("use certificate authority: the keys of all its roots are elsewhere")
+	}
+	s, err := newState(signing.pair, signing.chain, bundle(live), a.opt)
 	if err != nil {
 		return err
 	}
@@ -107,22 +121,47 @@ func (a *Authority) use(roots []root, now time.Time) error {
 	return nil
 }
 
-// choose says which of the roots, the oldest first, signs at a time, and which are trusted, the one that signs first.
-func (a *Authority) choose(roots []root, now time.Time) (signing root, trusted []*x509.Certificate) {
-	signing = roots[0]
-	for _, r := range roots[1:] {
-		if now.Sub(r.begins) >= a.opt.MaxTTL {
-			signing = r
+// choose says which of the roots, the oldest first, signs at a time, and which count, the one that signs first. Without any key at all the
+// oldest one is named.
+func (a *Authority) choose(roots []root, now time.Time) (signing root, live []root) {
+	at := -1
+	for i, r := range roots {
+		if r.key != nil && (at < 0 || now.Sub(known(roots[:i], r)) >= a.opt.MaxTTL) {
+			at = i
 		}
 	}
-	trusted = []*x509.Certificate{signing.cert}
-	for _, r := range roots {
+	at = max(at, 0)
+	signing = roots[at]
+	live = []root{signing}
+	for i, r := range roots {
 		// A root that signs no more is trusted for as long as what it signed may live.
-		if r.cert != signing.cert && (r.begins.After(signing.begins) || now.Sub(signing.begins) < 2*a.opt.MaxTTL) {
-			trusted = append(trusted, r.cert)
+		if i != at && (r.begins.After(signing.begins) || now.Sub(signing.begins) < 2*a.opt.MaxTTL) {
+			live = append(live, r)
 		}
 	}
-	return signing, trusted
+	return signing, live
+}
+
+// known is since when a root may be known to everybody: a given authority that comes back has been before.
+func known(before []root, r root) time.Time {
+	for _, b := range before {
+		if r.anchor != nil && slices.ContainsFunc(b.given, r.anchor.Equal) {
+			return b.begins
+		}
+	}
+	return r.begins
+}
+
+// bundle is what is trusted of roots, each certificate once.
+func bundle(roots []root) (out []*x509.Certificate) {
+	for _, r := range roots {
+		for _, c := range r.trusted() {
+			if !slices.ContainsFunc(out, c.Equal) {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
 }
 
 // readRoots reads a directory's roots, the oldest first.
@@ -160,7 +199,11 @@ func readRoots(dir string) ([]root, error) {
 
 // makeRoot makes and keeps a root that begins at now.
 func (a *Authority) makeRoot(dir string, now time.Time) (root, error) {
-	r, key, err := a.newRoot(now)
+	r, err := a.newRoot(now)
+	if err != nil {
+		return r, err
+	}
+	key, err := keyPEM(r)
 	if err != nil {
 		return r, err
 	}
@@ -174,16 +217,16 @@ func (a *Authority) makeRoot(dir string, now time.Time) (root, error) {
 	return r, writeFile(r.folder, CertFile, []byte(certificatePEM(r.cert.Raw)))
 }
 
-// newRoot makes a root that begins at now, and gives its key as PEM, too.
-func (a *Authority) newRoot(now time.Time) (root, []byte, error) {
+// newRoot makes a root that begins at now.
+func (a *Authority) newRoot(now time.Time) (root, error) {
 	r := root{begins: now.UTC()}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return r, nil, fmt.Errorf("make root: %w", err)
+		return r, fmt.Errorf("make root: %w", err)
 	}
 	serial, err := serialNumber()
 	if err != nil {
-		return r, nil, err
+		return r, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{Organization: []string{a.opt.TrustDomain}, CommonName: "Root CA of " + r.begins.Format(time.RFC3339)},
@@ -192,16 +235,12 @@ func (a *Authority) newRoot(now time.Time) (root, []byte, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return r, nil, fmt.Errorf("make root: %w", err)
+		return r, fmt.Errorf("make root: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		return r, nil, fmt.Errorf("make root: %w", err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return r, nil, fmt.Errorf("make root: %w", err)
+		return r, fmt.Errorf("make root: %w", err)
 	}
 	r.pair = pair{cert, key}
-	return r, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), nil
+	return r, nil
 }

@@ -23,6 +23,17 @@ func (s Severity) String() string { return [...]string{"Info", "Warning", "Error
 // MarshalText makes JSON and YAML carry the word.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads the word.
+func (s *Severity) UnmarshalText(text []byte) error {
+	for _, known := range []Severity{Info, Warning, Error} {
+		if string(text) == known.String() {
+			*s = known
+			return nil
+		}
+	}
+	return fmt.Errorf("read severity: %q is none", text)
+}
+
 // Diagnostic is one thing to tell the user about one place in the configuration.
 type Diagnostic struct {
 	Code     string   `json:"code"` // IST0101 as istioctl analyze where it has one, MZ0001 where it has none

@@ -31,9 +31,24 @@ type Cluster struct {
 
 func (c *Cluster) namespace() string { return cmp.Or(c.Namespace, "istio-system") }
 
-// client is for what a control plane asks now and then; what it watches has clients of its own.
+// Bounds of what a control plane asks now and then, for a Config that says none: when it starts, a thousand agents may come at once, each
+// with a token to ask about.
+const (
+	qps   = 200
+	burst = 1000
+)
+
+// config is for what a control plane asks now and then; what it watches has one of its own.
+func (c *Cluster) config() *rest.Config {
+	config := rest.CopyConfig(c.Config)
+	if config.QPS == 0 {
+		config.QPS, config.Burst = qps, burst
+	}
+	return config
+}
+
 func (c *Cluster) client() (*kubernetes.Clientset, error) {
-	client, err := kubernetes.NewForConfig(c.Config)
+	client, err := kubernetes.NewForConfig(c.config())
 	if err != nil {
 		return nil, fmt.Errorf("make the client of the API server: %w", err)
 	}

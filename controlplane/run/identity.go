@@ -120,7 +120,7 @@ func (i *identity) openCluster(ctx context.Context) error {
 	}
 	i.authority = v.Authority()
 	i.keep = func() error { return v.Keep(ctx) }
-	i.who = ca.AnyOf{ca.ByCertificate{}, ca.ByReview{TrustDomain: i.authority.TrustDomain(), Review: review(client)}}
+	i.who = ca.AnyOf{ca.ByCertificate{}, ca.ByReview{TrustDomain: i.authority.TrustDomain(), Review: ca.Remember(review(client), time.Now)}}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,7 +83,7 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	p := &publisher{log: o.Log, plugins: &plugins{}, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}, next: make(chan struct{})}
+	p := &publisher{log: o.Log, plugins: &plugins{}, told: map[istio.Diagnostic]bool{}, hosts: map[mesh.FilterHost]bool{o.Filters: true}, next: make(chan struct{}), compiled: make(chan struct{})}
 	if p.plugins.store, err = module.Open(module.Options{
 		Dir: cmp.Or(o.Modules, moduleDir()), Insecure: o.Insecure, Log: o.Log, Changed: p.refresh,
 	}); err != nil {
@@ -119,7 +120,7 @@ func Run(ctx context.Context, o Options) error {
 	})
 	if o.Cluster != nil {
 		hook.start(ctx, g, p)
-		g.Go(func() error { return o.Cluster.lead(ctx, s, id, o.Log) })
+		g.Go(func() error { return o.Cluster.lead(ctx, p, id) })
 	}
 	return g.Wait()
 }
@@ -146,14 +147,16 @@ type publisher struct {
 
 	compiler compile.Incremental // publish's
 
-	mu    sync.Mutex
-	told  map[istio.Diagnostic]bool // in force and logged
-	set   istio.Set                 // read last
-	world *mesh.World               // compiled last; nil none
-	next  chan struct{}             // closed once there is another one
-	found istio.Diagnostics         // in what was read last
-	unmet istio.Diagnostics         // of the modules that it wants
-	hosts map[mesh.FilterHost]bool  // that some proxy has, or had
+	mu       sync.Mutex
+	told     map[istio.Diagnostic]bool // in force and logged
+	set      istio.Set                 // read last
+	world    *mesh.World               // compiled last; nil none
+	next     chan struct{}             // closed once there is another one
+	compiled chan struct{}             // closed with the first one
+	found    istio.Diagnostics         // in what was read last
+	unmet    istio.Diagnostics         // of the modules that it wants
+	unfit    istio.Diagnostics         // of what hosts cannot do
+	hosts    map[mesh.FilterHost]bool  // that some proxy has, or had
 
 	plugins *plugins
 }
@@ -170,14 +173,15 @@ func (p *publisher) notice(h mesh.FilterHost) {
 
 // report tells what was found, and what the hosts in use cannot do. p.mu is held.
 func (p *publisher) report() {
-	ds := append(append(istio.Diagnostics{}, p.found...), p.unmet...)
+	p.unfit = nil
 	if p.world != nil {
 		for _, h := range []mesh.FilterHost{mesh.HostWasm, mesh.HostGolang, mesh.HostNative} {
 			if p.hosts[h] {
-				ds = append(ds, HostFindings(p.world, h)...)
+				p.unfit = append(p.unfit, HostFindings(p.world, h)...)
 			}
 		}
 	}
+	ds := slices.Concat(p.found, p.unmet, p.unfit)
 	ds.Sort()
 	p.server.Report(ds)
 	p.tell(ds)
@@ -195,6 +199,9 @@ func (p *publisher) publish(set istio.Set, ds istio.Diagnostics) {
 		p.report()
 		p.log.Error("compiling failed, the last configuration stays", "error", err)
 		return
+	}
+	if p.world == nil {
+		close(p.compiled)
 	}
 	p.world = w
 	close(p.next)

@@ -16,8 +16,6 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/admission"
-	"github.com/mizzen-mesh/mizzen/controlplane/istio"
-	"github.com/mizzen-mesh/mizzen/controlplane/server"
 	"github.com/mizzen-mesh/mizzen/controlplane/status"
 	"github.com/mizzen-mesh/mizzen/internal/serving"
 	"github.com/mizzen-mesh/mizzen/internal/webhookcert"
@@ -58,7 +56,7 @@ func (c *Cluster) listen(log *slog.Logger) (*webhook, error) {
 	if err != nil {
 		return nil, err
 	}
-	dyn, err := dynamic.NewForConfig(c.Config)
+	dyn, err := dynamic.NewForConfig(c.config())
 	if err != nil {
 		return nil, fmt.Errorf("make the client of the API server: %w", err)
 	}
@@ -115,13 +113,19 @@ func withWebhook(pages http.Handler, w *webhook) http.Handler {
 	})
 }
 
-// lead stands for election, and does what one replica does for all: what the control plane says of objects is written into them.
-func (c *Cluster) lead(ctx context.Context, s *server.Server, id *identity, log *slog.Logger) error {
+// lead stands for election, once there is a world to speak of, and does what one replica does for all: what the control plane says of
+// objects is written into them.
+func (c *Cluster) lead(ctx context.Context, p *publisher, id *identity) error {
+	select {
+	case <-p.compiled:
+	case <-ctx.Done():
+		return nil
+	}
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
-	dyn, err := dynamic.NewForConfig(c.Config)
+	dyn, err := dynamic.NewForConfig(c.config())
 	if err != nil {
 		return fmt.Errorf("make the client of the API server: %w", err)
 	}
@@ -131,7 +135,8 @@ func (c *Cluster) lead(ctx context.Context, s *server.Server, id *identity, log 
 	}
 	o := status.Options{
 		Client: client, Dynamic: dyn, Namespace: c.namespace(), Lease: "mizzen-controlplane-leader" + c.suffix(), Identity: host + "_" + rand.Text(),
-		Diagnostics: func(context.Context) istio.Diagnostics { return s.Diagnostics() }, Now: time.Now, Log: log,
+		Notes: "mizzen-controlplane-notes" + c.suffix(), Note: func() string { return noteOf(p.complaints()) },
+		Diagnostics: p.written, Now: time.Now, Log: p.log,
 	}
 	if id != nil {
 		o.Roots = func() string { return id.authority.Roots() }

@@ -114,25 +114,59 @@ func place(origins []mesh.Origin) (istio.Ref, istio.Position) {
 // proxyName is how Istio's tables name a proxy: "pod.namespace".
 func proxyName(n mesh.Node) string { return n.Name + "." + n.Namespace }
 
-// merge tells each diagnostic once, with the proxies that it concerns.
-func merge(found []finding) istio.Diagnostics {
+// Complaint is what one or several proxies say, alike but for who says it.
+type Complaint struct {
+	What istio.Diagnostic `json:"what"`
+	// Proxy is the first of them by name, "" if it is said of no single one; More is how many others say it.
+	Proxy string `json:"proxy,omitempty"`
+	More  int    `json:"more,omitempty"`
+}
+
+// Complaints are what the proxies of this replica refuse, leave unanswered or cannot do, sorted. Each stays until its proxy acknowledges
+// the resource, it is replaced, or the proxy goes.
+func (s *Server) Complaints() []Complaint {
 	by := map[istio.Diagnostic][]string{}
-	for _, f := range found {
-		if !slices.Contains(by[f.what], f.proxy) {
-			by[f.what] = append(by[f.what], f.proxy)
+	for _, c := range s.connections() {
+		for _, f := range c.findings() {
+			if !slices.Contains(by[f.what], f.proxy) {
+				by[f.what] = append(by[f.what], f.proxy)
+			}
 		}
+	}
+	out := make([]Complaint, 0, len(by))
+	for d, proxies := range by {
+		out = append(out, Complaint{What: d, Proxy: slices.Min(proxies), More: len(proxies) - 1})
+	}
+	slices.SortFunc(out, func(a, b Complaint) int { return strings.Compare(a.told().String(), b.told().String()) })
+	return out
+}
+
+// told is a complaint for a reader.
+func (c Complaint) told() istio.Diagnostic {
+	d := c.What
+	switch {
+	case c.Proxy == "":
+	case c.More == 0:
+		d.Message = "proxy " + c.Proxy + ": " + d.Message
+	default:
+		d.Message = fmt.Sprintf("proxy %s and %d more: %s", c.Proxy, c.More, d.Message)
+	}
+	return d
+}
+
+// merge tells each diagnostic once, with the proxies that it concerns, of whichever replica they are.
+func merge(found []Complaint) istio.Diagnostics {
+	by := map[istio.Diagnostic]Complaint{}
+	for _, c := range found {
+		if old, ok := by[c.What]; ok && c.Proxy != "" {
+			c.Proxy, c.More = min(c.Proxy, old.Proxy), c.More+old.More+1
+		}
+		by[c.What] = c
 	}
 	out := make(istio.Diagnostics, 0, len(by))
-	for d, proxies := range by {
-		slices.Sort(proxies)
-		who := "proxy " + proxies[0]
-		if n := len(proxies) - 1; n > 0 {
-			who = fmt.Sprintf("proxy %s and %d more", proxies[0], n)
-		}
-		d.Message = who + ": " + d.Message
-		out = append(out, d)
+	for _, c := range by {
+		out = append(out, c.told())
 	}
-	slices.SortFunc(out, func(a, b istio.Diagnostic) int { return strings.Compare(a.Message, b.Message) })
 	out.Sort()
 	return out
 }

@@ -219,22 +219,17 @@ func (s *Server) Report(ds istio.Diagnostics) {
 	s.reported = ds
 }
 
-// Diagnostics are those last reported and what proxies rejected or left unanswered, sorted. Each of the latter stays until
-// the proxy acknowledges the resource or it is replaced.
-func (s *Server) Diagnostics() istio.Diagnostics {
+// Diagnostics are those last reported and the complaints of the connected proxies, and of others: those of other replicas. Each is told
+// once, and all are sorted.
+func (s *Server) Diagnostics(others ...Complaint) istio.Diagnostics {
 	s.mu.Lock()
 	out := append(istio.Diagnostics{}, s.reported...)
 	s.mu.Unlock()
-	out = append(out, s.rejections()...)
+	for _, d := range merge(append(s.Complaints(), others...)) {
+		if !slices.Contains(out, d) {
+			out = append(out, d)
+		}
+	}
 	out.Sort()
 	return out
-}
-
-// rejections are the server's own diagnostics.
-func (s *Server) rejections() istio.Diagnostics {
-	var found []finding
-	for _, c := range s.connections() {
-		found = append(found, c.findings()...)
-	}
-	return merge(found)
 }

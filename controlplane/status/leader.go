@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,8 +26,12 @@ type Options struct {
 	Dynamic dynamic.Interface
 	// Namespace and Lease are where replicas elect their leader; Identity is this replica's name, which no other has.
 	Namespace, Lease, Identity string
-	// Diagnostics are those of now, of any kind and about anything.
-	Diagnostics func(context.Context) istio.Diagnostics
+	// Notes is the ConfigMap in Namespace where each replica leaves its Note for the leader: what it alone knows, of at most LongestNote
+	// bytes; "" nothing. Note nil: never anything.
+	Notes string
+	Note  func() string
+	// Diagnostics are those of now, of any kind and about anything, by what this replica knows and the notes of the others.
+	Diagnostics func(notes []string) istio.Diagnostics
 	// Roots are the mesh's root certificates, PEM; nil or empty: there are none to write.
 	Roots func() string
 	Terms Terms
@@ -36,8 +41,8 @@ type Options struct {
 
 // Terms say how long things take. A zero field has its default.
 type Terms struct {
-	Lease time.Duration // default 15s: how long a leader that is gone keeps the others waiting
-	Look  time.Duration // default 2s: how often the leader looks at the diagnostics
+	Lease time.Duration // default 15s: how long a leader that is gone keeps the others waiting; a note outlives its replica by twice that
+	Look  time.Duration // default 2s: how often the leader looks at the diagnostics, and a replica at its note
 }
 
 func (t Terms) withDefaults() Terms {
@@ -50,9 +55,12 @@ func (t Terms) withDefaults() Terms {
 	return t
 }
 
-// Run stands for election until ctx is done, and does the leader's work while it is the leader.
+// Run stands for election until ctx is done, does the leader's work while it is the leader, and has this replica's note told at any time.
 func Run(ctx context.Context, o Options) error {
 	o.Terms = o.Terms.withDefaults()
+	var posting sync.WaitGroup
+	posting.Go(func() { o.post(ctx) })
+	defer posting.Wait()
 	lease := o.Terms.Lease
 	for ctx.Err() == nil {
 		e, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{

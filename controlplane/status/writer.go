@@ -38,12 +38,13 @@ type writer struct {
 	known   map[string]bool       // kinds whose objects were read once
 	limit   flowcontrol.RateLimiter
 	told    string // the last failure that was logged
+	inbox
 }
 
 func newWriter(o Options) *writer {
 	w := &writer{
 		Options: o, kinds: map[string]istio.Kind{}, written: map[istio.Ref]verdict{}, known: map[string]bool{},
-		limit: flowcontrol.NewTokenBucketRateLimiter(perSecond, burst),
+		limit: flowcontrol.NewTokenBucketRateLimiter(perSecond, burst), inbox: inbox{seen: map[string]posted{}},
 	}
 	for _, k := range crd.Kinds() {
 		w.kinds[k.Name] = k
@@ -54,6 +55,7 @@ func newWriter(o Options) *writer {
 // run writes until ctx is done.
 func (w *writer) run(ctx context.Context) {
 	defer w.limit.Stop()
+	defer w.readNotes(ctx)()
 	tick := time.NewTicker(w.Terms.Look)
 	defer tick.Stop()
 	for {
@@ -77,7 +79,9 @@ func (w *writer) pass(ctx context.Context) (first error) {
 		}
 	}
 	note(w.recall(ctx))
-	want := verdicts(w.Diagnostics(ctx), func(kind string) bool { return w.known[kind] })
+	notes, err := w.heard(ctx)
+	note(err)
+	want := verdicts(w.Diagnostics(notes), func(kind string) bool { return w.known[kind] })
 	for ref := range w.written {
 		if _, ok := want[ref]; !ok {
 			want[ref] = verdict{}

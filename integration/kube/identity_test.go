@@ -117,6 +117,13 @@ func with(t *testing.T, token string) context.Context {
 // certificate has a new key signed.
 func certificate(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (*x509.Certificate, error) {
 	t.Helper()
+	cert, _, err := signed(t, ctx, conn)
+	return cert, err
+}
+
+// signed is certificate, with the roots that come with it.
+func signed(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (cert *x509.Certificate, roots string, err error) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -129,14 +136,14 @@ func certificate(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (*x50
 		Csr: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})),
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	block, _ := pem.Decode([]byte(answer.GetCertChain()[0]))
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
+	chain := answer.GetCertChain()
+	block, _ := pem.Decode([]byte(chain[0]))
+	if cert, err = x509.ParseCertificate(block.Bytes); err != nil {
 		t.Fatal(err)
 	}
-	return cert, nil
+	return cert, chain[len(chain)-1], nil
 }
 
 // clusters opens a stream as a proxy that says it has labels, and gives the names in the first answer.
@@ -273,7 +280,7 @@ func material(t *testing.T) ca.Material {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, _, err := a.Renew(nil)
+	m, _, err := a.Renew(nil, nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -232,13 +232,19 @@ func TestOutages(t *testing.T) {
 
 // synced tells whether a replica has a proxy that has all.
 func synced(r *process) bool {
-	resp, err := http.Get("http://" + r.pages + "/debug/syncz")
+	b, err := r.page("/debug/syncz")
+	return err == nil && strings.Contains(b, `"synced": true`)
+}
+
+// page is one of the monitoring pages.
+func (r *process) page(path string) (string, error) {
+	resp, err := http.Get("http://" + r.pages + path)
 	if err != nil {
-		return false
+		return "", err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	return err == nil && strings.Contains(string(b), `"synced": true`)
+	return string(b), err
 }
 
 // load asks on and on.

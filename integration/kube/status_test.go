@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ type replica struct {
 	writes atomic.Int64
 	ds     atomic.Pointer[istio.Diagnostics]
 	roots  atomic.Pointer[string]
+	note   atomic.Pointer[string] // the names of DestinationRules, a line each, that this replica alone knows to be wrong
 }
 
 func (r *replica) RoundTrip(next http.RoundTripper, q *http.Request) (*http.Response, error) {
@@ -50,6 +52,7 @@ func newReplica(t *testing.T, c *kubetest.Cluster, namespace, name string) *repl
 	t.Helper()
 	r := &replica{}
 	r.say()
+	r.tell("")
 	config := rest.CopyConfig(c.Config(t))
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(q *http.Request) (*http.Response, error) { return r.RoundTrip(next, q) })
@@ -64,7 +67,16 @@ func newReplica(t *testing.T, c *kubetest.Cluster, namespace, name string) *repl
 	}
 	o := status.Options{
 		Client: client, Dynamic: dyn, Namespace: namespace, Lease: "mizzen-controlplane-leader", Identity: name,
-		Diagnostics: func(context.Context) istio.Diagnostics { return *r.ds.Load() },
+		Notes: "mizzen-controlplane-notes", Note: func() string { return *r.note.Load() },
+		Diagnostics: func(notes []string) istio.Diagnostics {
+			out := slices.Clone(*r.ds.Load())
+			for _, name := range strings.Fields(strings.Join(notes, "\n") + "\n" + *r.note.Load()) {
+				if d := refusedRule(namespace, name); !slices.Contains(out, d) {
+					out = append(out, d)
+				}
+			}
+			return out
+		},
 		Roots: func() string {
 			if s := r.roots.Load(); s != nil {
 				return *s
@@ -88,6 +100,14 @@ func (r *replica) say(ds ...istio.Diagnostic) {
 	list := istio.Diagnostics(ds)
 	r.ds.Store(&list)
 }
+
+func (r *replica) tell(note string) { r.note.Store(&note) }
+
+func refusedRule(namespace, name string) istio.Diagnostic {
+	return istio.Diagnostic{Code: "MZ0601", Severity: istio.Error, Object: istio.Ref{Kind: "DestinationRule", Namespace: namespace, Name: name}, Message: "refused"}
+}
+
+const refusedSays = "Reconciled=False NotServed: Error [MZ0601] refused;MZ0601 ERROR "
 
 // holder is who leads.
 func holder(t *testing.T, c *kubetest.Cluster, namespace string) string {
@@ -141,21 +161,17 @@ func TestLeader(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		c.Kubectl(t, fmt.Sprintf(`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: %s}, spec: {host: a}}`, name), "apply", "-n", ns, "-f", "-")
 	}
-	wrong := func(name string) istio.Diagnostic {
-		return istio.Diagnostic{Code: "MZ0601", Severity: istio.Error, Object: istio.Ref{Kind: "DestinationRule", Namespace: ns, Name: name}, Message: "refused"}
-	}
 	get := func(name string) string { return c.Kubectl(t, "", "get", "dr", name, "-n", ns, conditionsOf) }
-	says := "Reconciled=False NotServed: Error [MZ0601] refused;MZ0601 ERROR "
 
 	one := newReplica(t, c, ns, "one")
 	eventually(t, "a leader", func() bool { return holder(t, c, ns) == "one" })
 	two := newReplica(t, c, ns, "two")
-	one.say(wrong("a"))
-	two.say(wrong("b"))
-	eventually(t, "the leader's view", func() bool { return get("a") == says })
+	one.say(refusedRule(ns, "a"))
+	two.say(refusedRule(ns, "b"))
+	eventually(t, "the leader's view", func() bool { return get("a") == refusedSays })
 	one.dead.Store(true)
 	eventually(t, "another leader", func() bool { return holder(t, c, ns) == "two" })
-	eventually(t, "the other's view", func() bool { return get("b") == says && get("a") == "" })
+	eventually(t, "the other's view", func() bool { return get("b") == refusedSays && get("a") == "" })
 }
 
 // TestRoots: the root certificate is in every namespace, new ones too, is restored and replaced.

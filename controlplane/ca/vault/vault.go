@@ -16,7 +16,8 @@ import (
 )
 
 // Names of the Secrets: Given is an authority that somebody else keeps, as Istio has it, with the entries ca-cert.pem, ca-key.pem,
-// root-cert.pem and cert-chain.pem; Made is the one that control planes make if Given is not there when the first of them starts.
+// root-cert.pem and cert-chain.pem; Made is the one that control planes make while Given is not there. Where both are, or one comes in the
+// place of the other, the roots overlap: see ca.Renew.
 const (
 	Given = "cacerts"
 	Made  = "mizzen-ca-secret"
@@ -26,30 +27,19 @@ const (
 type Vault struct {
 	client    kubernetes.Interface
 	namespace string
-	given     bool
+	given     *ca.Given // as it was read last; nil never
 	authority *ca.Authority
 }
 
 // Open opens the authority of a namespace, and makes one if there is none: of several replicas that do so at once the API server lets
 // one win.
 func Open(ctx context.Context, client kubernetes.Interface, namespace string, o ca.Options) (*Vault, error) {
-	v := &Vault{client: client, namespace: namespace}
-	given, err := v.read(ctx, Given)
+	authority, err := ca.Shared(o)
 	if err != nil {
 		return nil, err
 	}
-	if given != nil {
-		v.given = true
-		v.authority, err = ca.FromMaterial(given.Data, o)
-		if err != nil {
-			return nil, fmt.Errorf("use Secret %s/%s: %w", namespace, Given, err)
-		}
-		return v, nil
-	}
-	if v.authority, err = ca.Shared(o); err != nil {
-		return nil, err
-	}
-	return v, v.keepMade(ctx)
+	v := &Vault{client: client, namespace: namespace, authority: authority}
+	return v, v.Keep(ctx)
 }
 
 // Authority is what signs.
@@ -58,31 +48,29 @@ func (v *Vault) Authority() *ca.Authority { return v.authority }
 // Timeout bounds what Keep asks of the API server.
 const Timeout = 10 * time.Second
 
-// Keep takes up what has become of the Secret, and does what is due. On an error the authority goes on with what it has.
+// Keep takes up what has become of the Secrets, and does what is due. On an error the authority goes on with what it has.
 func (v *Vault) Keep(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	if !v.given {
-		return v.keepMade(ctx)
-	}
 	s, err := v.read(ctx, Given)
 	if err != nil {
 		return err
 	}
-	if s == nil {
-		return fmt.Errorf("use Secret %s/%s: it is gone", v.namespace, Given)
+	if s != nil {
+		given, err := v.authority.ReadGiven(s.Data)
+		if err != nil {
+			return fmt.Errorf("use Secret %s/%s: %w", v.namespace, Given, err)
+		}
+		v.given = given
 	}
-	if err := v.authority.Use(s.Data); err != nil {
-		return fmt.Errorf("use Secret %s/%s: %w", v.namespace, Given, err)
-	}
-	return nil
+	return v.keep(ctx, s != nil)
 }
 
 // attempts bounds how often another writer may be first.
 const attempts = 10
 
-// keepMade does what is due with Secret Made.
-func (v *Vault) keepMade(ctx context.Context) error {
+// keep does what is due with Secret Made; there tells whether Given is.
+func (v *Vault) keep(ctx context.Context, there bool) error {
 	for range attempts {
 		s, err := v.read(ctx, Made)
 		if err != nil {
@@ -92,7 +80,7 @@ func (v *Vault) keepMade(ctx context.Context) error {
 		if s != nil {
 			kept = s.Data
 		}
-		next, changed, err := v.authority.Renew(kept)
+		next, changed, err := v.authority.Renew(kept, v.given, there)
 		if err != nil {
 			return fmt.Errorf("use Secret %s/%s: %w", v.namespace, Made, err)
 		}
@@ -105,7 +93,7 @@ func (v *Vault) keepMade(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("write Secret %s/%s: %w", v.namespace, Made, err)
 		}
-		return v.authority.Adopt(next)
+		return v.authority.Adopt(next, v.given)
 	}
 	return fmt.Errorf("write Secret %s/%s: somebody else writes it all the time", v.namespace, Made)
 }
