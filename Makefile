@@ -16,12 +16,16 @@ GOLANG := build/libmizzen-golang.so
 # Where CI or a careful developer wants no test skipped.
 REQUIRE ?= 1
 
+# Where make images puts Mizzen's images, and their tag.
+HUB ?= mizzen
+TAG ?= dev
+
 # How long make soak runs.
 SOAK ?= 10m
 # How long each target of make fuzz runs.
 FUZZ ?= 20s
 
-.PHONY: help build wasm golang golanghost up test test-kube test-compose test-cluster conformance check generate bench bench-controlplane bench-injector soak fuzz collector clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test test-kube test-compose test-cluster images conformance check generate bench bench-controlplane bench-injector soak fuzz collector clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +87,11 @@ test-compose: ## docker-compose.yaml on a Docker engine of the test's own, with 
 	@$(GO) mod download
 	@compose=$$(scripts/compose install) && envoy=$(ENVOY) && MIZZEN_COMPOSE="$$compose" ENVOY_BIN="$$envoy" MIZZEN_REQUIRE=$(REQUIRE) \
 		$(GO) test -timeout 40m -count=1 -v ./integration/compose
+
+images: ## Mizzen's images for a cluster, HUB/controlplane:TAG and so on, with a Docker engine; PUSH=1 pushes them
+	@for i in controlplane proxy module app; do \
+		docker build --target $$i --build-arg GOPROXY --build-arg GOFLAGS -t $(HUB)/$$i:$(TAG) . || exit 1; \
+		[ -z "$(PUSH)" ] || docker push $(HUB)/$$i:$(TAG) || exit 1; done
 
 conformance: build ## every policy case on every executor; ends with a line per executor
 	@envoy=$(ENVOY) && mkdir -p build && log=build/conformance.log && { \

@@ -17,7 +17,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// await waits until every Deployment of the release is available, as `kubectl rollout status` does, and says so of each.
+// patience is how long a Deployment may wait before it is said what for; what cannot mend itself is said at once.
+const patience = 30 * time.Second
+
+// await waits until every Deployment of the release is available, as `kubectl rollout status` does, and says so of each, and what holds
+// up those that are not.
 func (i *installer) await(ctx context.Context, r *release.Release) error {
 	missing, err := deployments(r.Manifest)
 	if err != nil {
@@ -27,14 +31,19 @@ func (i *installer) await(ctx context.Context, r *release.Release) error {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(i.Wait)
-	why := map[string]string{}
+	why, told := map[string]delay{}, map[string]bool{}
 	for {
 		missing = slices.DeleteFunc(missing, func(name string) bool {
-			why[name] = i.waiting(ctx, name)
-			if why[name] == "" {
+			d := i.waiting(ctx, name)
+			why[name] = d
+			switch {
+			case d.why == "":
 				i.say("deployment %s is available (%.0f s)", name, time.Since(start).Seconds())
+			case d.stuck && !told[d.why], !d.stuck && !told[name] && time.Since(start) > patience:
+				told[name], told[d.why] = true, true
+				i.say("deployment %s waits: %s", name, d.why)
 			}
-			return why[name] == ""
+			return d.why == ""
 		})
 		if len(missing) == 0 {
 			return nil
@@ -50,7 +59,7 @@ func (i *installer) await(ctx context.Context, r *release.Release) error {
 		case <-late:
 			var b strings.Builder
 			for _, name := range missing {
-				fmt.Fprintf(&b, "\n  deployment %s: %s", name, why[name])
+				fmt.Fprintf(&b, "\n  deployment %s: %s", name, why[name].why)
 			}
 			return fmt.Errorf("wait for the installation: not complete after %s%s", i.Wait, b.String())
 		case <-tick.C:
@@ -74,11 +83,17 @@ func deployments(manifest string) ([]string, error) {
 	return out, nil
 }
 
-// waiting says in a few words what a Deployment still lacks; "": nothing.
-func (i *installer) waiting(ctx context.Context, name string) string {
+// delay is what a Deployment lacks.
+type delay struct {
+	why   string // in a few words; "": nothing
+	stuck bool   // it will hardly mend itself
+}
+
+// waiting says what a Deployment still lacks.
+func (i *installer) waiting(ctx context.Context, name string) delay {
 	d, err := i.client.AppsV1().Deployments(i.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return err.Error()
+		return delay{why: err.Error()}
 	}
 	want := int32(1)
 	if d.Spec.Replicas != nil {
@@ -87,32 +102,61 @@ func (i *installer) waiting(ctx context.Context, name string) string {
 	s := d.Status
 	switch {
 	case s.ObservedGeneration < d.Generation:
-		return "not seen by its controller yet"
-	case s.UpdatedReplicas < want || s.Replicas > s.UpdatedReplicas || s.AvailableReplicas < want:
-		return fmt.Sprintf("%d of %d pods available%s", min(s.AvailableReplicas, s.UpdatedReplicas), want, i.pods(ctx, d))
+		return delay{why: "its controller has not seen it yet"}
+	case s.UpdatedReplicas >= want && s.Replicas == s.UpdatedReplicas && s.AvailableReplicas >= want:
+		return delay{}
 	}
-	return ""
+	if d := i.pods(ctx, d); d.why != "" {
+		return d
+	}
+	switch {
+	case s.UpdatedReplicas < want:
+		return delay{why: fmt.Sprintf("%d of %d pods made", s.UpdatedReplicas, want)}
+	case s.AvailableReplicas < s.Replicas || s.AvailableReplicas < want:
+		return delay{why: fmt.Sprintf("%d of %d pods available", s.AvailableReplicas, s.Replicas)}
+	}
+	return delay{why: fmt.Sprintf("%d old pods run still", s.Replicas-s.UpdatedReplicas)}
 }
 
 // pods says what a Deployment's pods wait for, as far as the cluster tells.
-func (i *installer) pods(ctx context.Context, d *appsv1.Deployment) string {
+func (i *installer) pods(ctx context.Context, d *appsv1.Deployment) delay {
 	list, err := i.client.CoreV1().Pods(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
 	if err != nil {
-		return ""
+		return delay{}
 	}
 	for _, p := range list.Items {
+		for _, c := range p.Status.Conditions {
+			if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+				return delay{why: "no node takes a pod: " + c.Message}
+			}
+		}
 		for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 			if w := c.State.Waiting; w != nil && w.Reason != "PodInitializing" && w.Reason != "ContainerCreating" {
-				return fmt.Sprintf("; pod %s, container %s: %s %s", p.Name, c.Name, w.Reason, w.Message)
+				return stopped(c, w)
 			}
 		}
 	}
 	for _, c := range d.Status.Conditions {
 		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-			return "; " + c.Message
+			if strings.Contains(c.Message, "sidecar-injector.mizzen.dev") { // a gateway's is tried again once it does: see again
+				return delay{why: "the injector does not serve yet"}
+			}
+			return delay{why: c.Message}
 		}
 	}
-	return ""
+	return delay{}
+}
+
+// stopped says why a container does not run.
+func stopped(c corev1.ContainerStatus, w *corev1.ContainerStateWaiting) delay {
+	switch w.Reason {
+	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull":
+		if c.Image == "auto" { // a gateway's, made before the injector: it is made anew
+			return delay{why: "its pod was made before the injector served"}
+		}
+		return delay{why: fmt.Sprintf("image %s cannot be had; --set global.hub=REGISTRY/PATH,global.tag=TAG says where images are", c.Image), stuck: true}
+	}
+	return delay{why: fmt.Sprintf("container %s: %s %s", c.Name, w.Reason, w.Message)}
 }
 
 // triedAnnotation makes a ReplicaSet's controller look at it again.

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chart"
-	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/release"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,6 +25,9 @@ const createdLabel = "mizzen.dev/created"
 func Install(ctx context.Context, o Options) error {
 	c, err := o.chart()
 	if err != nil {
+		return err
+	}
+	if err := o.check(ctx, c); err != nil {
 		return err
 	}
 	i, err := open(o)
@@ -77,13 +80,12 @@ func Render(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	a := action.NewInstall(&action.Configuration{Log: func(string, ...any) {}})
-	a.DryRun, a.ClientOnly, a.IncludeCRDs = true, true, true
-	a.ReleaseName, a.Namespace = Release(o.Revision), o.Namespace
-	a.KubeVersion = &chartutil.KubeVersion{Version: "v1.36.0", Major: "1", Minor: "36"}
-	r, err := a.RunWithContext(ctx, c, o.Values)
+	if err := o.check(ctx, c); err != nil {
+		return err
+	}
+	r, err := o.render(ctx, c)
 	if err != nil {
-		return wrong(err)
+		return err
 	}
 	_, err = fmt.Fprintf(o.Out, "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: %s}\n%s", o.Namespace, r.Manifest)
 	return err
@@ -132,12 +134,14 @@ func (i *installer) release(ctx context.Context, c *chart.Chart) (*release.Relea
 
 // wrong leaves out where in the chart's templates the mistake in the values was seen.
 func wrong(err error) error {
-	text := err.Error()
-	if at := strings.LastIndex(text, "error calling fail: "); at >= 0 {
-		return errors.New("read values: " + text[at+len("error calling fail: "):])
+	if found := inTemplate.FindStringSubmatch(err.Error()); found != nil {
+		return errors.New("read values: " + found[1])
 	}
 	return fmt.Errorf("install the chart: %w", err)
 }
+
+// inTemplate finds what a template's "fail" said.
+var inTemplate = regexp.MustCompile(`(?:error calling fail|execution error at \([^)]*\)): ([^\n]*)$`)
 
 func profile(values map[string]any) string {
 	if p, ok := values["profile"].(string); ok && p != "" {

@@ -27,9 +27,9 @@ type Options struct {
 	Values map[string]any
 	// Wait is how long to wait until everything serves; 0: not at all.
 	Wait time.Duration
-	// Out is told what is done, a line each.
-	Out io.Writer
-	Log *slog.Logger // not nil; Helm's own words, at level debug
+	// Out is told what is done, a line each; Warnings of values that do nothing (nil: nobody).
+	Out, Warnings io.Writer
+	Log           *slog.Logger // not nil; Helm's own words, at level debug
 }
 
 // Release is the name of the Helm release of a revision.

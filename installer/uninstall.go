@@ -2,8 +2,10 @@ package installer
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,10 +48,36 @@ func Uninstall(ctx context.Context, o Options, purge bool) error {
 	if err := i.gone(ctx); err != nil {
 		return err
 	}
-	if err := i.own(ctx); err != nil || !purge {
+	if err := i.own(ctx); err != nil {
 		return err
 	}
-	return i.purge(ctx)
+	i.sidecars(ctx)
+	if purge {
+		return i.purge(ctx)
+	}
+	if len(others) == 0 {
+		i.say("objects of Istio's kinds and the certificate authority stay for the next installation; mizzen uninstall --purge deletes them")
+	}
+	return nil
+}
+
+// sidecars tells of pods that still have one of the revision's; nothing, if the user may not list pods.
+func (i *installer) sidecars(ctx context.Context) {
+	pods, err := i.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return
+	}
+	count := map[string]int{}
+	for _, p := range pods.Items {
+		var status struct{ Revision string }
+		text := p.Annotations["sidecar.istio.io/status"]
+		if p.DeletionTimestamp == nil && json.Unmarshal([]byte(text), &status) == nil && status.Revision == revisionLabel(i.Revision) {
+			count[p.Namespace]++
+		}
+	}
+	for _, ns := range slices.Sorted(maps.Keys(count)) {
+		i.say("%d pods of namespace %s keep their sidecar until they are made anew", count[ns], ns)
+	}
 }
 
 // others are Mizzen's releases besides name.

@@ -51,7 +51,7 @@ plane stands beside the first; namespaces and pods labelled istio.io/rev=REVISIO
 			if wait {
 				o.Wait = timeout
 			}
-			o.Out, o.Log = cmd.OutOrStdout(), helmLog(cmd, verbose)
+			o.Out, o.Warnings, o.Log = cmd.OutOrStdout(), cmd.ErrOrStderr(), helmLog(cmd, verbose)
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			if dry {

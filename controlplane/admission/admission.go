@@ -99,8 +99,8 @@ func warnings(ds istio.Diagnostics) []string {
 		if d.Severity == istio.Info && d.Code != istio.CodeDeprecated {
 			continue // what may be meant
 		}
-		// kubectl puts "Warning: " before each.
-		if s := strings.TrimPrefix(d.String(), istio.Warning.String()+" "); !slices.Contains(out, s) {
+		// kubectl puts "Warning: " before each. An error that is let in is no more than that here.
+		if s := strings.TrimPrefix(d.String(), d.Severity.String()+" "); !slices.Contains(out, s) {
 			out = append(out, s)
 			size += len(s)
 		}

@@ -33,7 +33,7 @@ func TestReview(t *testing.T) {
 		"wrong":            {q: admissionv1.AdmissionRequest{Operation: "CREATE", Object: object("", wrong)}, want: required},
 		"wrong update":     {q: admissionv1.AdmissionRequest{Operation: "UPDATE", Object: object("", wrong), OldObject: object("", good)}, want: required},
 		"other mistake":    {q: admissionv1.AdmissionRequest{Operation: "UPDATE", Object: object("", wrong), OldObject: object("", worse)}, want: required},
-		"label":            {q: admissionv1.AdmissionRequest{Operation: "UPDATE", Object: object(`, "labels": {"a": "b"}`, wrong), OldObject: object("", wrong)}, warn: required},
+		"label":            {q: admissionv1.AdmissionRequest{Operation: "UPDATE", Object: object(`, "labels": {"a": "b"}`, wrong), OldObject: object("", wrong)}, warn: strings.TrimPrefix(required, "Error ")},
 		"going":            {q: admissionv1.AdmissionRequest{Operation: "UPDATE", Object: object(`, "deletionTimestamp": "2026-01-31T12:00:00Z"`, wrong), OldObject: object("", good)}},
 		"deletion":         {q: admissionv1.AdmissionRequest{Operation: "DELETE", OldObject: object("", wrong)}},
 		"status":           {q: admissionv1.AdmissionRequest{Operation: "UPDATE", SubResource: "status", Object: object("", wrong), OldObject: object("", good)}},

@@ -78,6 +78,7 @@ func TestCluster(t *testing.T) {
 		vital bool
 		run   func(*testing.T, *node)
 	}{
+		{"page", false, testPage},
 		{"install", true, testInstall},
 		{"chain", true, testChain},
 		{"gateway", true, testGateway},

@@ -173,7 +173,7 @@ func (s *shop) missingSubset(t *testing.T) {
 
 // Row 7: the mirror gets copies, and its answers are dropped.
 func (s *shop) mirror(t *testing.T) {
-	s.edit(t, "gateway.yaml", s.original(t, "gateway.yaml")+`    mirror: {host: pricing, subset: v2}
+	s.edit(t, "pricing.yaml", s.original(t, "pricing.yaml")+`    mirror: {host: pricing, subset: v2}
     mirrorPercentage: {value: 100}
 `)
 	if got := s.client.Tally(t, 50, version("pricing"), "/mirrored"); got["v1"] != 50 {

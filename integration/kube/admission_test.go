@@ -192,6 +192,16 @@ func TestWarnings(t *testing.T) {
 	if _, errs, err := v.c.TryKubectl(t, object("vs", "{hosts: [b], http: [{route: [{destination: {host: b}}]}]}"), "apply", "-n", v.namespace, "-f", "-"); err != nil || errs != "" {
 		t.Errorf("a good object: %v: %s", err, errs)
 	}
+	tries := 0
+	eventually(t, "what was applied a moment before is known", func() bool { // on a busy machine not each time
+		tries++
+		both := fmt.Sprintf(`{apiVersion: v1, kind: Service, metadata: {name: c%d}, spec: {ports: [{name: http, port: 80}]}}
+---
+{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: c%[1]d}, spec: {hosts: [c%[1]d], http: [{route: [{destination: {host: c%[1]d}}]}]}}
+`, tries)
+		_, errs, err := v.c.TryKubectl(t, both, "apply", "-n", v.namespace, "-f", "-")
+		return err == nil && errs == ""
+	})
 }
 
 // TestStoredMistakes: what is wrong and stored already may be labelled, mended and deleted, and says what is wrong with it.
