@@ -1,8 +1,12 @@
 package kube
 
 import (
+	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -94,12 +98,23 @@ const rights = `
 {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: NS-reader}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: NS-reader}, subjects: [{kind: User, name: NS-user}]}
 ---
 {apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: reader, namespace: NS}, rules: [
-  {apiGroups: [""], resources: [secrets], verbs: [list, watch]}, {apiGroups: [""], resources: [configmaps], verbs: [list, watch]}]}
+  {apiGroups: [""], resources: [secrets], SECRETS}, {apiGroups: [""], resources: [configmaps], verbs: [list, watch]}]}
 ---
 {apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: reader, namespace: NS}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}, subjects: [{kind: User, name: NS-user}]}`
 
-// TestSecrets: of all Secrets those are read that a Gateway names, where its pods are; one that RBAC keeps away stops nothing.
+// TestSecrets: of all Secrets those are read that a Gateway names, where its pods are; one that RBAC keeps away stops nothing, and less than
+// all Secrets of a namespace is enough to be allowed.
 func TestSecrets(t *testing.T) {
+	for name, secrets := range map[string]string{
+		"all":     "verbs: [get, list, watch]",
+		"no get":  "verbs: [list, watch]",
+		"by name": "resourceNames: [shop, shop-cacert], verbs: [get, list, watch]",
+	} {
+		t.Run(name, func(t *testing.T) { testSecrets(t, strings.ReplaceAll(rights, "SECRETS", secrets)) })
+	}
+}
+
+func testSecrets(t *testing.T, rights string) {
 	c := shared.Cluster(t)
 	c.Definitions(t)
 	ns, away, client := c.Namespace(t, "secrets", nil), c.Namespace(t, "away", nil), dynamicClient(t, c)
@@ -136,10 +151,63 @@ func TestSecrets(t *testing.T) {
 		set, _, _ := f.now()
 		return len(set.Secrets) == 1 && string(set.Secrets[0].Spec.Data["tls.crt"]) == "renewed"
 	})
+	if err := c.Client(t).CoreV1().Secrets(ns).Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the Secret is gone", func() bool { return secrets() == "" })
+	apply(t, client, placed(ns, `{apiVersion: v1, kind: Secret, metadata: {name: shop-cacert, namespace: NS}, stringData: {ca.crt: roots}}`))
+	await(t, "the roots come later", func() bool { return secrets() == ns+"/shop-cacert " })
 	for _, name := range []string{"shop", "other"} {
 		c.Kubectl(t, "", "delete", "gateways.networking.istio.io", name, "-n", away)
 	}
 	await(t, "no Secret is named any more", func() bool { return secrets() == "" })
+}
+
+// TestManySecrets: hundreds of certificates are one watch.
+func TestManySecrets(t *testing.T) {
+	const n = 200
+	c := shared.Cluster(t)
+	c.Definitions(t)
+	ns, client := c.Namespace(t, "many", nil), dynamicClient(t, c)
+	apply(t, client, placed(ns, `{apiVersion: v1, kind: Pod, metadata: {name: gw, namespace: NS, labels: {istio: NS}}, spec: {containers: [{name: a, image: a}]}, status: {phase: Running, podIP: 10.9.1.2}}`))
+	gateway := placed(ns, "{apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: many, namespace: NS}, spec: {selector: {istio: NS}, servers: [")
+	for i := range n {
+		apply(t, client, placed(ns, fmt.Sprintf(`{apiVersion: v1, kind: Secret, metadata: {name: c%d, namespace: NS}, stringData: {tls.crt: a, tls.key: b}}`, i)))
+		gateway += fmt.Sprintf(`{port: {number: 443, name: https-%d, protocol: HTTPS}, hosts: ["%d.example.com"], tls: {mode: SIMPLE, credentialName: c%d}}, `, i, i, i)
+	}
+	apply(t, client, gateway+"]}}")
+	var watches, gets atomic.Int64
+	config := c.Config(t)
+	config.QPS = 0
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(q *http.Request) (*http.Response, error) {
+			switch path := "/api/v1/namespaces/" + ns + "/secrets"; {
+			case q.URL.Path == path && q.URL.Query().Get("watch") != "":
+				watches.Add(1)
+			case strings.HasPrefix(q.URL.Path, path+"/"):
+				gets.Add(1)
+			}
+			return next.RoundTrip(q)
+		})
+	})
+	began := time.Now()
+	f := follow(t, c, kube.Options{Config: config, Namespace: ns})
+	count := func() (n int) { // in this namespace
+		set, _, _ := f.now()
+		for _, o := range set.Secrets {
+			if o.Namespace == ns {
+				n++
+			}
+		}
+		return n
+	}
+	if got := count(); got != n {
+		t.Errorf("%d Secrets when everything has been read, want %d", got, n)
+	}
+	t.Logf("after %v: %d watches, %d Secrets read", time.Since(began), watches.Load(), gets.Load())
+	if w, g := watches.Load(), gets.Load(); w > 2 || g != n { // a watch that ends is begun again
+		t.Errorf("%d watches, and %d times a Secret was read", w, g)
+	}
 }
 
 // TestDefinitionComesAndGoes: a kind whose definition is made while the source runs is read from then on, until it goes.

@@ -80,9 +80,10 @@ func TestRefusedElsewhere(t *testing.T) {
 	patch := func(value string) { // of a cluster
 		apply(t, client, placed(ns, `{apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: patch, namespace: NS}, spec: {configPatches: [{applyTo: CLUSTER, match: {context: SIDECAR_OUTBOUND, cluster: {service: one.example.com}}, patch: {operation: MERGE, value: `+value+`}}]}}`))
 	}
-	first := startReplica(t, c, system)
+	flags := []string{"--kubeconfig", c.Kubeconfig(), "--namespace", system, "--secure-addr", "127.0.0.1:0"}
+	first := startReplica(t, flags...)
 	eventually(t, "a leader", func() bool { return holder(t, c, system) != "" })
-	second := startReplica(t, c, system)
+	second := startReplica(t, flags...)
 	config, err := bootstrap.Config(bootstrap.Options{
 		NodeID: nodeID("sidecar", "127.0.0.1", "curl", ns), XDSAddress: second.xds,
 		Metadata: map[string]any{"NAMESPACE": ns, "INTERCEPTION_MODE": "NONE", "HTTP_PROXY_PORT": fmt.Sprint(envoytest.FreePort(t))},

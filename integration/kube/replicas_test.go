@@ -23,7 +23,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
-// process is a control plane as a process.
+// process is mizzen as a process, of a control plane with its addresses.
 type process struct {
 	cmd        *exec.Cmd
 	xds, pages string
@@ -33,11 +33,11 @@ type process struct {
 
 var addresses = regexp.MustCompile(`msg="control plane is up" xds=(\S+) http=(\S+)`)
 
-func startReplica(t *testing.T, c *kubetest.Cluster, system string) *process {
+// startProcess runs mizzen until the test ends.
+func startProcess(t *testing.T, args ...string) *process {
 	t.Helper()
 	r := &process{log: &textlog.Buffer{}, ended: make(chan struct{})}
-	r.cmd = exec.Command(meshtest.Binary(t), "controlplane", "--kubeconfig", c.Kubeconfig(), "--namespace", system,
-		"--xds-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--secure-addr", "127.0.0.1:0", "--module-dir", t.TempDir())
+	r.cmd = exec.Command(meshtest.Binary(t), args...)
 	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -49,9 +49,16 @@ func startReplica(t *testing.T, c *kubetest.Cluster, system string) *process {
 	t.Cleanup(func() {
 		r.kill()
 		if t.Failed() {
-			t.Logf("a control plane's log:\n%s", r.log)
+			t.Logf("the log of mizzen %s:\n%s", args[0], r.log)
 		}
 	})
+	return r
+}
+
+// startReplica runs a control plane with flags, and waits until it is ready.
+func startReplica(t *testing.T, flags ...string) *process {
+	t.Helper()
+	r := startProcess(t, append([]string{"controlplane", "--xds-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--module-dir", t.TempDir()}, flags...)...)
 	await(t, "a control plane is ready", func() bool {
 		m := addresses.FindStringSubmatch(r.log.String())
 		if m == nil {
@@ -147,7 +154,7 @@ func backend(t *testing.T, name string) (port string) {
 }
 
 // outage is how long the API server is away.
-const outage = 15 * time.Second
+const outage = time.Minute
 
 // TestOutages: with the API server away and one replica after the other killed, a real Envoy keeps its configuration, changes nothing
 // when it comes to another replica, answers every request, and gets the changes that are made once the API server is back.
@@ -166,7 +173,8 @@ func TestOutages(t *testing.T) {
 		apply(t, client, placed(ns, "{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: v1, namespace: NS}, spec: {hosts: [v1.example.com], http: [{route: [{destination: {host: "+to+".example.com}}]}]}}"))
 	}
 	route("v1")
-	first, second := startReplica(t, c, system), startReplica(t, c, system)
+	flags := []string{"--kubeconfig", c.Kubeconfig(), "--namespace", system, "--secure-addr", "127.0.0.1:0"}
+	first, second := startReplica(t, flags...), startReplica(t, flags...)
 	front := startService(t, first, second)
 	port := envoytest.FreePort(t)
 	config, err := bootstrap.Config(bootstrap.Options{
@@ -216,7 +224,7 @@ func TestOutages(t *testing.T) {
 	route("v2")
 	await(t, "the change is in force", func() bool { return get() == "200 two" })
 
-	third := startReplica(t, c, system)
+	third := startReplica(t, flags...)
 	front.add(third)
 	before = fmt.Sprint(envoy.Stats(t, modified))
 	load = startLoad(get, "200 two")

@@ -107,7 +107,12 @@ func (s *source) register(ctx context.Context, kind string, w waiting, informer 
 func (s *source) begin(ctx context.Context, w waiting, informer cache.SharedIndexInformer, transform cache.TransformFunc, h cache.ResourceEventHandler) (cache.InformerSynced, error) {
 	err := informer.SetTransform(transform)
 	if err == nil {
-		err = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) { s.problems.tell(w.what, err) })
+		err = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
+			s.problems.tell(w.what, err)
+			if w.refused != nil {
+				w.refused(err)
+			}
+		})
 	}
 	var handle cache.ResourceEventHandlerRegistration
 	if err == nil {
@@ -116,7 +121,11 @@ func (s *source) begin(ctx context.Context, w waiting, informer cache.SharedInde
 	if err != nil {
 		return nil, fmt.Errorf("follow %s: %w", w.what, err)
 	}
-	w.synced = func() bool { return handle.HasSynced() || ctx.Err() != nil }
+	done := w.done
+	if done == nil {
+		done = handle.HasSynced
+	}
+	w.synced = func() bool { return ctx.Err() != nil || done() }
 	s.mu.Lock()
 	if !s.read {
 		s.synced = append(s.synced, w)

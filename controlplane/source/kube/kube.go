@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,9 +103,11 @@ type read struct {
 
 // waiting is something that is there once it has read all that there is.
 type waiting struct {
-	what   string
-	until  time.Time // zero: as long as it takes
-	synced cache.InformerSynced
+	what    string
+	until   time.Time            // zero: as long as it takes
+	synced  cache.InformerSynced // begin's, if done is nil
+	done    cache.InformerSynced // whether all was read, where that is more than an informer's list
+	refused func(error)          // is told of failed requests, if not nil
 }
 
 // Bounds of requests to the API server, for a Config that says none: a control plane starts with a watch for each kind.
@@ -134,7 +137,7 @@ func newSource(o Options) (*source, error) {
 	if s.client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("make the client of the API server: %w", err)
 	}
-	s.secrets = secrets{source: s, running: map[istio.Ref]context.CancelFunc{}}
+	s.secrets = secrets{source: s, running: map[istio.Ref]context.CancelFunc{}, shelves: map[string]*shelf{}}
 	return s, nil
 }
 
@@ -206,9 +209,10 @@ func (s *source) await(ctx context.Context) bool {
 // missing names what has not been read yet.
 func (s *source) missing() []string {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	all := slices.Clone(s.synced)
+	s.mu.Unlock() // what asks a shelf may wait for one that puts
 	var out []string
-	for _, w := range s.synced {
+	for _, w := range all {
 		if !w.synced() && (w.until.IsZero() || time.Now().Before(w.until)) {
 			out = append(out, w.what)
 		}
@@ -237,6 +241,11 @@ func (s *source) put(ref istio.Ref, r *read) {
 	s.mu.Lock()
 	s.pending[ref] = r
 	s.mu.Unlock()
+	s.nudge()
+}
+
+// nudge has run look at what is new.
+func (s *source) nudge() {
 	select {
 	case s.wake <- struct{}{}:
 	default:

@@ -15,11 +15,13 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
-// secrets are those that are followed: the ones that a Gateway, a DestinationRule or a plugin names, each by a watch of its own, so that
-// nothing of any other Secret reaches this process.
+// secrets are those that are followed: the ones that a Gateway, a DestinationRule or a plugin names, so that the content of no other reaches
+// this process. Where RBAC does not let a namespace's Secrets be listed, each of them has a watch of its own.
 type secrets struct {
 	source  *source
+	shelves map[string]*shelf // by namespace
 	running map[istio.Ref]context.CancelFunc
+	want    map[istio.Ref]bool // that are followed
 
 	of      istio.Set   // whose names were looked up last
 	ingress []string    // that Gateways name
@@ -38,21 +40,61 @@ func (s *secrets) follow(set istio.Set) {
 	}
 	if rules || pods {
 		s.gateways(set)
-	} else {
-		return
+		s.of = set
+		s.turnTo(s.wanted())
 	}
-	s.of = set
-	want := s.wanted()
-	for ref := range want {
-		if s.running[ref] == nil {
-			s.begin(ref)
+	for _, h := range s.shelves {
+		if h.isDenied() {
+			s.oneByOne(h)
 		}
 	}
-	for ref, cancel := range s.running {
-		if !want[ref] {
+}
+
+// turnTo follows what is wanted and nothing else.
+func (s *secrets) turnTo(want map[istio.Ref]bool) {
+	places := map[string]bool{}
+	for ref := range want {
+		places[ref.Namespace] = true
+		h := s.shelves[ref.Namespace]
+		if h == nil {
+			h = s.source.openShelf(ref.Namespace)
+			s.shelves[ref.Namespace] = h
+		}
+		switch {
+		case s.want[ref]:
+		case h.isDenied():
+			s.begin(ref)
+		default:
+			h.add(ref.Name)
+		}
+	}
+	for ref := range s.want {
+		if want[ref] {
+			continue
+		}
+		if cancel := s.running[ref]; cancel != nil {
 			cancel()
 			delete(s.running, ref)
 			s.source.put(ref, nil)
+		} else {
+			s.shelves[ref.Namespace].remove(ref.Name)
+		}
+	}
+	for ns, h := range s.shelves {
+		if !places[ns] {
+			h.cancel()
+			delete(s.shelves, ns)
+		}
+	}
+	s.want = want
+}
+
+// oneByOne gives each Secret of a namespace that may not be listed a watch of its own.
+func (s *secrets) oneByOne(h *shelf) {
+	h.cancel()
+	for ref := range s.want {
+		if ref.Namespace == h.namespace && s.running[ref] == nil {
+			s.begin(ref)
 		}
 	}
 }
