@@ -35,6 +35,7 @@ func TestCompose(t *testing.T) {
 		{"6 missing subset", s.missingSubset}, {"7 mirror", s.mirror}, {"8 faults", s.faults}, {"9 timeout and retries", s.timeoutAndRetries},
 		{"12 rate limit", s.rateLimit}, {"19 access log", s.accessLog}, {"mutual TLS", s.mutualTLS},
 		{"control plane killed", s.controlPlaneKilled}, {"sidecar killed", s.sidecarKilled},
+		{"application restarted", s.applicationRestarted},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			defer s.restore(t)
@@ -158,6 +159,19 @@ spec:
 	}
 }
 
+// An application's container that is started again has another network: docker compose starts its sidecar again, in that.
+func (s *shop) applicationRestarted(t *testing.T) {
+	before := s.startedAt(t, "catalog-v2-proxy")
+	s.kill(t, "catalog-v2")
+	s.run(t, "restart", "catalog-v2")
+	if after := s.startedAt(t, "catalog-v2-proxy"); after == before {
+		t.Errorf("the sidecar has run since %s, in a network that is no more", before)
+	}
+	meshtest.Eventually(t, "every proxy is back", func() bool { _, synced := s.generation(t); return synced })
+	s.client.Await(t, "v2 is back", is("catalog", "v2"), "/")
+	s.mutualTLS(t)
+}
+
 func sum(m map[string]int) int {
 	n := 0
 	for _, v := range m {
@@ -174,8 +188,7 @@ func (s *shop) down(t *testing.T) {
 			t.Logf("%s wrote:\n%s", service, lastLines(s.logs(t, service), 20))
 		}
 	}
-	s.env = nil // no profile is named to take down what any of them has started
-	s.run(t, "down", "--volumes", "--remove-orphans", "--timeout", "5")
+	s.run(t, "--profile", "wasm", "--profile", "contrib", "down", "--volumes", "--timeout", "5")
 	var containers []struct{ Names []string }
 	var networks []struct{ Name string }
 	var volumes struct{ Volumes []struct{ Name string } }

@@ -27,6 +27,7 @@ type composeFile struct {
 		Environment map[string]string
 		Labels      map[string]string
 		Profiles    []string
+		Volumes     []any
 		Command     any
 		Build       struct {
 			Target string
@@ -182,6 +183,19 @@ func TestContribEnvoy(t *testing.T) {
 		// docker compose makes those anew whose labels change.
 		if proxy := strings.HasSuffix(name, "-proxy") || name == "gateway"; proxy != (s.Labels["mizzen.dev/profile"] == "${COMPOSE_PROFILES:-}") {
 			t.Errorf("%s has labels %v", name, s.Labels)
+		}
+	}
+}
+
+// MIZZEN_CONFIG may be any folder: of the short form "my/yaml:/config/shop", docker compose would make a volume called my/yaml.
+func TestFolders(t *testing.T) {
+	file := readCompose(t)
+	for _, name := range []string{"controlplane", "ratelimit"} {
+		if !slices.ContainsFunc(file.Services[name].Volumes, func(v any) bool {
+			m, _ := v.(map[string]any)
+			return m["type"] == "bind" && m["source"] == "${MIZZEN_CONFIG:-./examples/shop}" && m["target"] == "/config/shop" && m["read_only"] == true
+		}) {
+			t.Errorf("%s mounts %v", name, file.Services[name].Volumes)
 		}
 	}
 }

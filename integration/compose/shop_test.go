@@ -111,6 +111,16 @@ func (s *shop) container(t testing.TB, service string) string {
 	return list[0].ID
 }
 
+// startedAt is when a service's container was started last.
+func (s *shop) startedAt(t testing.TB, service string) string {
+	t.Helper()
+	var found struct{ State struct{ StartedAt string } }
+	if err := s.do(context.Background(), "GET", "/containers/"+s.container(t, service)+"/json", nil, &found); err != nil {
+		t.Fatal(err)
+	}
+	return found.State.StartedAt
+}
+
 // size of an image, in megabytes.
 func (s *shop) size(t testing.TB, image string) int {
 	t.Helper()
