@@ -27,6 +27,7 @@ type composeFile struct {
 		Environment map[string]string
 		Labels      map[string]string
 		Profiles    []string
+		PullPolicy  string `json:"pull_policy"`
 		Volumes     []any
 		Command     any
 		Build       struct {
@@ -134,6 +135,15 @@ func TestBases(t *testing.T) {
 	for _, image := range []string{golangImage, envoyImage} {
 		if !strings.Contains(string(raw), "="+image+"\n") {
 			t.Errorf("the Dockerfile does not name %s", image)
+		}
+	}
+}
+
+// What is missing is built, and not looked for where images of that name may be somebody else's.
+func TestPulled(t *testing.T) {
+	for name, s := range readCompose(t).Services {
+		if ours := strings.HasPrefix(s.Image, "mizzen/"); ours != (s.PullPolicy == "never") {
+			t.Errorf("%s: image %s has pull_policy %q", name, s.Image, s.PullPolicy)
 		}
 	}
 }
