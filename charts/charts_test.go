@@ -37,7 +37,7 @@ func render(t *testing.T, set ...string) (string, error) {
 		return "", err
 	}
 	var b strings.Builder
-	for _, name := range []string{"rbac", "configmaps", "controlplane", "injector", "ratelimit", "gateways", "webhooks", "networkpolicies"} {
+	for _, name := range []string{"rbac", "configmaps", "controlplane", "injector", "cni", "ratelimit", "gateways", "webhooks", "networkpolicies"} {
 		b.WriteString("---\n# " + name + ".yaml\n" + strings.TrimSpace(files["mizzen/templates/"+name+".yaml"]) + "\n")
 	}
 	return b.String(), nil
@@ -50,6 +50,7 @@ func TestProfiles(t *testing.T) {
 		"demo":     {"profile=demo"},
 		"minimal":  {"profile=minimal"},
 		"revision": {"revision=canary", "revisionTags={prod}", "controlplane.autoscale.min=2"},
+		"node":     {"profile=minimal", "pilot.cni.enabled=true", "pilot.cni.namespace=kube-system", "pilot.cni.podAnnotations.a=b", "pilot.cni.nodeSelector.c=d"},
 		"closed":   {"networkPolicy.enabled=true", "gateways.egress.enabled=true", "ratelimit.replicas=2", "ratelimit.redis=redis:6379", "controlplane.secretNamespaces={edge}", "global.imagePullSecrets={regcred}", "injector.config.policy=disabled"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -85,6 +86,7 @@ func golden(t *testing.T, file, got string) {
 func TestUnknown(t *testing.T) {
 	for set, want := range map[string]string{
 		"controlplane.replica=3":           "there is no value controlplane.replica;",
+		"pilot.cni.enable=true":            "there is no value pilot.cni.enable;",
 		"gateway.ingress.enabled=false":    "there is no value gateway;",
 		"gateways.ingress.service.typ=x":   "there is no value gateways.ingress.service.typ;",
 		"profile=tiny":                     `profile "tiny" is none of default, demo, minimal`,

@@ -1,6 +1,7 @@
 package installer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -17,13 +18,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// patience is how long a Deployment may wait before it is said what for; what cannot mend itself is said at once.
+// workload is a Deployment or a DaemonSet of the release.
+type workload struct{ kind, namespace, name string }
+
+func (w workload) String() string { return strings.ToLower(w.kind) + " " + w.name }
+
+// patience is how long a workload may wait before it is said what for; what cannot mend itself is said at once.
 const patience = 30 * time.Second
 
-// await waits until every Deployment of the release is available, as `kubectl rollout status` does, and says so of each, and what holds
+// await waits until every Deployment and DaemonSet of the release is available, as `kubectl rollout status` does, and says so of each, and what holds
 // up those that are not.
 func (i *installer) await(ctx context.Context, r *release.Release) error {
-	missing, err := deployments(r.Manifest)
+	missing, err := workloads(r.Manifest)
 	if err != nil {
 		return err
 	}
@@ -31,24 +37,24 @@ func (i *installer) await(ctx context.Context, r *release.Release) error {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(i.Wait)
-	why, told := map[string]delay{}, map[string]bool{}
+	why, told := map[workload]delay{}, map[string]bool{}
 	for {
-		missing = slices.DeleteFunc(missing, func(name string) bool {
-			d := i.waiting(ctx, name)
-			why[name] = d
+		missing = slices.DeleteFunc(missing, func(w workload) bool {
+			d := i.waiting(ctx, w)
+			why[w] = d
 			switch {
 			case d.why == "":
-				i.say("deployment %s is available (%.0f s)", name, time.Since(start).Seconds())
-			case d.stuck && !told[d.why], !d.stuck && !told[name] && time.Since(start) > patience:
-				told[name], told[d.why] = true, true
-				i.say("deployment %s waits: %s", name, d.why)
+				i.say("%s is available (%.0f s)", w, time.Since(start).Seconds())
+			case d.stuck && !told[d.why], !d.stuck && !told[w.String()] && time.Since(start) > patience:
+				told[w.String()], told[d.why] = true, true
+				i.say("%s waits: %s", w, d.why)
 			}
 			return d.why == ""
 		})
 		if len(missing) == 0 {
 			return nil
 		}
-		if !slices.Contains(missing, "mizzen-injector"+suffix(i.Revision)) {
+		if !slices.ContainsFunc(missing, func(w workload) bool { return w.name == "mizzen-injector"+suffix(i.Revision) }) {
 			if err := i.again(ctx, missing); err != nil && ctx.Err() == nil {
 				return err
 			}
@@ -58,8 +64,8 @@ func (i *installer) await(ctx context.Context, r *release.Release) error {
 			return fmt.Errorf("wait for the installation: %w", ctx.Err())
 		case <-late:
 			var b strings.Builder
-			for _, name := range missing {
-				fmt.Fprintf(&b, "\n  deployment %s: %s", name, why[name].why)
+			for _, w := range missing {
+				fmt.Fprintf(&b, "\n  %s: %s", w, why[w].why)
 			}
 			return fmt.Errorf("wait for the installation: not complete after %s%s", i.Wait, b.String())
 		case <-tick.C:
@@ -67,31 +73,34 @@ func (i *installer) await(ctx context.Context, r *release.Release) error {
 	}
 }
 
-// deployments names those of a manifest.
-func deployments(manifest string) ([]string, error) {
-	var out []string
+// workloads are those of a manifest.
+func workloads(manifest string) ([]workload, error) {
+	var out []workload
 	for _, text := range releaseutil.SplitManifests(manifest) {
 		var o metav1.PartialObjectMetadata
 		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
 			return nil, fmt.Errorf("read the release's manifest: %w", err)
 		}
-		if o.Kind == "Deployment" {
-			out = append(out, o.Name)
+		if o.Kind == "Deployment" || o.Kind == "DaemonSet" {
+			out = append(out, workload{o.Kind, o.Namespace, o.Name})
 		}
 	}
-	slices.Sort(out)
+	slices.SortFunc(out, func(a, b workload) int { return strings.Compare(a.name, b.name) })
 	return out, nil
 }
 
-// delay is what a Deployment lacks.
+// delay is what a workload lacks.
 type delay struct {
 	why   string // in a few words; "": nothing
 	stuck bool   // it will hardly mend itself
 }
 
-// waiting says what a Deployment still lacks.
-func (i *installer) waiting(ctx context.Context, name string) delay {
-	d, err := i.client.AppsV1().Deployments(i.Namespace).Get(ctx, name, metav1.GetOptions{})
+// waiting says what a workload still lacks.
+func (i *installer) waiting(ctx context.Context, w workload) delay {
+	if w.kind == "DaemonSet" {
+		return i.waitingNodes(ctx, w)
+	}
+	d, err := i.client.AppsV1().Deployments(w.namespace).Get(ctx, w.name, metav1.GetOptions{})
 	if err != nil {
 		return delay{why: err.Error()}
 	}
@@ -106,7 +115,7 @@ func (i *installer) waiting(ctx context.Context, name string) delay {
 	case s.UpdatedReplicas >= want && s.Replicas == s.UpdatedReplicas && s.AvailableReplicas >= want:
 		return delay{}
 	}
-	if d := i.pods(ctx, d); d.why != "" {
+	if d := cmp.Or(i.pods(ctx, w.namespace, d.Spec.Selector), unmade(d)); d.why != "" {
 		return d
 	}
 	switch {
@@ -118,9 +127,9 @@ func (i *installer) waiting(ctx context.Context, name string) delay {
 	return delay{why: fmt.Sprintf("%d old pods run still", s.Replicas-s.UpdatedReplicas)}
 }
 
-// pods says what a Deployment's pods wait for, as far as the cluster tells.
-func (i *installer) pods(ctx context.Context, d *appsv1.Deployment) delay {
-	list, err := i.client.CoreV1().Pods(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
+// pods says what a workload's pods wait for, as far as the cluster tells.
+func (i *installer) pods(ctx context.Context, namespace string, selector *metav1.LabelSelector) delay {
+	list, err := i.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(selector)})
 	if err != nil {
 		return delay{}
 	}
@@ -136,6 +145,11 @@ func (i *installer) pods(ctx context.Context, d *appsv1.Deployment) delay {
 			}
 		}
 	}
+	return delay{}
+}
+
+// unmade says why a Deployment's pods are not even made.
+func unmade(d *appsv1.Deployment) delay {
 	for _, c := range d.Status.Conditions {
 		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
 			if strings.Contains(c.Message, "sidecar-injector.mizzen.dev") { // a gateway's is tried again once it does: see again
@@ -165,7 +179,7 @@ const triedAnnotation = "mizzen.dev/tried"
 // again brings pods of gateways that were asked for before the injector served. Those that were made before its webhook was there have
 // the image "auto", which nobody replaces in a pod that stands: they are deleted, and made anew. Those that were refused because the
 // webhook could not be called would be tried again after ever longer times: their ReplicaSets are touched.
-func (i *installer) again(ctx context.Context, deployments []string) error {
+func (i *installer) again(ctx context.Context, missing []workload) error {
 	list, err := i.client.CoreV1().Pods(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "sidecar.istio.io/inject=true"})
 	if err != nil {
 		return fmt.Errorf("list the gateways' pods: %w", err)
@@ -179,8 +193,8 @@ func (i *installer) again(ctx context.Context, deployments []string) error {
 			return fmt.Errorf("replace pod %s, which was made before the injector: %w", p.Name, err)
 		}
 	}
-	for _, name := range deployments {
-		sets, err := i.client.AppsV1().ReplicaSets(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + name})
+	for _, w := range missing {
+		sets, err := i.client.AppsV1().ReplicaSets(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + w.name})
 		if err != nil {
 			return fmt.Errorf("list the gateways' ReplicaSets: %w", err)
 		}

@@ -34,18 +34,23 @@ func Uninstall(ctx context.Context, o Options, purge bool) error {
 	if err != nil {
 		return err
 	}
+	var was []workload
 	switch {
 	case purge && len(others) > 0:
 		return fmt.Errorf("purge: %s is still installed; uninstall it first", strings.Join(others, ", "))
 	case there:
-		if _, err := action.NewUninstall(i.helm).Run(name); err != nil {
+		r, err := action.NewUninstall(i.helm).Run(name)
+		if err != nil {
 			return fmt.Errorf("uninstall release %s: %w", name, err)
+		}
+		if was, err = workloads(r.Release.Manifest); err != nil {
+			return err
 		}
 		i.say("release %s uninstalled", name)
 	case !purge:
 		return fmt.Errorf("uninstall: there is no release %s in namespace %s", name, i.Namespace)
 	}
-	if err := i.gone(ctx); err != nil {
+	if err := i.gone(ctx, was); err != nil {
 		return err
 	}
 	if err := i.own(ctx); err != nil {
@@ -96,12 +101,23 @@ func (i *installer) others(name string) ([]string, error) {
 	return out, nil
 }
 
-// gone waits until the servers have ended, which else would write again what is about to be deleted.
-func (i *installer) gone(ctx context.Context) error {
+// gone waits until the servers have ended, which else would write again what is about to be deleted, and the nodes are as before.
+func (i *installer) gone(ctx context.Context, was []workload) error {
+	namespaces := []string{i.Namespace}
+	for _, w := range was {
+		namespaces = append(namespaces, w.namespace)
+	}
+	slices.Sort(namespaces)
+	namespaces = slices.Compact(namespaces)
 	selector := "app.kubernetes.io/part-of=mizzen,istio.io/rev=" + revisionLabel(i.Revision)
 	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
-		pods, err := i.client.CoreV1().Pods(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
-		return err == nil && len(pods.Items) == 0, err
+		for _, ns := range namespaces {
+			pods, err := i.client.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{LabelSelector: selector})
+			if err != nil || len(pods.Items) > 0 {
+				return false, err
+			}
+		}
+		return true, nil
 	})
 	if err != nil {
 		return fmt.Errorf("wait until the servers have ended: %w", err)

@@ -18,6 +18,7 @@ import (
 // api asks an API server the few things that the plugin and its installer want to know, without the weight of client-go.
 type api struct {
 	server string                 // https://host:port
+	ca     []byte                 // PEM
 	token  func() (string, error) // asked for each request
 	http   *http.Client
 }
@@ -37,7 +38,7 @@ func newAPI(server string, ca []byte, token func() (string, error)) (*api, error
 	if !roots.AppendCertsFromPEM(ca) {
 		return nil, errors.New("reach the API server: its certificate authority is no PEM")
 	}
-	return &api{server, token, &http.Client{
+	return &api{server, ca, token, &http.Client{
 		Timeout:   20 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: 10 * time.Second},
 	}}, nil
@@ -101,6 +102,7 @@ type pod struct {
 		} `json:"ownerReferences"`
 	} `json:"metadata"`
 	Status struct {
+		StartTime             time.Time         `json:"startTime"`
 		InitContainerStatuses []containerStatus `json:"initContainerStatuses"`
 	} `json:"status"`
 }

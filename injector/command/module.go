@@ -3,7 +3,6 @@ package command
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mizzen-mesh/mizzen/injector/agent"
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // Module is mizzen module.
@@ -59,24 +59,7 @@ func copyFile(from, dir string) error {
 		return fmt.Errorf("copy module: %w", err)
 	}
 	defer in.Close()
-	out, err := os.CreateTemp(dir, ".copy-")
-	if err != nil {
-		return fmt.Errorf("copy %s: %w", from, err)
-	}
-	defer os.Remove(out.Name())
-	if _, err = io.Copy(out, in); err == nil {
-		err = out.Chmod(0o755)
-	}
-	if e := out.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(out.Name(), filepath.Join(dir, filepath.Base(from)))
-	}
-	if err != nil {
-		return fmt.Errorf("copy %s: %w", from, err)
-	}
-	return nil
+	return wholefile.Write(filepath.Join(dir, filepath.Base(from)), 0o755, in)
 }
 
 // removeOthers takes the modules away that are not of this name. A proxy that runs one has it in memory: see agent.Run.

@@ -61,7 +61,7 @@ var rules = []rule{
 	{"wasm/wasmtest", []string{"github.com/tetratelabs/wazero"}, nil},
 	{"wasm/", []string{"filters/", "wasm/", "github.com/proxy-wasm/proxy-wasm-go-sdk/"}, nil},
 	{"injector/iptables", []string{"github.com/spf13/pflag", "github.com/vishvananda/netlink", "golang.org/x/sys/"}, nil},
-	{"injector/cni", []string{"injector/handover", "injector/iptables", "internal/netns", "github.com/containernetworking/cni/", "github.com/fsnotify/fsnotify", "github.com/spf13/pflag"}, nil},
+	{"injector/cni", []string{"injector/handover", "injector/iptables", "internal/netns", "internal/wholefile", "github.com/containernetworking/cni/", "github.com/fsnotify/fsnotify", "github.com/spf13/pflag"}, nil},
 	{"injector/agent", append([]string{"controlplane/bootstrap", "controlplane/ca/agent", "controlplane/effective", "injector/dns", "internal/", "istio.io/api/", "sigs.k8s.io/yaml"}, protos...), nil},
 	{"injector/command", []string{"injector/", "internal/", "localmesh/standin", "github.com/spf13/cobra"}, nil},
 	{"injector/settings", []string{"controlplane/effective", "injector/inject", "istio.io/api/", "k8s.io/", "google.golang.org/protobuf/"}, nil},
