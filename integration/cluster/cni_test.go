@@ -75,6 +75,15 @@ func testRestricted(t *testing.T, n *node) {
 	if got != "istio-validation mizzen-module istio-proxy" {
 		t.Errorf("init containers: %s", got)
 	}
+	// What the plugin asks the API server with, where a runtime says nothing of pods.
+	kubeconfig := filepath.Join(filepath.Dir(n.conflist()), "mizzen-cni-kubeconfig")
+	name := n.kubectl(t, "get", "pods", "-n", "safe", "-l", "app=server", "-o", "jsonpath={.items[0].metadata.name}")
+	if got := n.kubectl(t, "--kubeconfig", kubeconfig, "get", "pod", "-n", "safe", name, "-o", `jsonpath={.metadata.annotations.mizzen\.dev/interception}`); !strings.Contains(got, `"args":[`) {
+		t.Errorf("by the plugin's kubeconfig: %s", got)
+	}
+	if out, err := n.try(t, "", "scripts/node", "kubectl", "--kubeconfig", kubeconfig, "get", "secrets", "-A"); err == nil || !strings.Contains(err.Error(), "Forbidden") {
+		t.Errorf("the plugin may read secrets: %s %v", out, err)
+	}
 }
 
 // testStrict: connections go through both sidecars.
