@@ -17,6 +17,11 @@ func (n *node) conflist() string { return filepath.Join(n.folder, "conf", "cni",
 
 func (n *node) plugins() string { return filepath.Join(n.folder, "cni") }
 
+// kubeconfig is what the plugin asks the API server with, where a runtime says nothing of pods.
+func (n *node) kubeconfig() string {
+	return filepath.Join(filepath.Dir(n.conflist()), "mizzen-cni-kubeconfig")
+}
+
 func read(t *testing.T, file string) string {
 	t.Helper()
 	raw, err := os.ReadFile(file)
@@ -58,7 +63,7 @@ func TestNodeInterception(t *testing.T) {
 	if got := read(t, n.conflist()); got != before {
 		t.Errorf("the node's CNI configuration was\n%s\nand is\n%s", before, got)
 	}
-	for _, file := range []string{filepath.Join(n.plugins(), "mizzen-cni"), filepath.Join(filepath.Dir(n.conflist()), "mizzen-cni-kubeconfig")} {
+	for _, file := range []string{filepath.Join(n.plugins(), "mizzen-cni"), n.kubeconfig()} {
 		if _, err := os.Stat(file); err == nil {
 			t.Errorf("left behind: %s", file)
 		}
@@ -75,13 +80,11 @@ func testRestricted(t *testing.T, n *node) {
 	if got != "istio-validation mizzen-module istio-proxy" {
 		t.Errorf("init containers: %s", got)
 	}
-	// What the plugin asks the API server with, where a runtime says nothing of pods.
-	kubeconfig := filepath.Join(filepath.Dir(n.conflist()), "mizzen-cni-kubeconfig")
 	name := n.kubectl(t, "get", "pods", "-n", "safe", "-l", "app=server", "-o", "jsonpath={.items[0].metadata.name}")
-	if got := n.kubectl(t, "--kubeconfig", kubeconfig, "get", "pod", "-n", "safe", name, "-o", `jsonpath={.metadata.annotations.mizzen\.dev/interception}`); !strings.Contains(got, `"args":[`) {
+	if got := n.kubectl(t, "--kubeconfig", n.kubeconfig(), "get", "pod", "-n", "safe", name, "-o", `jsonpath={.metadata.annotations.mizzen\.dev/interception}`); !strings.Contains(got, `"args":[`) {
 		t.Errorf("by the plugin's kubeconfig: %s", got)
 	}
-	if out, err := n.try(t, "", "scripts/node", "kubectl", "--kubeconfig", kubeconfig, "get", "secrets", "-A"); err == nil || !strings.Contains(err.Error(), "Forbidden") {
+	if out, err := n.try(t, "", "scripts/node", "kubectl", "--kubeconfig", n.kubeconfig(), "get", "secrets", "-A"); err == nil || !strings.Contains(err.Error(), "Forbidden") {
 		t.Errorf("the plugin may read secrets: %s %v", out, err)
 	}
 }
@@ -108,9 +111,12 @@ func testRewritten(t *testing.T, n *node, before string) {
 	await(t, "the plugin is in the configuration again", func() string { return read(t, n.conflist()) }, func(s string) bool { return strings.Contains(s, `"type":"mizzen-cni"`) })
 }
 
-// testRestartOfPlugin: while the DaemonSet has no pod, pods start as before.
+// testRestartOfPlugin: while the DaemonSet has no pod, pods start as before, by the word of the runtime alone.
 func testRestartOfPlugin(t *testing.T, n *node) {
 	n.away(t)
+	if err := os.Remove(n.kubeconfig()); err != nil {
+		t.Fatal(err)
+	}
 	n.kubectl(t, "rollout", "restart", "-n", "safe", "deploy/server")
 	n.rolled(t, "safe")
 	ready(t, n, "safe", 2)
