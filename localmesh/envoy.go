@@ -198,6 +198,7 @@ func (m *mesh) startProxy(ctx context.Context, into **proxy, id *identity, p pla
 	}
 	o.XDSAddress = m.reach(o.XDSAddress)
 	admin := net.JoinHostPort(o.AdminAddress, fmt.Sprint(o.AdminPort))
+	o.Metadata["MIZZEN_ADMIN"] = admin
 	if pod != nil {
 		o.AdminAddress = localhost // which is made reachable at the machine's address
 	}

@@ -43,7 +43,7 @@ func newRootCommand() *cobra.Command {
 		Long: `Mizzen runs Istio's API on stock Envoy, with canary, fault, rate limit and tracing decided by Go code inside Envoy.
 
 Start a mesh on this machine with "mizzen up", work with it with "call", "apply", "delete", "get", "proxy-status" and
-"proxy-config". Exit status: 0 fine, 1 failed, 2 wrong usage, 79 findings.`,
+"proxy-config", see who calls whom with "graph". Exit status: 0 fine, 1 failed, 2 wrong usage, 79 findings.`,
 		Example: `  mizzen up -f examples/shop
   mizzen call -n 200 /`,
 	}
@@ -59,7 +59,7 @@ func commands() []*cobra.Command {
 		localOnly(newApplyCommand(), "kubectl ACCESS apply -f PATH"),
 		localOnly(newDeleteCommand(), "kubectl ACCESS delete ARGS"),
 		localOnly(newGetCommand(), "kubectl ACCESS get ARGS"),
-		newProxyStatusCommand(), newProxyConfigCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
+		newProxyStatusCommand(), newProxyConfigCommand(), newGraphCommand(), newValidateCommand(), newAnalyzeCommand(), newConvertCommand(),
 		newInstallCommand(), newUninstallCommand(), newControlplaneCommand(), newRatelimitCommand(),
 		newInjectorCommand(), newKubeInjectCommand(), newCheckInjectCommand(), newCACommand(), newVersionCommand(),
 	}, command.All()...)

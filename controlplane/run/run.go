@@ -95,8 +95,11 @@ func Run(ctx context.Context, o Options) error {
 	if o.Cluster != nil {
 		fleet.as, admit = asKnown, p.admitKnown(id)
 	}
-	s := server.New(server.Options{Build: fleet.Build, Delta: fleet.Delta, Names: fleet.Names, Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm, Admit: admit})
-	p.server = s
+	p.server = server.New(server.Options{
+		Build: fleet.Build, Delta: fleet.Delta, Names: fleet.Names, Log: o.Log, Version: o.Version, Filters: o.Filters, Wasm: o.Wasm, Admit: admit,
+		Calls: p.calls(o),
+	})
+	s := p.server
 	if o.Listening != nil {
 		o.Listening(xds.Addr(), pages.Addr())
 	}

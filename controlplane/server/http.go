@@ -27,6 +27,7 @@ func pages() []page {
 		{"/debug/config_dump", "?proxyID=NAME.NAMESPACE: what one proxy acknowledged, as Envoy's /config_dump"},
 		{"/debug/diagnostics", "what proxies rejected or left unanswered"},
 		{"/debug/worldz", "what the current configuration holds"},
+		{"/debug/graph", "who calls whom: rates, failures and TLS, as the proxies of the local mesh count; ?format=svg draws it"},
 		{"/debug/pprof/", "profiles of this process, for go tool pprof"},
 		{"/debug/list", "this list"},
 	}
@@ -45,6 +46,7 @@ func (s *Server) Handler() http.Handler {
 		writeJSON(w, append(istio.Diagnostics{}, s.Diagnostics()...))
 	})
 	mux.HandleFunc("GET /debug/worldz", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.summary()) })
+	mux.HandleFunc("GET /debug/graph", s.calls)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/list", listPages)
@@ -85,6 +87,25 @@ func listPages(w http.ResponseWriter, _ *http.Request) {
 	for _, p := range pages() {
 		_, _ = w.Write([]byte(p.path + "\t" + p.about + "\n"))
 	}
+}
+
+// calls serves the graph of calls in one of its two forms.
+func (s *Server) calls(w http.ResponseWriter, r *http.Request) {
+	format, kind := "json", "application/json"
+	if r.URL.Query().Get("format") == "svg" {
+		format, kind = "svg", "image/svg+xml"
+	}
+	if s.opt.Calls == nil {
+		http.Error(w, "this control plane cannot ask its proxies; mizzen graph --kubeconfig FILE can", http.StatusNotFound)
+		return
+	}
+	raw, err := s.opt.Calls(r.Context(), format)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	_, _ = w.Write(raw)
 }
 
 // configDump answers for one proxy, named by node id or by "name.namespace".

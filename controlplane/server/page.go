@@ -21,6 +21,7 @@ type frontData struct {
 	World       Summary
 	Proxies     []frontProxy
 	Diagnostics istio.Diagnostics
+	Calls       template.HTML // our own drawing
 	Pages       []page
 }
 
@@ -32,7 +33,7 @@ type frontProxy struct {
 type frontCell struct{ State, Class, Error string }
 
 // front is the page for reading: proxies, their state and what is wrong.
-func (s *Server) front(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) front(w http.ResponseWriter, r *http.Request) {
 	data := frontData{Version: s.opt.Version, World: s.summary(), Diagnostics: s.Diagnostics(), Pages: pages()[1:]}
 	for _, p := range s.Status() {
 		row := frontProxy{ProxyStatus: p}
@@ -44,6 +45,13 @@ func (s *Server) front(w http.ResponseWriter, _ *http.Request) {
 			row.Cells = append(row.Cells, frontCell{t.State, strings.ToLower(strings.ReplaceAll(t.State, " ", "")), t.Error})
 		}
 		data.Proxies = append(data.Proxies, row)
+	}
+	if s.opt.Calls != nil {
+		svg, err := s.opt.Calls(r.Context(), "svg")
+		if err != nil {
+			s.opt.Log.Warn("cannot draw who calls whom", "error", err)
+		}
+		data.Calls = template.HTML(svg)
 	}
 	t, err := template.New("page").Parse(pageHTML)
 	if err != nil {

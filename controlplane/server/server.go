@@ -48,6 +48,9 @@ type Options struct {
 	// mizzen.wasm for those of them that run it; "" mesh.DefaultWasm.
 	Filters mesh.FilterHost
 	Wasm    string
+	// Calls, if not nil, draws who calls whom: as "json", or as "svg", which stands on the front page as it is. It may find nothing
+	// to draw: then it returns nothing.
+	Calls func(ctx context.Context, format string) ([]byte, error)
 	// Version is shown in metric pilot_info and on the page; "" is "dev".
 	Version string
 }
@@ -193,6 +196,25 @@ func (s *Server) current() (*mesh.World, uint64, time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.world, s.generation, s.published
+}
+
+// World is what was published last; nil: nothing.
+func (s *Server) World() *mesh.World {
+	w, _, _ := s.current()
+	return w
+}
+
+// Nodes are the proxies that are connected, sorted by their ids.
+func (s *Server) Nodes() []mesh.Node {
+	var out []mesh.Node
+	for _, c := range s.connections() {
+		if !c.asksNames() {
+			c.mu.Lock()
+			out = append(out, c.node)
+			c.mu.Unlock()
+		}
+	}
+	return out
 }
 
 // connections lists the live streams, sorted by proxy, then by age.
