@@ -17,8 +17,8 @@ import (
 type page struct{ path, about string }
 
 // pages lists the paths; /debug/list prints it.
-func pages() []page {
-	return []page{
+func (s *Server) pages() []page {
+	out := []page{
 		{"/", "proxies, their state, and diagnostics, for reading"},
 		{"/metrics", "metrics in Prometheus' format, named as Istio's"},
 		{"/ready", "200 once configuration has been read"},
@@ -27,10 +27,13 @@ func pages() []page {
 		{"/debug/config_dump", "?proxyID=NAME.NAMESPACE: what one proxy acknowledged, as Envoy's /config_dump"},
 		{"/debug/diagnostics", "what proxies rejected or left unanswered"},
 		{"/debug/worldz", "what the current configuration holds"},
-		{"/debug/graph", "who calls whom: rates, failures and TLS, as the proxies of the local mesh count; ?format=svg draws it"},
 		{"/debug/pprof/", "profiles of this process, for go tool pprof"},
 		{"/debug/list", "this list"},
 	}
+	if s.opt.Calls != nil {
+		out = append(out, page{"/debug/graph", "who calls whom: rates, failures and TLS, as the callers' proxies count; ?format=svg draws it"})
+	}
+	return out
 }
 
 // Handler serves metrics, readiness, the debug pages and a page for reading. It holds no secrets but tells the whole
@@ -49,7 +52,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /debug/graph", s.calls)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/list", listPages)
+	mux.HandleFunc("GET /debug/list", s.listPages)
 	mux.HandleFunc("GET /{$}", s.front)
 	return mux
 }
@@ -82,9 +85,9 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-func listPages(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) listPages(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	for _, p := range pages() {
+	for _, p := range s.pages() {
 		_, _ = w.Write([]byte(p.path + "\t" + p.about + "\n"))
 	}
 }

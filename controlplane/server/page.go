@@ -34,7 +34,7 @@ type frontCell struct{ State, Class, Error string }
 
 // front is the page for reading: proxies, their state and what is wrong.
 func (s *Server) front(w http.ResponseWriter, r *http.Request) {
-	data := frontData{Version: s.opt.Version, World: s.summary(), Diagnostics: s.Diagnostics(), Pages: pages()[1:]}
+	data := frontData{Version: s.opt.Version, World: s.summary(), Diagnostics: s.Diagnostics(), Pages: s.pages()[1:]}
 	for _, p := range s.Status() {
 		row := frontProxy{ProxyStatus: p}
 		for k := clusters; k < kinds; k++ {

@@ -304,7 +304,7 @@ func TestFirstRequestMustNameANode(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	s, c := serve(t, Options{})
+	s, c := serve(t, Options{Calls: func(context.Context, string) ([]byte, error) { return []byte("<svg/>"), nil }})
 	if got := code(s, "/ready"); got != http.StatusServiceUnavailable {
 		t.Errorf("/ready %d before configuration, want 503", got)
 	}
@@ -313,7 +313,7 @@ func TestPages(t *testing.T) {
 	d.send(&discoveryv3.DeltaDiscoveryRequest{Node: node("x"), TypeUrl: clusters.url()})
 	d.ack(clusters, d.recv(clusters).Nonce)
 	settle(t, s, "acknowledged", func(p []ProxyStatus) bool { return p[0].Types["cds"].State == StateSynced })
-	for _, p := range append(pages(), page{path: "/debug/config_dump?proxyID=x.default"}) {
+	for _, p := range append(s.pages(), page{path: "/debug/config_dump?proxyID=x.default"}) {
 		want := http.StatusOK
 		if p.path == "/debug/config_dump" {
 			want = http.StatusBadRequest
