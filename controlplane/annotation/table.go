@@ -72,7 +72,7 @@ func istioInjection() []Annotation {
 	stats("", of(Duration), "sidecar.istio.io/statsEvictionInterval", "sidecar.istio.io/statsFlushInterval")
 	stats("", of(Number), "sidecar.istio.io/statsHistogramBins")
 	stats("", of(JSON), "sidecar.istio.io/statsHistogramBuckets")
-	stats("write proxy.istio.io/config with proxyStatsMatcher", of(Text), "sidecar.istio.io/statsInclusionPrefixes",
+	stats("take it away: every statistic is made", of(Text), "sidecar.istio.io/statsInclusionPrefixes",
 		"sidecar.istio.io/statsInclusionRegexps", "sidecar.istio.io/statsInclusionSuffixes")
 	stats("write a Telemetry with tagOverrides", of(Text), "sidecar.istio.io/extraStatTags")
 	stats("write proxy.istio.io/config", words("brotli", "gzip", "zstd"), "sidecar.istio.io/statsCompression")
