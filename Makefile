@@ -25,7 +25,7 @@ SOAK ?= 10m
 # How long each target of make fuzz runs.
 FUZZ ?= 20s
 
-.PHONY: help build wasm golang golanghost up test test-kube test-compose test-cluster images conformance check generate bench bench-controlplane bench-injector soak fuzz collector clean envoy FORCE
+.PHONY: help build wasm golang golanghost up test test-kube test-compose test-cluster images conformance check generate bench bench-controlplane bench-source bench-injector soak fuzz collector clean envoy FORCE
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,9 @@ bench: build wasm golang golanghost ## one sidecar hop: no filter, Envoy's nativ
 
 bench-controlplane: bin/mizzen ## 100, 1,000 and 10,000 services with 1, 100 and 1,000 proxies: first configuration, and what one change costs
 	@$(GO) run ./integration/bench/controlplane
+
+bench-source: ## the control plane's reading of a cluster of 1,000 and 5,000 services: time until ready, CPU and memory (needs scripts/kube api)
+	@$(GO) run ./integration/bench/source
 
 bench-injector: bin/mizzen ## the injector: admissions per second, p99 at 200 per second, and memory
 	@$(GO) run ./integration/bench/injector
