@@ -26,7 +26,10 @@ import (
 const patience = 3 * time.Minute
 
 // node is the cluster, and how to reach it.
-type node struct{ root, folder string }
+type node struct {
+	root, folder string
+	before       string // everything that was there
+}
 
 // start brings up the node, unless there is one already (which then stays), with the images of today's sources.
 func start(t *testing.T) *node {
@@ -128,6 +131,13 @@ func (n *node) curl(t testing.TB, namespace string, args ...string) string {
 		return out + err.Error()
 	}
 	return out
+}
+
+// everything names the objects that an installation might leave.
+func (n *node) everything(t testing.TB) string {
+	t.Helper()
+	return n.kubectl(t, "get", "-A", "-o", `go-template={{range .items}}{{.kind}} {{.metadata.namespace}} {{.metadata.name}}{{"\n"}}{{end}}`,
+		"crd,clusterrole,clusterrolebinding,role,rolebinding,mutatingwebhookconfiguration,validatingwebhookconfiguration,apiservice,deploy,replicaset,svc,cm,secret,sa,lease,hpa,pdb,networkpolicy,ns,pods")
 }
 
 // await asks until ok says that it is enough; what was seen last is printed if it never is.
