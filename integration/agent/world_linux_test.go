@@ -23,6 +23,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/integration/netnstest"
+	"github.com/mizzen-mesh/mizzen/integration/proctest"
 )
 
 const (
@@ -47,7 +48,7 @@ type pod struct {
 	netnstest.Pod
 	world      *world
 	name, ns   string
-	app, proxy *netnstest.Process
+	app, proxy *proctest.Process
 	dns        bool   // the agent answers the pod's questions
 	run        func() // starts the proxy, which lives as long as the world
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/proctest"
 	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
@@ -42,8 +43,8 @@ type Cluster struct {
 	etcdURL  string
 	host     string // the API server's, host:port
 	token    string // the administrator's
-	etcd     *process
-	api      *process
+	etcd     *proctest.Process
+	api      *proctest.Process
 	log      *textlog.Buffer
 }
 
@@ -174,9 +175,9 @@ func (c *Cluster) await() error {
 			return nil
 		}
 		select {
-		case <-c.api.exited:
+		case <-c.api.Gone():
 			return errors.New("start kube-apiserver: it ended")
-		case <-c.etcd.exited:
+		case <-c.etcd.Gone():
 			return errors.New("start etcd: it ended")
 		case <-ctx.Done():
 			return fmt.Errorf("start kube-apiserver: not ready after %v", readyLimit)
@@ -209,12 +210,12 @@ func (c *Cluster) ready(ctx context.Context) bool {
 }
 
 // KillAPI ends the API server at once, as a crash does; StartAPI starts it again, with all that etcd has.
-func (c *Cluster) KillAPI() { c.api.kill() }
+func (c *Cluster) KillAPI() { c.api.Kill() }
 
 // Stop ends everything. Calling it again does nothing.
 func (c *Cluster) Stop() {
-	c.api.kill()
-	c.etcd.kill()
+	c.api.Kill()
+	c.etcd.Kill()
 }
 
 // Tail is the end of what both programs printed.

@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/spantest"
 )
 
 // mailbox is a fake collector for Zipkin's format, for what a real one would make slow to test.
 type mailbox struct {
 	*envoytest.Upstream
 	mu    sync.Mutex
-	spans []zipkinSpan
+	spans []spantest.ZipkinSpan
 	heads []http.Header
 }
 
@@ -23,7 +24,7 @@ func newMailbox(t *testing.T, fail func() int) *mailbox {
 	t.Helper()
 	m := &mailbox{}
 	m.Upstream = envoytest.NewUpstream(t, "collector", func(w http.ResponseWriter, r *http.Request) {
-		var spans []zipkinSpan
+		var spans []spantest.ZipkinSpan
 		b, err := io.ReadAll(r.Body)
 		if err == nil {
 			err = json.Unmarshal(b, &spans)
@@ -46,8 +47,8 @@ func newMailbox(t *testing.T, fail func() int) *mailbox {
 }
 
 // got are the spans so far.
-func (m *mailbox) got() []zipkinSpan {
+func (m *mailbox) got() []spantest.ZipkinSpan {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return append([]zipkinSpan(nil), m.spans...)
+	return append([]spantest.ZipkinSpan(nil), m.spans...)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/spantest"
 )
 
 // TestOutcomes sends what ends in different ways, and looks at the span of each.
@@ -32,8 +33,8 @@ func TestOutcomes(t *testing.T) {
 	})
 	e := hop{service: "app", kind: "server", protocol: "zipkin", to: app.Port, collector: box.Port, http2: true,
 		config: `,"fault":{"rules":[{"name":"broken","match":[{"path":{"prefix":"/broken"}}],"abort":{"percentage":100,"httpStatus":503}}]}`}.start(t)
-	span := func(path string) zipkinSpan {
-		var out zipkinSpan
+	span := func(path string) spantest.ZipkinSpan {
+		var out spantest.ZipkinSpan
 		envoytest.Await(t, 20*time.Second, "the span of "+path, func() bool {
 			for _, s := range box.got() {
 				if s.Tags["url.path"] == path {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest/static"
+	"github.com/mizzen-mesh/mizzen/integration/spantest"
 )
 
 // hop is an Envoy as one sidecar: a listener with the whole chain in front of one cluster.
@@ -69,14 +70,18 @@ const (
 )
 
 func TestZipkin(t *testing.T) {
-	z := startZipkin(t, 0)
-	out := chain(t, "zipkin", z.port)
+	z := spantest.StartZipkin(t)
+	out := chain(t, "zipkin", z.Port)
 	before := time.Now()
 	a := out.Get(t, 10000, "/reviews/1?secret=x", "traceparent: 00-"+traceID+"-"+caller+"-01", "host: reviews:9080", "user-agent: test")
 	if a.Status != 200 {
 		t.Fatalf("%+v", a)
 	}
-	spans := z.trace(t, traceID, 2)
+	var spans map[string]spantest.ZipkinSpan
+	envoytest.Await(t, 30*time.Second, "2 spans in Zipkin", func() bool {
+		spans = z.Spans(t, traceID)
+		return len(spans) == 2
+	})
 	client, server := spans["CLIENT productpage"], spans["SERVER reviews"]
 	if client.ParentID != caller || server.ParentID != client.ID || a.Echo().Headers["x-b3-spanid"] != server.ID {
 		t.Errorf("the chain is broken: caller %s, client %+v, server %+v, application %v", caller, client, server, a.Echo().Headers)
@@ -84,7 +89,7 @@ func TestZipkin(t *testing.T) {
 	if client.Name != "get everything" || server.Name != "get everything" || client.RemoteEndpoint.Port == 0 {
 		t.Errorf("client %+v, server %+v", client, server)
 	}
-	for _, s := range []zipkinSpan{client, server} {
+	for _, s := range []spantest.ZipkinSpan{client, server} {
 		if s.Tags["http.request.method"] != "GET" || s.Tags["url.path"] != "/reviews/1" || s.Tags["server.address"] != "reviews" ||
 			s.Tags["server.port"] != "9080" || s.Tags["http.response.status_code"] != "200" || s.Tags["upstream_cluster"] != "next" ||
 			s.Tags["error"] != "" || s.Tags["user_agent.original"] != "test" || s.Tags["mizzen.route"] != "everything" {
@@ -100,18 +105,18 @@ func TestZipkin(t *testing.T) {
 }
 
 func TestCollector(t *testing.T) {
-	c := startCollector(t)
-	out := chain(t, "otlp-http", c.port)
+	c := spantest.StartCollector(t)
+	out := chain(t, "otlp-http", c.HTTP)
 	for i, path := range []string{"/reviews/1", "/tiny", "/tiny"} {
 		id := fmt.Sprintf("%032x", i+1)
 		out.Get(t, 10000, path, "b3: "+id+"-"+caller+"-1", "host: reviews:9080")
 	}
 	envoytest.Await(t, 30*time.Second, "3 traces of 2 spans in the collector", func() bool {
-		got := c.spans(t)
+		got := c.Spans(t)
 		return len(got) == 3 && len(got[fmt.Sprintf("%032x", 1)]) == 2 && len(got[fmt.Sprintf("%032x", 3)]) == 2
 	})
-	byKind := func(i int) (client, server otelSpan) {
-		for _, s := range c.spans(t)[fmt.Sprintf("%032x", i)] {
+	byKind := func(i int) (client, server spantest.OTelSpan) {
+		for _, s := range c.Spans(t)[fmt.Sprintf("%032x", i)] {
 			if s.Kind == 3 {
 				client = s
 			} else {
@@ -121,38 +126,38 @@ func TestCollector(t *testing.T) {
 		return client, server
 	}
 	client, server := byKind(1)
-	if client.ParentSpanID != caller || server.ParentSpanID != client.SpanID || client.service != "productpage" || server.service != "reviews" || server.Kind != 2 {
+	if client.ParentSpanID != caller || server.ParentSpanID != client.SpanID || client.Service != "productpage" || server.Service != "reviews" || server.Kind != 2 {
 		t.Errorf("client %+v, server %+v", client, server)
 	}
-	if server.attribute("http.response.status_code") != "200" || server.attribute("mizzen.fault") != "slow: delay 30ms" ||
-		server.attribute("url.path") != "/reviews/1" || server.Name != "GET everything" || client.attribute("network.peer.address") != "127.0.0.1" {
+	if server.Attribute("http.response.status_code") != "200" || server.Attribute("mizzen.fault") != "slow: delay 30ms" ||
+		server.Attribute("url.path") != "/reviews/1" || server.Name != "GET everything" || client.Attribute("network.peer.address") != "127.0.0.1" {
 		t.Errorf("server %+v, client %+v", server, client)
 	}
 	client, server = byKind(3)
-	if server.attribute("http.response.status_code") != "429" || server.attribute("mizzen.ratelimit") != "tiny" || server.Status.Code != 0 {
+	if server.Attribute("http.response.status_code") != "429" || server.Attribute("mizzen.ratelimit") != "tiny" || server.Status.Code != 0 {
 		t.Errorf("the limited request's server span is %+v", server)
 	}
-	if client.Status.Code != 2 || client.attribute("error.type") != "429" {
+	if client.Status.Code != 2 || client.Attribute("error.type") != "429" {
 		t.Errorf("the limited request's client span is no error: %+v", client)
 	}
 }
 
 // TestCollectorRestarts: the application notices nothing, and spans come again.
 func TestCollectorRestarts(t *testing.T) {
-	c := startCollector(t)
+	c := spantest.StartCollector(t)
 	app := envoytest.NewUpstream(t, "app")
-	e := hop{service: "app", kind: "server", protocol: "otlp-http", to: app.Port, collector: c.port}.start(t)
+	e := hop{service: "app", kind: "server", protocol: "otlp-http", to: app.Port, collector: c.HTTP}.start(t)
 	ask := func(n int) {
 		if a := e.Get(t, 10000, "/", fmt.Sprintf("b3: %032x-%s-1", n, caller)); a.Status != 200 {
 			t.Fatalf("request %d: %+v", n, a)
 		}
 	}
 	come := func(n int) {
-		envoytest.Await(t, 30*time.Second, fmt.Sprintf("trace %d", n), func() bool { return len(c.spans(t)[fmt.Sprintf("%032x", n)]) == 1 })
+		envoytest.Await(t, 30*time.Second, fmt.Sprintf("trace %d", n), func() bool { return len(c.Spans(t)[fmt.Sprintf("%032x", n)]) == 1 })
 	}
 	ask(1)
 	come(1)
-	c.kill()
+	c.Kill()
 	ask(2)
 	envoytest.Await(t, 30*time.Second, "a call has failed", func() bool {
 		ask(3) // what is counted is told with a request
@@ -163,7 +168,7 @@ func TestCollectorRestarts(t *testing.T) {
 		}
 		return false
 	})
-	c.run(t)
+	c.Run(t)
 	ask(4)
 	come(4)
 	come(2) // it was kept
