@@ -63,7 +63,7 @@ func proxyConfigRules() []supportRule {
 		idle("ProxyConfig", "privateKeyProvider", "the accelerators' extensions are in contrib builds of Envoy only"),
 		idle("ProxyConfig", "statsCompression", "neither the administration page nor the agent of a pod compresses statistics"),
 		yes("networking.ProxyConfig", "selector concurrency environmentVariables image"),
-		yes("ProxyImage", "imageType"),
+		idle("ProxyImage", "imageType", "the proxy's image is of one kind: the injector warns of another"),
 		yes("Topology", "numTrustedProxies forwardClientCertDetails proxyProtocol"),
 		yes("ProxyConfig.ProxyHeaders", "forwardedClientCert setCurrentClientCertDetails requestId server attemptCount envoyDebugHeaders preserveHttp1HeaderCase xForwardedHost xForwardedPort"),
 		idle("ProxyConfig.ProxyHeaders", "metadataExchangeHeaders", "Mizzen's proxies send no such headers: who calls is in the certificate"),

@@ -11,15 +11,24 @@ const native = "native"
 
 func there(file string) bool { _, err := os.Stat(file); return err == nil }
 
+// module of Mizzen's in a folder.
+type module struct {
+	host string // what it makes of MIZZEN_FILTERS
+	file string
+	key  string // of the metadata that tells the control plane where it is, "" if it need not know
+}
+
+// modules that there may be; one is preferred to those after it.
+func modules(p Paths) []module {
+	return []module{{"dynamic-module", p.module(), ""}, {"wasm", p.wasm(), "MIZZEN_WASM"}, {"golang", p.golang(), "MIZZEN_GOLANG"}}
+}
+
 // found is what runs the policies, as the directory of modules says.
 func found(p Paths) string {
-	switch {
-	case there(p.module()):
-		return "dynamic-module"
-	case there(p.wasm()):
-		return "wasm"
-	case there(p.golang()):
-		return "golang"
+	for _, m := range modules(p) {
+		if there(m.file) {
+			return m.host
+		}
 	}
 	return native
 }

@@ -23,6 +23,8 @@ func TestPolicies(t *testing.T) {
 		{name: "asked for wasm", asked: "wasm", there: []string{DynamicModule, WasmModule}, want: "wasm", file: WasmModule},
 		{name: "asked for native", asked: "native", there: []string{DynamicModule}, want: "native"},
 		{name: "asked for what is not there", asked: "dynamic-module", there: []string{WasmModule}, want: "native"},
+		{name: "asked for wasm, which is not there", asked: "wasm", there: []string{DynamicModule}, want: "native"},
+		{name: "asked for golang, which is not there", asked: "golang", there: []string{DynamicModule}, want: "native"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

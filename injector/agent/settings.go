@@ -255,22 +255,22 @@ func (s *settings) metadata(o Options, env environment, pod effective.Pod, name 
 	return out, nil
 }
 
-// policies says what runs the policies, unless the metadata does: the module that is there.
+// policies says what runs the policies, unless the metadata does: the module that is there. One that is not cannot.
 func (s *settings) policies(o Options, metadata map[string]any) {
 	host, _ := metadata["MIZZEN_FILTERS"].(string)
-	switch {
-	case host == "":
+	if host == "" {
 		host = found(o.Paths)
 		s.module = host
-	case host == "dynamic-module" && !there(o.Paths.module()):
-		o.Log.Warn("no module: Envoy's own filters run the policies", "file", o.Paths.module())
-		host = native
+	}
+	for _, m := range modules(o.Paths) {
+		switch {
+		case host != m.host || m.key != "" && metadata[m.key] != nil:
+		case !there(m.file):
+			o.Log.Warn("no module: Envoy's own filters run the policies", "file", m.file)
+			host = native
+		case m.key != "":
+			metadata[m.key] = m.file
+		}
 	}
 	metadata["MIZZEN_FILTERS"] = host
-	if host == "wasm" && metadata["MIZZEN_WASM"] == nil && there(o.Paths.wasm()) {
-		metadata["MIZZEN_WASM"] = o.Paths.wasm()
-	}
-	if host == "golang" && metadata["MIZZEN_GOLANG"] == nil && there(o.Paths.golang()) {
-		metadata["MIZZEN_GOLANG"] = o.Paths.golang()
-	}
 }

@@ -22,7 +22,7 @@ type build struct {
 	mode   string                  // how connections are intercepted: REDIRECT or NONE
 	status int32                   // the agent's port; 0: nobody is to ask it
 	native bool                    // the proxy is an init container that stays
-	// filters runs the policies: dynamic-module, wasm or native.
+	// filters runs the policies: one of the words filters...
 	filters string
 	// resources of the proxy and of the init containers.
 	resources corev1.ResourceRequirements
@@ -102,6 +102,7 @@ func (b *build) warn(format string, args ...any) {
 
 // doubts are about pods that will not run well.
 func (b *build) doubts() {
+	b.imageDoubts()
 	spec := b.pod.Spec
 	if spec.DNSPolicy != "" && spec.DNSPolicy != corev1.DNSClusterFirst && spec.DNSPolicy != corev1.DNSClusterFirstWithHostNet {
 		b.warn("dnsPolicy is %s: the proxy may not find %s", spec.DNSPolicy, b.proxy.DiscoveryAddress)

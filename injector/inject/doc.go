@@ -28,6 +28,16 @@ const (
 	inboundPort    = 15006
 )
 
+// What runs the policies: words of annotation mizzen.dev/filters, as the control plane has them.
+const (
+	filtersModule = "dynamic-module"
+	filtersWasm   = "wasm"
+	filtersGolang = "golang"
+	filtersNative = "native"
+)
+
+const proxyImage = "proxy" // the chart's name of the proxy's image
+
 const autoImage = "auto" // a user's istio-proxy container that takes the injector's image
 
 // Annotations and labels that are read or written here and are no setting of the sidecar.

@@ -1,42 +1,50 @@
 package inject
 
 import (
+	"cmp"
 	"strings"
 )
 
 // image is the whole name of one of the images: "proxy", "proxy_init" or "module". A name with "/" is taken as it stands; others are
 // under the hub, with the tag.
 func (b *build) image(which string) string {
-	g := b.policy.Values.Global
-	name, kind := g.Proxy.Image, g.Variant
+	v := b.policy.Values
+	name := b.annotation("sidecar.istio.io/proxyImage", v.Global.Proxy.Image)
 	switch which {
 	case "proxy_init":
-		name = g.ProxyInit.Image
+		name = b.annotation("sidecar.istio.io/proxyImage", v.Global.ProxyInit.Image)
 	case "module":
-		name, kind = b.policy.Values.Mizzen.Module.Image, ""
-	case "proxy":
-		if k := b.proxy.GetImage().GetImageType(); k != "" {
-			kind = k
-		}
-	}
-	if which != "module" {
-		name = b.annotation("sidecar.istio.io/proxyImage", name)
-		kind = b.annotation("sidecar.istio.io/proxyImageType", kind)
+		name, _ = b.carried()
 	}
 	if strings.Contains(name, "/") {
 		return name
 	}
-	return g.Hub + "/" + name + ":" + variant(string(g.Tag), kind)
+	return v.Global.Hub + "/" + name + ":" + string(v.Global.Tag)
 }
 
-// variant is a tag with Istio's suffix for a kind of image in place of the one that it may have.
-func variant(tag, kind string) string {
-	if kind == "" {
-		return tag
+// carried is the image that carries what runs the policies, and the file in it; "": the one that its command copies anyway.
+func (b *build) carried() (image, file string) {
+	m := b.policy.Values.Mizzen.Module
+	switch b.filters {
+	case filtersWasm:
+		return m.WasmImage, "/mizzen/mizzen.wasm"
+	case filtersGolang:
+		return m.GolangImage, "/mizzen/libmizzen-golang.so"
 	}
-	tag = strings.TrimSuffix(strings.TrimSuffix(tag, "-distroless"), "-debug")
-	if kind == "default" {
-		return tag
+	return m.Image, ""
+}
+
+// imageDoubts are about images that are not what was asked for.
+func (b *build) imageDoubts() {
+	g := b.policy.Values.Global
+	image := b.image("proxy")
+	// Istio builds each image in several kinds. Of Mizzen's there is one, and a pod that waits for another would never start.
+	kind := b.annotation("sidecar.istio.io/proxyImageType", cmp.Or(b.proxy.GetImage().GetImageType(), g.Variant))
+	if kind != "" && kind != "default" && image != b.annotation("sidecar.istio.io/proxyImage", g.Proxy.Image) {
+		b.warn("Mizzen's proxy image is of one kind, not %s: the proxy has %s; another image is named by annotation sidecar.istio.io/proxyImage", kind, image)
 	}
-	return tag + "-" + kind
+	own := b.annotation("sidecar.istio.io/proxyImage", g.Proxy.Image) != proxyImage
+	if b.filters == filtersGolang && !own {
+		b.warn("%s: golang wants a contrib Envoy, which %s has not: Envoy's own filters run the policies; build target proxy with ENVOY_IMAGE=envoyproxy/envoy:contrib-v1.39.3, and name it by annotation sidecar.istio.io/proxyImage", annotationFilters, image)
+	}
 }

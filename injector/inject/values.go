@@ -54,12 +54,16 @@ type Values struct {
 type MizzenValues struct {
 	// NativeSidecars is "true", "false" or "auto": where the cluster has them.
 	NativeSidecars Text `json:"nativeSidecars"`
-	// Filters runs the policies in sidecars: dynamic-module, wasm or native. Annotation mizzen.dev/filters wins.
+	// Filters runs the policies in sidecars: dynamic-module, wasm, golang (which wants a contrib Envoy) or native. Annotation
+	// mizzen.dev/filters wins.
 	Filters string `json:"filters"`
 	Module  struct {
 		// Delivery of the module to the proxy: "emptyDir", by an init container; "imageVolume"; "none": it is in the proxy's image.
 		Delivery string `json:"delivery"`
-		Image    string `json:"image"` // a name under hub, or with "/" a whole one
+		// Image carries the dynamic module: a name under hub, or with "/" a whole one. WasmImage and GolangImage carry the others.
+		Image       string `json:"image"`
+		WasmImage   string `json:"wasmImage"`
+		GolangImage string `json:"golangImage"`
 	} `json:"module"`
 }
 
@@ -178,7 +182,7 @@ sidecarInjectorWebhook: {rewriteAppHTTPProbe: true}
 mizzen:
   nativeSidecars: auto
   filters: dynamic-module
-  module: {delivery: emptyDir, image: module}
+  module: {delivery: emptyDir, image: module, wasmImage: wasm, golangImage: golang}
 `
 
 // ParseConfig reads key "config"; an empty text is the default.
@@ -235,7 +239,7 @@ func (v Values) check() error {
 	}{
 		{"nativeSidecars", string(v.Mizzen.NativeSidecars), []string{"auto", "true", "false"}},
 		{"module.delivery", v.Mizzen.Module.Delivery, []string{"emptyDir", "imageVolume", "none"}},
-		{"filters", v.Mizzen.Filters, []string{"dynamic-module", "wasm", "native"}},
+		{"filters", v.Mizzen.Filters, []string{filtersModule, filtersWasm, filtersGolang, filtersNative}},
 	} {
 		found := false
 		for _, w := range x.words {

@@ -54,11 +54,11 @@ func podinfo(what string) corev1.DownwardAPIVolumeFile {
 	return corev1.DownwardAPIVolumeFile{Path: what, FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata." + what}}
 }
 
-// module brings Mizzen's dynamic module to the proxy: an init container copies it, or its image is the volume. A proxy whose policies
+// module brings what runs the policies to the proxy: an init container copies it, or its image is the volume. A proxy whose policies
 // run natively needs none.
 func (b *build) module() []corev1.VolumeMount {
 	delivery := b.policy.Values.Mizzen.Module.Delivery
-	if delivery == "none" || b.filters == "native" {
+	if delivery == "none" || b.filters == filtersNative {
 		return nil
 	}
 	mount := corev1.VolumeMount{Name: moduleVolume, MountPath: ModuleDir, ReadOnly: true}
@@ -70,9 +70,13 @@ func (b *build) module() []corev1.VolumeMount {
 		return []corev1.VolumeMount{mount}
 	}
 	b.volume(corev1.Volume{Name: moduleVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+	args := []string{"module", "copy", "--to", ModuleDir}
+	if _, file := b.carried(); file != "" {
+		args = append(args, "--from", file)
+	}
 	b.container(corev1.Container{
 		Name: b.free(ModuleContainer), Image: b.image("module"), ImagePullPolicy: b.policy.Values.Global.ImagePullPolicy,
-		Args: []string{"module", "copy", "--to", ModuleDir}, Resources: *b.resources.DeepCopy(), SecurityContext: b.restricted(),
+		Args: args, Resources: *b.resources.DeepCopy(), SecurityContext: b.restricted(),
 		VolumeMounts: []corev1.VolumeMount{{Name: moduleVolume, MountPath: ModuleDir}},
 	}, true)
 	return []corev1.VolumeMount{mount}
