@@ -200,8 +200,11 @@ func TestInjector(t *testing.T) {
 		t.Error("after a mistake in the settings the last good ones are not in force")
 	}
 	r.configMap(t, "istio-sidecar-injector", map[string]string{"values": "{}"})
-	r.configMap(t, "istio", map[string]string{"mesh": "defaultConfig: {image: {imageType: debug}}"})
-	eventually(t, "another MeshConfig is in force", image("mizzen/proxy:latest-debug"))
+	r.configMap(t, "istio", map[string]string{"mesh": "defaultConfig: {statusPort: 16020}"})
+	eventually(t, "another MeshConfig is in force", func() bool {
+		p, err := r.create(t, r.namespace, simplePod("a"))
+		return err == nil && p.Annotations["prometheus.io/port"] == "16020"
+	})
 	for _, m := range []string{"sidecar_injection_requests_total", "sidecar_injection_success_total", "sidecar_injection_skip_total 1", "sidecar_injection_failure_total 1"} {
 		if !r.metric(t, "\n"+m) {
 			t.Errorf("/metrics lacks %s", m)
