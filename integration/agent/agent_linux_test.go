@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
@@ -23,9 +24,9 @@ func TestPods(t *testing.T) {
 		name string
 		run  func(*testing.T)
 	}{
-		{"probes", w.probes}, {"metrics", w.metrics}, {"no rules", w.noRules}, {"subsets", w.subsets}, {"header canary", w.headerCanary},
+		{"read-only root", w.readOnly}, {"probes", w.probes}, {"metrics", w.metrics}, {"no rules", w.noRules}, {"subsets", w.subsets}, {"header canary", w.headerCanary},
 		{"ingress", w.ingress}, {"egress", w.egress}, {"names", w.names}, {"mutual TLS", w.mutualTLS}, {"protocols", w.protocols},
-		{"without the control plane", w.alone}, {"ends politely", w.politely},
+		{"without the control plane", w.alone}, {"ends politely", w.politely}, {"ends when idle", w.idle}, {"ends when asked to", w.asked},
 	} {
 		t.Run(s.name, s.run)
 	}
@@ -43,7 +44,7 @@ func (p *pod) seen(t *testing.T, url string, args ...string) answer {
 	var a answer
 	body, code := p.curl(append([]string{"-H", "Accept: application/json", url}, args...)...)
 	if code != 200 || json.Unmarshal([]byte(body), &a) != nil {
-		t.Fatalf("%s from %s: status %d, %s", url, p.name, code, body)
+		t.Fatalf("%s from %s: status %d, %s", url, p.manifest.Name, code, body)
 	}
 	return a
 }
@@ -61,7 +62,7 @@ func (p *pod) stats(t *testing.T, filter string) (sum int64) {
 		} `json:"stats"`
 	}
 	if err := json.Unmarshal([]byte(body), &s); code != 200 || err != nil {
-		t.Fatalf("statistics of %s: status %d, %v", p.name, code, err)
+		t.Fatalf("statistics of %s: status %d, %v", p.manifest.Name, code, err)
 	}
 	for _, x := range s.Stats {
 		sum += x.Value
@@ -72,7 +73,7 @@ func (p *pod) stats(t *testing.T, filter string) (sum int64) {
 // intercepted: by a backend's rules, traffic goes through the sidecars, but for what is excluded.
 func (w *world) intercepted(t *testing.T, backend string) {
 	for _, p := range w.pods {
-		if p.proxy == nil || p.ns == "istio-system" {
+		if p.manifest.Namespace != "default" {
 			continue
 		}
 		for _, other := range []string{"iptables-nft", "iptables-legacy", "nft"} {
@@ -81,12 +82,12 @@ func (w *world) intercepted(t *testing.T, backend string) {
 		p.rules(t, backend)
 		p.rules(t, backend) // as after a restart of the node
 	}
-	customer, preference, outside := w.pods["cust"], w.pods["pref"], w.pods["outside"]
+	customer, preference, outside := w.pods["customer-v1"], w.pods["preference-v1"], w.pods["outside"]
 	before := preference.stats(t, `^listener\..*_1500[16]\.downstream_cx_total$`) + preference.stats(t, `^listener\.virtual.*\.downstream_cx_total$`)
 	// The first hop is a pod that calls the service that it is behind itself. Names come from DNS.
 	envoytest.Await(t, 30*time.Second, "the chain answers", func() bool {
 		body, code := customer.curl("http://customer:8080/")
-		return code == 200 && strings.HasPrefix(body, "customer v1 (customer-v1) => preference v1 (preference-v1) => recommendation v")
+		return code == 200 && strings.HasPrefix(body, "customer v1 (customer-v1-0) => preference v1 (preference-v1-0) => recommendation v")
 	})
 	a := customer.seen(t, "http://preference:8080/")
 	if !a.proxied() || !strings.Contains(strings.Join(a.Headers["x-forwarded-client-cert"], ""), "spiffe://cluster.local/ns/default/sa/customer") {
@@ -120,12 +121,23 @@ func (w *world) intercepted(t *testing.T, backend string) {
 
 // probes: kubelet's questions reach the application, through the agent, and tell what is.
 func (w *world) probes(t *testing.T) {
-	base := "http://" + net.JoinHostPort(w.pods["pref"].IP, "15020")
-	for path, want := range map[string]int{
-		"/app-health/app/readyz": 200, "/app-health/app/livez": 200, "/app-health/app/startupz": 200, "/app-health/gone/readyz": 500,
-		"/app-health/other/readyz": 404, "/healthz/ready": 200, "/quitquitquit": 403, "/drain": 403,
-	} {
-		if got := w.status(base + path); got != want {
+	preference := w.pods["preference-v1"]
+	for _, c := range preference.manifest.Spec.Containers {
+		want := 200
+		if c.Name == "failing" { // asks for a port where nobody is
+			want = 500
+		}
+		for i, p := range []*corev1.Probe{c.ReadinessProbe, c.LivenessProbe, c.StartupProbe} {
+			if p == nil {
+				continue
+			}
+			if got := preference.probe(p); got != want {
+				t.Errorf("probe %d of container %s: status %d, want %d: %v", i, c.Name, got, want, p)
+			}
+		}
+	}
+	for path, want := range map[string]int{"/app-health/app/readyz": 200, "/app-health/other/readyz": 404, "/healthz/ready": 200, "/quitquitquit": 403, "/drain": 403} {
+		if got := w.status(preference.url(15020, path)); got != want {
 			t.Errorf("%s: status %d, want %d", path, got, want)
 		}
 	}
@@ -133,27 +145,31 @@ func (w *world) probes(t *testing.T) {
 
 // metrics: Envoy's, the agent's and the application's in one answer.
 func (w *world) metrics(t *testing.T) {
-	get := func(url string) string {
-		resp, err := w.net.Node.Client().Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %s, %v", url, resp.Status, err)
-		}
-		return string(b)
-	}
-	merged := get("http://10.88.0.12:15020/stats/prometheus")
-	for _, want := range []string{"envoy_server_live", "istio_agent_cert_expiry_seconds{resource_name=\"default\"} 3", "preference v1 (preference-v1)", "mizzen_agent_control_plane_connected 1"} {
+	preference := w.pods["preference-v1"]
+	merged := w.page(t, preference.url(15020, "/stats/prometheus"))
+	for _, want := range []string{"envoy_server_live", "istio_agent_cert_expiry_seconds{resource_name=\"default\"} 3", "preference v1 (preference-v1-0)", "mizzen_agent_control_plane_connected 1"} {
 		if !strings.Contains(merged, want) {
 			t.Errorf("no %s in the merged metrics", want)
 		}
 	}
-	if envoy := get("http://10.88.0.12:15090/stats/prometheus"); !strings.Contains(envoy, "envoy_server_live") {
+	if envoy := w.page(t, preference.url(15090, "/stats/prometheus")); !strings.Contains(envoy, "envoy_server_live") {
 		t.Error("no metrics of Envoy on 15090")
 	}
+}
+
+// page is what the node gets from a URL.
+func (w *world) page(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := w.net.Node.Client().Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", url, resp.Status, err)
+	}
+	return string(b)
 }
 
 // versions sends requests from customer to recommendation and counts who answers.
@@ -164,7 +180,7 @@ func (w *world) versions(t *testing.T, n int, args ...string) map[string]int {
 	for range n {
 		urls = append(urls, "http://recommendation:8080/")
 	}
-	body, _ := w.pods["cust"].curl(append(args, urls...)...)
+	body, _ := w.pods["customer-v1"].curl(append(args, urls...)...)
 	for _, l := range strings.Split(body, "\n") {
 		if f := strings.Fields(l); len(f) > 2 && f[0] == "recommendation" {
 			out[f[1]]++
@@ -228,7 +244,7 @@ func (w *world) headerCanary(t *testing.T) {
     route: [{destination: {host: recommendation, subset: v2}}]
   - route: [{destination: {host: recommendation, subset: v1}}]
 `)
-	customer := w.pods["cust"]
+	customer := w.pods["customer-v1"]
 	envoytest.Await(t, 30*time.Second, "others get v1", func() bool { return w.versions(t, 10)["v1"] == 10 })
 	for agent, want := range map[string]string{"Safari": "recommendation v2", "Firefox": "recommendation v1"} {
 		for range 5 {

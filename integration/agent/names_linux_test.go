@@ -14,7 +14,7 @@ import (
 
 // names: where a pod's DNS is captured, its agent knows hosts that no name server does, and passes the others on.
 func (w *world) names(t *testing.T) {
-	captured, other := w.pods["rec1"], w.pods["rec2"]
+	captured, other := w.pods["recommendation-v1"], w.pods["recommendation-v2"]
 	const url = "http://partner.example:8080/"
 	w.only(t, `
 apiVersion: networking.istio.io/v1

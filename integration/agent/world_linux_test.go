@@ -12,14 +12,18 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/mizzen-mesh/mizzen/controlplane/ca"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
 	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/integration/netnstest"
@@ -27,15 +31,15 @@ import (
 )
 
 const (
-	proxyUser = 1337 // whom the rules leave alone
-	appUser   = 1000
-	service   = "mizzen-controlplane.istio-system.svc"
+	appUser = 65532
+	service = "mizzen-controlplane.istio-system.svc"
 )
 
 // world is a mesh of pods.
 type world struct {
-	dir    string // everybody may look into it
-	binary string // mizzen, as it is in the sidecar's image
+	t      *testing.T // the whole test, with which containers end
+	dir    string     // everybody may look into it
+	binary string     // mizzen, as it is in images
 	net    *netnstest.Network
 	signer crypto.Signer // of tokens
 	pods   map[string]*pod
@@ -43,14 +47,20 @@ type world struct {
 	stop, start func()
 }
 
-// pod is a namespace with a proxy and an application, either of which may be nil.
+// pod is a network namespace with containers.
 type pod struct {
 	netnstest.Pod
 	world      *world
-	name, ns   string
-	app, proxy *proctest.Process
-	dns        bool   // the agent answers the pod's questions
-	run        func() // starts the proxy, which lives as long as the world
+	manifest   corev1.Pod
+	dir        string // of volumes
+	containers map[string]*proctest.Process
+}
+
+// hosts are the last parts of the addresses of pods, and of the Services that they are behind.
+func hosts() map[string]int {
+	return map[string]int{
+		"customer-v1": 11, "preference-v1": 12, "recommendation-v1": 13, "recommendation-v2": 14, "istio-ingressgateway": 15, "istio-egressgateway": 16,
+	}
 }
 
 // newWorld makes the network, the control plane and every pod, and waits until all is ready.
@@ -58,7 +68,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	netnstest.Need(t, "curl", "iptables-nft", "iptables-legacy", "nft")
 	envoytest.Find(t)
-	w := &world{net: netnstest.New(t), pods: map[string]*pod{}}
+	w := &world{t: t, net: netnstest.New(t), pods: map[string]*pod{}}
 	var err error
 	if w.dir, err = os.MkdirTemp("", "mz-pods-"); err != nil {
 		t.Fatal(err)
@@ -67,30 +77,56 @@ func newWorld(t *testing.T) *world {
 	w.mode(t, w.dir, 0o755)
 	w.build(t)
 	w.controlPlane(t)
-	w.net.DNS(t, map[string]string{
-		service: netnstest.Gateway, "customer.default.svc.cluster.local": "10.96.0.11", "preference.default.svc.cluster.local": "10.96.0.12",
-		"recommendation.default.svc.cluster.local": "10.96.0.13", "outside.example": "10.88.0.20",
+	w.net.DNS(t, map[string][]string{
+		service: {netnstest.Gateway}, "customer.default.svc.cluster.local": {"10.96.0.11"}, "preference.default.svc.cluster.local": {"10.96.0.12"},
+		"recommendation.default.svc.cluster.local": {"10.96.0.13"}, "istio-egressgateway.istio-system.svc.cluster.local": {"10.96.0.16"},
+		"outside.example": {"10.88.0.20"}, "secure.example": {"10.88.0.20"}, "other.example": {"10.88.0.20"},
 	})
-	outside := &pod{Pod: w.net.Pod(t, "out", "10.88.0.20", "10.88.0.21"), world: w, name: "outside"}
-	w.pods["outside"] = outside
-	outside.application(t, "outside", "", "", "8080,7778")
-	w.sidecar(t, "cust", "10.88.0.11", "customer", "v1", "http://preference:8080/")
-	w.sidecar(t, "pref", "10.88.0.12", "preference", "v1", "http://recommendation:8080/")
-	w.sidecar(t, "rec1", "10.88.0.13", "recommendation", "v1", "")
-	w.sidecar(t, "rec2", "10.88.0.14", "recommendation", "v2", "")
-	gateway := &pod{Pod: w.net.Pod(t, "gate", "10.88.0.15"), world: w, name: "istio-ingressgateway-1", ns: "istio-system"}
-	w.pods["gateway"] = gateway
-	// As the injector writes it into a gateway's pod: port 80 needs no capability.
-	if out, err := gateway.Command(context.Background(), 0, "sysctl", "-w", "net.ipv4.ip_unprivileged_port_start=0").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	w.outside(t)
+	manifests, err := os.ReadFile("testdata/shop.yaml")
+	if err != nil {
+		t.Fatal(err)
 	}
-	gateway.sidecar(t, "router", "istio-ingressgateway", map[string]string{"app": "istio-ingressgateway", "istio": "ingressgateway"})
-	for _, p := range w.pods {
-		if p.proxy != nil {
-			p.awaitReady(t)
+	for i, m := range injected(t, string(manifests)) {
+		name := strings.TrimSuffix(m.Name, "-0")
+		m.Status.PodIP = fmt.Sprintf("10.88.0.%d", hosts()[name])
+		m.Status.PodIPs = []corev1.PodIP{{IP: m.Status.PodIP}}
+		p := &pod{
+			Pod: w.net.Pod(t, fmt.Sprintf("p%d", i), m.Status.PodIP), world: w, manifest: m, dir: filepath.Join(w.dir, m.Name),
+			containers: map[string]*proctest.Process{},
 		}
+		w.pods[name] = p
+		known, err := yaml.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.apply(t, m.Name, string(known))
+		p.launch(t)
+	}
+	for name := range hosts() {
+		w.pods[name].awaitReady(t)
 	}
 	return w
+}
+
+// outside is a pod that the mesh does not know of, with three addresses: a stand-in, and a server of its own on 80 and 443.
+func (w *world) outside(t *testing.T) {
+	t.Helper()
+	p := &pod{Pod: w.net.Pod(t, "out", "10.88.0.20", "10.88.0.21"), world: w}
+	w.pods["outside"] = p
+	p.Start(t, "outside", appUser, nil, w.binary, "standin", "--service", "outside", "--ports", "8080,7778")
+	said := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		from, _, _ := net.SplitHostPort(r.RemoteAddr)
+		fmt.Fprintf(rw, "outside for %s from %s", r.Host, from)
+	})
+	plain, secure := httptest.NewUnstartedServer(said), httptest.NewUnstartedServer(said)
+	for at, s := range map[string]*httptest.Server{"10.88.0.20:80": plain, "10.88.0.20:443": secure} {
+		_ = s.Listener.Close()
+		s.Listener = p.Listen(t, at)
+		t.Cleanup(s.Close)
+	}
+	plain.Start()
+	secure.StartTLS()
 }
 
 func (w *world) mode(t *testing.T, dir string, mode os.FileMode) {
@@ -165,15 +201,17 @@ func (w *world) controlPlane(t *testing.T) {
 	w.mode(t, filepath.Join(w.dir, "ca", "root-cert.pem"), 0o644)
 }
 
+// config is the file of resources that have a name.
+func (w *world) config(name string) string { return filepath.Join(w.dir, "config", name+".yaml") }
+
 // apply writes resources, which the control plane takes up.
 func (w *world) apply(t *testing.T, name, text string) {
 	t.Helper()
-	dir := filepath.Join(w.dir, "config")
 	tmp := filepath.Join(w.dir, "new.yaml")
 	if err := os.WriteFile(tmp, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(tmp, filepath.Join(dir, name+".yaml")); err != nil {
+	if err := os.Rename(tmp, w.config(name)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -182,95 +220,28 @@ func (w *world) apply(t *testing.T, name, text string) {
 func (w *world) only(t *testing.T, text string) {
 	t.Helper()
 	w.apply(t, "only", text)
-	t.Cleanup(func() { _ = os.Remove(filepath.Join(w.dir, "config", "only.yaml")) })
+	t.Cleanup(func() { _ = os.Remove(w.config("only")) })
 }
 
-// sidecar makes a pod with an application and a proxy, and everything sent through it.
-func (w *world) sidecar(t *testing.T, short, ip, app, version, calls string) {
-	t.Helper()
-	p := &pod{Pod: w.net.Pod(t, short, ip), world: w, name: app + "-" + version, ns: "default"}
-	w.pods[short], p.dns = p, short == "rec1"
-	p.rules(t, "iptables-nft")
-	p.application(t, app, version, calls, "8080,9090,7777")
-	p.sidecar(t, "sidecar", app, map[string]string{"app": app, "version": version})
-}
-
-// arguments of the rules: the injector's, for a pod with annotations that exclude a port in, one out, and a range.
-func arguments() []string {
-	return strings.Fields("iptables -p 15001 -z 15006 -u 1337 -m REDIRECT -i * -x 10.88.0.21/32 -b * -d 15090,15021,7777,15020 -o 7778 --log_output_level=default:info")
-}
-
-// rules makes the pod's.
+// rules runs the pod's istio-init once more, with further arguments.
 func (p *pod) rules(t *testing.T, backend string, more ...string) {
 	t.Helper()
-	if p.dns {
-		more = append(more, "--redirect-dns")
-	}
-	out, err := p.Command(context.Background(), 0, append(append([]string{p.world.binary}, arguments()...), append(more, "--backend", backend)...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("rules of %s by %s: %v\n%s", p.name, backend, err, out)
-	}
+	p.complete(t, p.named(t, "istio-init"), append(more, "--backend", backend)...)
 }
 
-// application is a stand-in on ports, and an echo on 9000.
-func (p *pod) application(t *testing.T, service, version, calls, ports string) {
-	t.Helper()
-	p.app = p.Start(t, "application "+p.name, appUser, nil, p.world.binary, "standin", "--service", service, "--version", version,
-		"--instance", p.name, "--ports", ports, "--tcp-ports", "9000", "--calls", calls)
-}
+// proxy is the pod's sidecar, or the gateway.
+func (p *pod) proxy() *proctest.Process { return p.containers["istio-proxy"] }
 
-// sidecar starts the pod's proxy as the injector has kubelet start it.
-func (p *pod) sidecar(t *testing.T, kind, account string, labels map[string]string) {
-	t.Helper()
-	home := filepath.Join(p.world.dir, p.name)
-	for _, d := range []string{"", "config", "data", "pod"} {
-		if err := os.MkdirAll(filepath.Join(home, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chown(filepath.Join(home, d), proxyUser, proxyUser); err != nil {
-			t.Fatal(err)
-		}
-	}
-	token, err := ca.Token(p.world.signer, p.ns, account, time.Now(), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var lines strings.Builder
-	for k, v := range labels {
-		fmt.Fprintf(&lines, "%s=%q\n", k, v)
-	}
-	for name, text := range map[string]string{"token": token, "pod/labels": lines.String()} {
-		if err := os.WriteFile(filepath.Join(home, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	env := []string{
-		"POD_NAME=" + p.name, "POD_NAMESPACE=" + p.ns, "INSTANCE_IP=" + p.IP, "SERVICE_ACCOUNT=" + account, "ISTIO_CPU_LIMIT=1",
-		"ISTIO_META_CLUSTER_ID=Kubernetes", "ISTIO_META_INTERCEPTION_MODE=REDIRECT", "TRUST_DOMAIN=cluster.local",
-		`PROXY_CONFIG={"discoveryAddress":"` + service + `:15012","terminationDrainDuration":"5s"}`,
-		`ISTIO_KUBE_APP_PROBERS={"/app-health/app/readyz":{"httpGet":{"path":"/healthy","port":8080,"scheme":"HTTP"},"timeoutSeconds":5},` +
-			`"/app-health/app/livez":{"tcpSocket":{"port":9000}},"/app-health/app/startupz":{"grpc":{"port":9090},"timeoutSeconds":5},` +
-			`"/app-health/gone/readyz":{"httpGet":{"path":"/","port":8099}}}`,
-		`ISTIO_PROMETHEUS_ANNOTATIONS={"scrape":"true","path":"/metrics","port":"8080"}`,
-	}
-	if p.dns {
-		env = append(env, "ISTIO_META_DNS_CAPTURE=true")
-	}
-	p.run = func() {
-		t.Helper()
-		p.proxy = p.Start(t, "proxy "+p.name, proxyUser, env, p.world.binary, "proxy", kind, "--envoy", envoytest.Find(t),
-			"--token-file", filepath.Join(home, "token"), "--root-cert", filepath.Join(p.world.dir, "ca", ca.RootFile),
-			"--pod-info", filepath.Join(home, "pod"), "--config-dir", filepath.Join(home, "config"), "--data-dir", filepath.Join(home, "data"),
-			"--socket-dir", filepath.Join(home, "none"), "--module-dir", filepath.Dir(envoytest.Module(t)))
-	}
-	p.run()
+// url of the pod's own address.
+func (p *pod) url(port int, path string) string {
+	return "http://" + net.JoinHostPort(p.IP, strconv.Itoa(port)) + path
 }
 
 // awaitReady asks as kubelet does: from the node, through Envoy.
 func (p *pod) awaitReady(t *testing.T) {
 	t.Helper()
-	envoytest.Await(t, 60*time.Second, "the proxy of "+p.name+" is ready", func() bool {
-		return p.world.status("http://"+net.JoinHostPort(p.IP, "15021")+"/healthz/ready") == http.StatusOK
+	envoytest.Await(t, 60*time.Second, "the proxy of "+p.manifest.Name+" is ready", func() bool {
+		return p.probe(p.named(t, "istio-proxy").ReadinessProbe) == http.StatusOK
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,10 +21,13 @@ import (
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
-// Gateway is the node's address, which pods send everything to that is not their neighbour's.
-const Gateway = "10.88.0.1"
+// Gateway and Gateway6 are the node's addresses, which pods send everything to that is not their neighbour's.
+const (
+	Gateway  = "10.88.0.1"
+	Gateway6 = "fd88::1"
+)
 
-// Pod is a network namespace.
+// Pod is a network namespace. IP is its first address.
 type Pod struct{ NS, IP string }
 
 // Network is a node with pods. It goes with the test.
@@ -63,7 +67,7 @@ func New(t *testing.T) *Network {
 	n := &Network{Node: Pod{fmt.Sprintf("mz%d-node", os.Getpid()), Gateway}}
 	n.Node.add(t)
 	sh(t, "ip", "-n", n.Node.NS, "link", "add", "br0", "type", "bridge")
-	sh(t, "ip", "-n", n.Node.NS, "addr", "add", Gateway+"/24", "dev", "br0")
+	n.Node.address(t, "br0", Gateway, Gateway6)
 	sh(t, "ip", "-n", n.Node.NS, "link", "set", "br0", "up")
 	return n
 }
@@ -78,7 +82,21 @@ func (p Pod) add(t *testing.T) {
 	sh(t, "ip", "-n", p.NS, "link", "set", "lo", "up")
 }
 
-// Pod makes a pod with an address of 10.88.0.0/24, and perhaps more. Names are looked up at the node's port 53.
+// address gives an interface addresses of the node's networks.
+func (p Pod) address(t *testing.T, link string, all ...string) {
+	t.Helper()
+	for _, a := range all {
+		command := []string{"ip", "-n", p.NS, "addr", "add", a + "/24", "dev", link}
+		if is6(a) {
+			command = []string{"ip", "-n", p.NS, "addr", "add", a + "/64", "dev", link, "nodad"} // nobody else has it
+		}
+		sh(t, command...)
+	}
+}
+
+func is6(address string) bool { return strings.Contains(address, ":") }
+
+// Pod makes a pod with an address of 10.88.0.0/24 or fd88::/64, and perhaps more of either. Names are looked up at the node's port 53.
 func (n *Network) Pod(t *testing.T, name, ip string, more ...string) Pod {
 	t.Helper()
 	p := Pod{fmt.Sprintf("mz%d-%s", os.Getpid(), name), ip}
@@ -87,16 +105,22 @@ func (n *Network) Pod(t *testing.T, name, ip string, more ...string) Pod {
 	far := fmt.Sprintf("veth%d", n.count)
 	sh(t, "ip", "link", "add", "eth0", "netns", p.NS, "type", "veth", "peer", "name", far, "netns", n.Node.NS)
 	sh(t, "ip", "-n", n.Node.NS, "link", "set", far, "master", "br0", "up")
-	for _, a := range append([]string{ip}, more...) {
-		sh(t, "ip", "-n", p.NS, "addr", "add", a+"/24", "dev", "eth0")
-	}
+	all := append([]string{ip}, more...)
+	p.address(t, "eth0", all...)
 	sh(t, "ip", "-n", p.NS, "link", "set", "eth0", "up")
-	sh(t, "ip", "-n", p.NS, "route", "add", "default", "via", Gateway)
+	server := Gateway6
+	if slices.ContainsFunc(all, is6) {
+		sh(t, "ip", "-n", p.NS, "-6", "route", "add", "default", "via", Gateway6)
+	}
+	if slices.ContainsFunc(all, func(a string) bool { return !is6(a) }) {
+		sh(t, "ip", "-n", p.NS, "route", "add", "default", "via", Gateway)
+		server = Gateway
+	}
 	dir := filepath.Join("/etc/netns", p.NS)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	resolv := "nameserver " + Gateway + "\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:1\n"
+	resolv := "nameserver " + server + "\nsearch default.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:1\n"
 	if err := os.WriteFile(filepath.Join(dir, "resolv.conf"), []byte(resolv), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -130,6 +154,17 @@ func (p Pod) Dial(ctx context.Context, network, address string) (c net.Conn, err
 		return err
 	})
 	return c, err
+}
+
+// Listen binds as a process in the pod does. It ends with the test.
+func (p Pod) Listen(t *testing.T, address string) net.Listener {
+	t.Helper()
+	var l net.Listener
+	if err := p.Inside(func() (err error) { l, err = net.Listen("tcp", address); return err }); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
 }
 
 // Client sends requests as a process in the pod does, each on a connection of its own.

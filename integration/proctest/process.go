@@ -68,6 +68,12 @@ func (p *Process) Signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
 // Gone is closed when the program has ended.
 func (p *Process) Gone() <-chan struct{} { return p.gone }
 
+// Code is the program's exit code, once it is gone; -1 of a signal.
+func (p *Process) Code() int {
+	<-p.gone
+	return p.cmd.ProcessState.ExitCode()
+}
+
 // Running tells whether the program has not ended.
 func (p *Process) Running() bool {
 	select {
