@@ -12,6 +12,8 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
 // Status are the listeners by which others look at a proxy in a pod: both are there as soon as Envoy takes traffic, and go with it. 0: not.
@@ -20,16 +22,13 @@ type Status struct {
 	ReadyPort, AgentPort uint32
 	// MetricsPort answers /stats/prometheus (15090) from the administration page.
 	MetricsPort uint32
-	// IPv6: the pod has no other addresses, so that listening on all means "::".
-	IPv6 bool
+	// Addresses of the pod: the listeners are on all of their families. None: IPv4.
+	Addresses []string
 }
 
 // listeners are those of Status with the clusters behind them.
 func (s Status) listeners(admin string, adminPort uint32) ([]*listenerv3.Listener, []*clusterv3.Cluster, error) {
-	all := "0.0.0.0"
-	if s.IPv6 {
-		all = "::"
-	}
+	all, more := mesh.FamiliesOf(s.Addresses).Any()
 	var listeners []*listenerv3.Listener
 	var clusters []*clusterv3.Cluster
 	for _, x := range []struct {
@@ -47,8 +46,12 @@ func (s Status) listeners(admin string, adminPort uint32) ([]*listenerv3.Listene
 		if err != nil {
 			return nil, nil, err
 		}
+		var additional []*listenerv3.AdditionalAddress
+		for _, a := range more {
+			additional = append(additional, &listenerv3.AdditionalAddress{Address: address(a, x.port)})
+		}
 		listeners = append(listeners, &listenerv3.Listener{
-			Name: fmt.Sprintf("%s_%d", all, x.port), Address: address(all, x.port), TrafficDirection: corev3.TrafficDirection_INBOUND,
+			Name: fmt.Sprintf("%s_%d", all, x.port), Address: address(all, x.port), AdditionalAddresses: additional, TrafficDirection: corev3.TrafficDirection_INBOUND,
 			FilterChains: []*listenerv3.FilterChain{chain}, BypassOverloadManager: true,
 		})
 		clusters = append(clusters, &clusterv3.Cluster{

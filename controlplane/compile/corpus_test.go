@@ -52,6 +52,7 @@ func (f nodeFile) node() mesh.Node {
 	if n.IP == "" {
 		n.IP = "127.1.0.1"
 	}
+	n.Families = mesh.FamiliesOf(append(strings.Split(n.Metadata["INSTANCE_IPS"], ","), n.IP))
 	kind := "sidecar"
 	switch {
 	case n.Gateway:

@@ -51,8 +51,10 @@ func (c *compiler) endpoints() {
 func (c *compiler) workloadsByAddress() map[name][]*mesh.Workload {
 	out := map[name][]*mesh.Workload{}
 	for _, w := range c.world.Workloads {
-		k := name{w.Namespace, w.Address}
-		out[k] = append(out[k], w)
+		for _, a := range append([]string{w.Address}, w.Others...) {
+			k := name{w.Namespace, a}
+			out[k] = append(out[k], w)
+		}
 	}
 	return out
 }
@@ -105,12 +107,16 @@ func (c *compiler) workloadEndpoint(w *mesh.Workload, port uint32) *mesh.Endpoin
 
 func (c *compiler) fromSlices(s *mesh.Service, slices []*istio.Object[*discoveryv1.EndpointSlice], pods map[name][]*mesh.Workload) {
 	nodes := c.nodeLocalities()
+	kinds := map[discoveryv1.AddressType]bool{}
+	for _, o := range slices {
+		kinds[o.Spec.AddressType] = true
+	}
 	for _, o := range slices {
 		for _, ep := range o.Spec.Endpoints {
 			for _, p := range s.Ports {
 				port := slicePort(o.Spec.Ports, p.Name, len(s.Ports) == 1)
 				for _, addr := range ep.Addresses {
-					if port == 0 {
+					if port == 0 || len(kinds) > 1 && second(pods[name{s.Namespace, addr}], addr) {
 						continue
 					}
 					e := c.known(pods, s.Namespace, addr, port, ep.TargetRef)
@@ -124,6 +130,11 @@ func (c *compiler) fromSlices(s *mesh.Service, slices []*istio.Object[*discovery
 			}
 		}
 	}
+}
+
+// second tells whether an address is not the first of those who have it: a dual-stack pod stands in two slices, and is one endpoint.
+func second(there []*mesh.Workload, addr string) bool {
+	return len(there) > 0 && !slices.ContainsFunc(there, func(w *mesh.Workload) bool { return w.Address == addr })
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }
@@ -179,7 +190,9 @@ func (c *compiler) known(pods map[name][]*mesh.Workload, namespace, addr string,
 			w = x
 		}
 	}
-	return c.workloadEndpoint(w, port)
+	e := c.workloadEndpoint(w, port)
+	e.Address = addr
+	return e
 }
 
 func compareEndpoints(a, b *mesh.Endpoint) int {

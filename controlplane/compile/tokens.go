@@ -194,6 +194,9 @@ func (t *tokens) pod(n *node, o *istio.Object[*corev1.Pod]) {
 	n.workload(o.Namespace, podLabels(o.Labels, o.Spec))
 	n.runsUnder(accountOf(o.Namespace, &o.Spec.Spec))
 	n.define(addressToken, o.Namespace, o.Spec.Status.PodIP)
+	for _, ip := range otherIPs(o.Spec) {
+		n.define(addressToken, o.Namespace, ip)
+	}
 }
 
 // workloadEntry: what selects it may have something to say of its address.

@@ -3,6 +3,7 @@ package compile
 import (
 	"maps"
 	"reflect"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 	networking "istio.io/api/networking/v1alpha3"
@@ -119,6 +120,7 @@ func sameService(was, is *istio.Object[*corev1.Service]) bool {
 // samePod: nothing but its readiness differs.
 func samePod(was, is *istio.Object[*corev1.Pod]) bool {
 	return sameMeta(&was.Meta, &is.Meta) && maps.Equal(was.Spec.Labels, is.Spec.Labels) && was.Spec.Status.PodIP == is.Spec.Status.PodIP &&
+		slices.Equal(was.Spec.Status.PodIPs, is.Spec.Status.PodIPs) &&
 		was.Spec.Status.Phase == is.Spec.Status.Phase && reflect.DeepEqual(was.Spec.Spec, is.Spec.Spec)
 }
 

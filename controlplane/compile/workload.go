@@ -17,7 +17,7 @@ func (c *compiler) workloads() {
 			continue
 		}
 		w := &mesh.Workload{
-			Name: o.Name, Namespace: o.Namespace, Address: p.Status.PodIP, Labels: podLabels(o.Labels, p),
+			Name: o.Name, Namespace: o.Namespace, Address: p.Status.PodIP, Others: otherIPs(p), Labels: podLabels(o.Labels, p),
 			ServiceAccount: cmp.Or(p.Spec.ServiceAccountName, "default"),
 			Ready:          podReady(p) && p.DeletionTimestamp == nil,
 			Draining:       podReady(p) && p.DeletionTimestamp != nil,
@@ -38,6 +38,17 @@ func (c *compiler) workloads() {
 		})
 	}
 	slices.SortStableFunc(c.world.Workloads, compareWorkloads)
+}
+
+// otherIPs are a pod's addresses but the first; mostly there are none.
+func otherIPs(p *corev1.Pod) []string {
+	var out []string
+	for _, ip := range p.Status.PodIPs {
+		if ip.IP != p.Status.PodIP && ip.IP != "" {
+			out = append(out, ip.IP)
+		}
+	}
+	return out
 }
 
 // compareWorkloads: of the same name, Pods stand before WorkloadEntries.

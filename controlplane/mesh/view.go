@@ -12,7 +12,8 @@ type Node struct {
 	ID        string // sidecar~IP~pod.ns~ns.svc.cluster.local
 	Gateway   bool   // "router" rather than "sidecar"
 	IP        string
-	Name      string // pod name
+	Families  Families // of IP, and of metadata INSTANCE_IPS
+	Name      string   // pod name
 	Namespace string
 	Domain    string // ns.svc.cluster.local
 	Labels    map[string]string
@@ -22,9 +23,9 @@ type Node struct {
 	// set (metadata HTTP_PROXY_PORT), serves outbound HTTP as a proxy on it. True is Istio's REDIRECT.
 	Intercepts    bool
 	HTTPProxyPort uint32
-	// AppAddress is where the application listens (metadata MIZZEN_APP_ADDRESS); "" 127.0.0.1.
+	// AppAddress is where the application listens (metadata MIZZEN_APP_ADDRESS); "" loopback.
 	AppAddress string
-	// BindAddress for listeners that bind (metadata MIZZEN_BIND_ADDRESS); "" the IP for inbound, 0.0.0.0 for gateways.
+	// BindAddress for listeners that bind (metadata MIZZEN_BIND_ADDRESS); "" the IP for inbound, any for gateways.
 	BindAddress string
 	// Locality is "region/zone/subzone" as the proxy says itself; "": its labels or its workload tell.
 	Locality string
@@ -72,7 +73,7 @@ type ListenerKind uint8
 const (
 	// ListenHTTPProxy: outbound HTTP as an explicit proxy (INTERCEPTION_MODE NONE); CONNECT included.
 	ListenHTTPProxy ListenerKind = iota
-	// ListenOutboundHTTP: 0.0.0.0:port, bind_to_port false, reached through ListenVirtualOutbound.
+	// ListenOutboundHTTP: any address, bind_to_port false, reached through ListenVirtualOutbound.
 	ListenOutboundHTTP
 	// ListenOutboundTCP: one service port of plain TCP (or TLS passed through).
 	ListenOutboundTCP
@@ -92,6 +93,8 @@ type Listener struct {
 	Kind    ListenerKind
 	Address string // an IP address, or "unix:///path", with Port 0
 	Port    uint32
+	// Additional addresses, with the same port.
+	Additional []string
 	// Own: it is bound although connections are intercepted.
 	Own bool
 	// Table is the RouteTable for HTTP kinds.

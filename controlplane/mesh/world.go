@@ -130,6 +130,7 @@ func (v Visibility) In(namespace string) bool { return v == nil || v[namespace] 
 type Workload struct {
 	Name, Namespace string
 	Address         string
+	Others          []string // further addresses, of the other family: a dual-stack pod's
 	Labels          map[string]string
 	Ports           map[string]uint32 // named ports
 	Entry           bool              // a WorkloadEntry: its Ports are named by the services' ports, see Port.On

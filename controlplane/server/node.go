@@ -51,6 +51,7 @@ func ParseNode(n *corev3.Node) mesh.Node {
 		out.Locality = strings.TrimRight(l.GetRegion()+"/"+l.GetZone()+"/"+l.GetSubZone(), "/")
 	}
 	out.Metadata = texts(md)
+	out.Families = mesh.FamiliesOf(append(strings.Split(out.Metadata["INSTANCE_IPS"], ","), out.IP))
 	out.Intercepts = text(md["INTERCEPTION_MODE"]) != "NONE"
 	out.HTTPProxyPort = port(md["HTTP_PROXY_PORT"])
 	out.ServiceAccount = text(md["SERVICE_ACCOUNT"])

@@ -236,8 +236,8 @@ func (c *Cache) scopeID(n mesh.Node, sc *mesh.Sidecar) string {
 	if sc != nil {
 		id += fmt.Sprintf(" %q %q", sc.Namespace, sc.Name)
 	}
-	if isIPv6(n.IP) {
-		id += " IPv6"
+	if n.Families != mesh.IPv4 {
+		id += fmt.Sprintf(" families %d", n.Families)
 	}
 	if home := c.localityOf(n); home != "" {
 		id += fmt.Sprintf(" at %q", home)

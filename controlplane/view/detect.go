@@ -1,8 +1,8 @@
 package view
 
 import (
+	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
@@ -23,16 +23,16 @@ func binds(p *mesh.Port) bool {
 	return p.Protocol == mesh.TCP || p.Protocol == mesh.Detected && p.Number >= 1024
 }
 
-// autoAddress is the address that a service was given, of the kind that the proxy's own is; "" if it was given none.
-func autoAddress(svc *mesh.Service, n mesh.Node) string {
-	i := slices.IndexFunc(svc.Auto, func(a string) bool { return isIPv6(a) == isIPv6(n.IP) })
-	if i < 0 {
-		return ""
+// autoAddresses are those that a service was given, of the kinds that the proxy's pod has.
+func autoAddresses(svc *mesh.Service, n mesh.Node) []string {
+	var out []string
+	for _, a := range svc.Auto {
+		if ip, err := netip.ParseAddr(a); err == nil && n.Families.Has(ip) {
+			out = append(out, a)
+		}
 	}
-	return svc.Auto[i]
+	return out
 }
-
-func isIPv6(address string) bool { return strings.Contains(address, ":") }
 
 // ownTable is of a port whose protocol is detected on an address that leads nowhere else. It is named as in Istio.
 func (s *scope) ownTable(vh *mesh.VirtualHost) {
@@ -54,7 +54,8 @@ func (s *scope) proxiedHost(vh *mesh.VirtualHost, t tcpPort) *mesh.VirtualHost {
 // detectOnAny has a listener on any address, which an HTTP table made, tell what is not HTTP and send it to the first service that
 // wants it.
 func (s *scope) detectOnAny(v *mesh.View, t tcpPort, n mesh.Node) {
-	name := "0.0.0.0_" + portString(t.port.Number)
+	all, _ := n.Families.Any()
+	name := all + "_" + portString(t.port.Number)
 	i := slices.IndexFunc(v.Listeners, func(l *mesh.Listener) bool { return l.Name == name })
 	if i < 0 || v.Listeners[i].Detect {
 		return

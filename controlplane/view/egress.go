@@ -72,7 +72,8 @@ func (s *scope) egressListeners(v *mesh.View, n mesh.Node, taken map[string]bool
 		l.Name = l.Address
 		if e.Port != 0 {
 			l.Name += "_" + portString(e.Port)
-			taken["0.0.0.0_"+portString(e.Port)] = true
+			all, _ := n.Families.Any()
+			taken[all+"_"+portString(e.Port)] = true
 		}
 		if taken[l.Name] || !n.Intercepts && l.Address == n.IP && spokenFor(n, s.cache.ports(n), e.Port) {
 			continue // in the local mesh the workload itself answers there
@@ -104,7 +105,7 @@ func (s *scope) egressBytes(l *mesh.Listener, e *mesh.EgressListener, n mesh.Nod
 
 // egressAddress is where a listener is bound. In the local mesh every workload's loopback is its own address.
 func egressAddress(e *mesh.EgressListener, n mesh.Node) string {
-	bind := cmp.Or(e.Bind, "127.0.0.1")
+	bind := cmp.Or(e.Bind, n.Families.Loopback())
 	a, err := netip.ParseAddr(bind)
 	if err == nil && !n.Intercepts && (a.IsUnspecified() || a == netip.AddrFrom4([4]byte{127, 0, 0, 1})) {
 		return n.IP

@@ -43,12 +43,13 @@ func (b bind) class() class {
 func (s *scope) gateway(v *mesh.View, n mesh.Node) {
 	bySocket := map[socket][]bind{}
 	to := s.cache.serverPorts(n)
+	all, _ := n.Families.Any()
 	for _, g := range s.cache.world.Gateways {
 		if !mesh.Selects(g.Selector, n.Labels) {
 			continue
 		}
 		for _, srv := range g.Servers {
-			at := socket{to(srv.Port), cmp.Or(n.BindAddress, srv.Bind, anyAddress(n))}
+			at := socket{to(srv.Port), cmp.Or(n.BindAddress, srv.Bind, all)}
 			bySocket[at] = append(bySocket[at], bind{g, srv})
 		}
 	}
@@ -64,6 +65,9 @@ func (s *scope) gatewayListener(v *mesh.View, n mesh.Node, at socket, binds []bi
 	binds = slices.DeleteFunc(binds, func(b bind) bool { return b.class() != first })
 	l := &mesh.Listener{
 		Name: at.address + "_" + portString(at.port), Kind: mesh.ListenGateway, Address: at.address, Port: at.port, Tracing: tracer(v),
+	}
+	if all, more := n.Families.Any(); at.address == all {
+		l.Additional = more
 	}
 	for _, b := range binds {
 		l.Origins = append(l.Origins, b.server.Origin)

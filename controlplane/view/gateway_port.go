@@ -18,14 +18,6 @@ func compareSockets(a, b socket) int {
 	return cmp.Or(cmp.Compare(a.port, b.port), cmp.Compare(a.address, b.address))
 }
 
-// anyAddress is every address of the proxy's pod; of one that has both kinds, those of IPv4, as in Istio.
-func anyAddress(n mesh.Node) string {
-	if v4, _ := families(n); v4 {
-		return "0.0.0.0"
-	}
-	return "::"
-}
-
 // serverPorts tells where a server's port is bound: where the proxy says, else where the first Service with that port leads, else
 // on itself, as in Istio.
 func (c *Cache) serverPorts(n mesh.Node) func(uint32) uint32 {

@@ -62,7 +62,7 @@ func (c *Cache) workload(n mesh.Node) *mesh.Workload {
 func (c *Cache) inboundCluster(n mesh.Node, in *mesh.Inbound) *mesh.Cluster {
 	cl := &mesh.Cluster{
 		Name: in.Cluster, Kind: mesh.ClusterStatic, Protocol: in.Protocol, Inbound: true,
-		Hosts:    []*mesh.Endpoint{{Address: cmp.Or(n.AppAddress, "127.0.0.1"), Port: in.Port, Ready: true}},
+		Hosts:    []*mesh.Endpoint{{Address: cmp.Or(n.AppAddress, n.Families.Loopback()), Port: in.Port, Ready: true}},
 		Hostname: in.Hostname, Namespace: n.Namespace, Port: in.Port,
 	}
 	if n.Intercepts && n.AppAddress == "" && !c.world.Settings.InboundLocalhost {

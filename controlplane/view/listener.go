@@ -42,32 +42,37 @@ func (s *scope) sidecarOutbound(v *mesh.View, n mesh.Node) {
 	s.egressListeners(v, n, taken)
 	if n.Intercepts {
 		// What a service on one of these ports gets goes on as it came: the listener there is the proxy's own.
-		taken["0.0.0.0_"+portString(s.cache.outboundPort())], taken["0.0.0.0_"+portString(s.cache.inboundPort())] = true, true
+		all, more := n.Families.Any()
+		taken[all+"_"+portString(s.cache.outboundPort())], taken[all+"_"+portString(s.cache.inboundPort())] = true, true
 		for _, t := range s.tables {
-			if t.Proxy || t.Own || taken["0.0.0.0_"+t.Name] {
+			if t.Proxy || t.Own || taken[all+"_"+t.Name] {
 				continue
 			}
 			l := &mesh.Listener{
-				Name: "0.0.0.0_" + t.Name, Kind: mesh.ListenOutboundHTTP, Address: "0.0.0.0", Table: t.Name, Tracing: tr,
+				Name: all + "_" + t.Name, Kind: mesh.ListenOutboundHTTP, Address: all, Additional: more, Table: t.Name, Tracing: tr,
 				Port: tablePort(t.Name),
 			}
 			taken[l.Name] = true
 			v.Listeners = append(v.Listeners, l)
 		}
-		v.Listeners = append(v.Listeners, s.virtualOutbound())
+		v.Listeners = append(v.Listeners, s.virtualOutbound(n))
 	}
 	s.tcpListeners(v, n, taken)
 }
 
-func (s *scope) virtualOutbound() *mesh.Listener {
-	l := &mesh.Listener{
-		Name: "virtualOutbound", Kind: mesh.ListenVirtualOutbound, Address: "0.0.0.0", Port: s.cache.outboundPort(),
-		Cluster: mesh.BlackHoleCluster,
+func (s *scope) virtualOutbound(n mesh.Node) *mesh.Listener {
+	all, more := n.Families.Any()
+	return &mesh.Listener{
+		Name: "virtualOutbound", Kind: mesh.ListenVirtualOutbound, Address: all, Additional: more, Port: s.cache.outboundPort(), Cluster: s.rest(),
 	}
+}
+
+// rest is the cluster of what no listener takes.
+func (s *scope) rest() string {
 	if s.outboundAny() {
-		l.Cluster = cmp.Or(s.egressProxy(), mesh.PassthroughCluster)
+		return cmp.Or(s.egressProxy(), mesh.PassthroughCluster)
 	}
-	return l
+	return mesh.BlackHoleCluster
 }
 
 // tcpListeners gives each port that is not HTTP, or perhaps not, a listener of its own: on its virtual addresses, or on the one that it
@@ -85,14 +90,15 @@ func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
 			continue
 		}
 		if n.Intercepts {
-			if a := autoAddress(t.service, n); a != "" {
+			for _, a := range autoAddresses(t.service, n) {
 				s.addTCP(v, t, a, n, taken)
 			}
 			addresses := single(t.service.Addresses)
 			switch {
 			case len(addresses) > 0:
 			case t.port.Protocol == mesh.TCP:
-				addresses = []string{"0.0.0.0"}
+				all, _ := n.Families.Any()
+				addresses = []string{all}
 			case t.port.Protocol == mesh.Detected:
 				s.detectOnAny(v, t, n)
 				continue
@@ -111,7 +117,7 @@ func (s *scope) tcpListeners(v *mesh.View, n mesh.Node, taken map[string]bool) {
 		}
 	}
 	for _, port := range slices.Sorted(maps.Keys(byName)) {
-		s.addServerNames(v, port, byName[port].chains)
+		s.addServerNames(v, port, byName[port].chains, n)
 	}
 }
 
@@ -119,6 +125,9 @@ func (s *scope) addTCP(v *mesh.View, t tcpPort, address string, n mesh.Node, tak
 	l := &mesh.Listener{
 		Name: address + "_" + portString(t.port.Number), Kind: mesh.ListenOutboundTCP, Address: address, Port: t.port.Number,
 		Cluster: mesh.OutboundCluster(t.port.Number, "", t.service.Hostname), Origins: []mesh.Origin{t.service.Origin},
+	}
+	if all, more := n.Families.Any(); address == all {
+		l.Additional = more
 	}
 	if t.port.Protocol == mesh.Detected {
 		l.Kind, l.Detect, l.Table, l.Tracing = mesh.ListenOutboundHTTP, true, t.service.Hostname+":"+portString(t.port.Number), tracer(v)
@@ -132,8 +141,9 @@ func (s *scope) addTCP(v *mesh.View, t tcpPort, address string, n mesh.Node, tak
 
 // addServerNames puts chains by server name before what stands on a port of any address, HTTP or the bytes of one service;
 // without one, what no chain takes goes on as it came.
-func (s *scope) addServerNames(v *mesh.View, port uint32, chains []*mesh.Chain) {
-	name := "0.0.0.0_" + portString(port)
+func (s *scope) addServerNames(v *mesh.View, port uint32, chains []*mesh.Chain, n mesh.Node) {
+	all, more := n.Families.Any()
+	name := all + "_" + portString(port)
 	if port == s.cache.outboundPort() || port == s.cache.inboundPort() || len(chains) == 0 {
 		return
 	}
@@ -143,7 +153,7 @@ func (s *scope) addServerNames(v *mesh.View, port uint32, chains []*mesh.Chain) 
 			return
 		}
 	}
-	l := &mesh.Listener{Name: name, Kind: mesh.ListenOutboundTCP, Address: "0.0.0.0", Port: port, Chains: chains, Cluster: s.virtualOutbound().Cluster}
+	l := &mesh.Listener{Name: name, Kind: mesh.ListenOutboundTCP, Address: all, Additional: more, Port: port, Chains: chains, Cluster: s.rest()}
 	for _, ch := range chains {
 		l.Origins = append(l.Origins, ch.Origins...)
 	}
@@ -209,8 +219,9 @@ func (c *Cache) inbound(v *mesh.View, n mesh.Node) {
 		v.Clusters = append(v.Clusters, &mesh.Cluster{
 			Name: mesh.InboundPassthroughCluster, Kind: mesh.ClusterOriginalDst, Protocol: mesh.TCP, Inbound: true,
 		})
+		all, more := n.Families.Any()
 		v.Listeners = append(v.Listeners, &mesh.Listener{
-			Name: "virtualInbound", Kind: mesh.ListenVirtualInbound, Address: "0.0.0.0", Port: c.inboundPort(),
+			Name: "virtualInbound", Kind: mesh.ListenVirtualInbound, Address: all, Additional: more, Port: c.inboundPort(),
 			Cluster: mesh.InboundPassthroughCluster, Inbound: captured, Peer: modes.Mode, Tracing: tr,
 		})
 	}

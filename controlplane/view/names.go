@@ -3,7 +3,6 @@ package view
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
@@ -15,19 +14,12 @@ func Names(w *mesh.World, n mesh.Node) []*mesh.Name { return NewCache(w).names(n
 // Names are those of a proxy in the Tracker's World. Equal keys have equal names.
 func (t *Tracker) Names(n mesh.Node) (key string, names func() []*mesh.Name) {
 	key = t.cache.scopeID(n, t.cache.sidecarOf(n))
-	if v4, v6 := families(n); v6 {
-		key += " 6"
-		if v4 {
-			key += "4"
-		}
-	}
 	return key, func() []*mesh.Name { return t.cache.names(n) }
 }
 
 func (c *Cache) names(n mesh.Node) []*mesh.Name {
 	s := &scope{cache: c, node: n, sidecar: c.sidecarOf(n), reach: map[string]*mesh.Service{}}
 	s.importServices()
-	v4, v6 := families(n)
 	var out []*mesh.Name
 	for _, svc := range s.services {
 		name := &mesh.Name{Host: svc.Hostname, ShortName: svc.ShortName}
@@ -36,7 +28,7 @@ func (c *Cache) names(n mesh.Node) []*mesh.Name {
 		}
 		for _, a := range s.addressesOf(svc) {
 			ip, err := netip.ParseAddr(a)
-			if err != nil || ip.IsUnspecified() || ip.Is4() && !v4 || ip.Is6() && !v6 || slices.Contains(name.Addresses, a) {
+			if err != nil || ip.IsUnspecified() || !n.Families.Has(ip) || slices.Contains(name.Addresses, a) {
 				continue
 			}
 			name.Addresses = append(name.Addresses, a)
@@ -66,14 +58,4 @@ func (s *scope) addressesOf(svc *mesh.Service) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// families tells which addresses a proxy can use: those of the kinds that its pod has.
-func families(n mesh.Node) (v4, v6 bool) {
-	for _, a := range append([]string{n.IP}, strings.Split(n.Metadata["INSTANCE_IPS"], ",")...) {
-		if ip, err := netip.ParseAddr(a); err == nil {
-			v4, v6 = v4 || ip.Is4(), v6 || ip.Is6()
-		}
-	}
-	return v4 || !v6, v6
 }

@@ -40,7 +40,7 @@ func (s *scope) buildTables() {
 				shared[p.Number] = append(shared[p.Number], vh)
 			}
 			switch {
-			case shares && (p.Protocol != mesh.Detected || autoAddress(svc, s.node) == ""):
+			case shares && (p.Protocol != mesh.Detected || len(autoAddresses(svc, s.node)) == 0):
 			case p.Protocol == mesh.Detected && (s.node.Intercepts || binds(p) && !bound[p.Number]):
 				bound[p.Number] = true // nothing leads to that of others: see tcpListeners
 				s.ownTable(vh)

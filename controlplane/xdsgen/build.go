@@ -102,7 +102,7 @@ func (s *session) clusters() error {
 }
 
 func (b *Builder) cluster(c *mesh.Cluster, n mesh.Node, set mesh.Settings) (*Resource, error) {
-	ctx := clusterContext{ConnectTimeout: set.ConnectTimeout, DNSRefresh: set.DNSRefresh}
+	ctx := clusterContext{Families: n.Families, ConnectTimeout: set.ConnectTimeout, DNSRefresh: set.DNSRefresh}
 	if set.Proxy != nil {
 		ctx.Buffer, ctx.KeepHeaderCase = set.Proxy.Connections.ClusterBuffer, set.Proxy.KeepHeaderCase
 	}
@@ -163,7 +163,7 @@ func (s *session) listeners() error {
 func (s *session) listenerInput(l *mesh.Listener, dynamic bool) listenerInput {
 	v := s.view
 	in := listenerInput{
-		Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Host: v.Node.Host(), Wasm: v.Node.Wasm, Library: v.Node.Golang, DynamicDNS: dynamic || l.DynamicDNS,
+		Listener: l, Gateway: v.Node.Gateway, Intercepts: v.Node.Intercepts, Families: v.Node.Families, Host: v.Node.Host(), Wasm: v.Node.Wasm, Library: v.Node.Golang, DynamicDNS: dynamic || l.DynamicDNS,
 		Identity: v.Node.Identity, DetectTimeout: v.Settings.DetectTimeout, Modules: v.Node.Modules, ModuleServer: v.Settings.ModuleServer,
 		Paths: v.Settings.Paths, MeshTLS: v.Settings.MeshTLS,
 	}

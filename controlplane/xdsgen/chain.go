@@ -146,7 +146,7 @@ func weightedChain(in listenerInput, ch *mesh.Chain) (*listenerv3.FilterChain, e
 	if err != nil || ch.NamePort == 0 || ch.TLS != nil || !ch.TransportTLS {
 		return chain, err
 	}
-	find, err := toAny(&snidfpv3.FilterConfig{DnsCacheConfig: dnsCache(), PortSpecifier: &snidfpv3.FilterConfig_PortValue{PortValue: ch.NamePort}})
+	find, err := toAny(&snidfpv3.FilterConfig{DnsCacheConfig: dnsCache(in.Families), PortSpecifier: &snidfpv3.FilterConfig_PortValue{PortValue: ch.NamePort}})
 	if err != nil {
 		return nil, err
 	}

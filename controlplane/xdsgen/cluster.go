@@ -8,7 +8,6 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	dnscommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
 	dnsclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	dfpclusterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dynamic_forward_proxy/v3"
 	dfpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/dynamic_forward_proxy/v3"
@@ -22,9 +21,6 @@ import (
 // defaultConnectTimeout is Istio's.
 const defaultConnectTimeout = 10 * time.Second
 
-// inboundSource is the address Istio's inbound connections come from, so that the interception rules let them pass.
-const inboundSource = "127.0.0.6"
-
 // clusterInput is all that a cluster is made of.
 type clusterInput struct {
 	Cluster *mesh.Cluster
@@ -33,8 +29,9 @@ type clusterInput struct {
 
 // clusterContext is what a cluster takes from its proxy and mesh.
 type clusterContext struct {
+	Families       mesh.Families
 	ConnectTimeout time.Duration // 0: Istio's
-	AppAddress     string        // of inbound clusters without hosts; "": 127.0.0.1
+	AppAddress     string        // of inbound clusters without hosts; "": loopback
 	DNSRefresh     time.Duration // 0: Envoy's
 	Buffer         uint32        // of a connection, bytes; 0: Envoy's
 	KeepHeaderCase bool
@@ -165,18 +162,18 @@ func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
 		setType(out, clusterv3.Cluster_EDS)
 		out.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: adsSource(), ServiceName: c.Name}
 	case mesh.ClusterStrictDNS, mesh.ClusterLogicalDNS:
-		setDNS(out, kind == mesh.ClusterLogicalDNS, in.DNSRefresh)
+		setDNS(out, kind == mesh.ClusterLogicalDNS, in.DNSRefresh, in.Families)
 		out.LoadAssignment = loadAssignment(c.Name, c.Hosts, c.Places, false)
 	case mesh.ClusterOriginalDst:
 		setType(out, clusterv3.Cluster_ORIGINAL_DST)
 		if c.Inbound {
-			out.UpstreamBindConfig = &corev3.BindConfig{SourceAddress: socket(inboundSource, 0).GetSocketAddress()}
+			out.UpstreamBindConfig = inboundBind(in.Families)
 		}
 	case mesh.ClusterDynamicDNS:
 		out.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
 			Name: "envoy.clusters.dynamic_forward_proxy",
 			TypedConfig: mustAny(&dfpclusterv3.ClusterConfig{
-				ClusterImplementationSpecifier: &dfpclusterv3.ClusterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache()},
+				ClusterImplementationSpecifier: &dfpclusterv3.ClusterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(in.Families)},
 			}),
 		}}
 	case mesh.ClusterStatic:
@@ -190,12 +187,12 @@ func setDiscovery(out *clusterv3.Cluster, in clusterInput) {
 // setDNS has Envoy look the hosts up: every 5 s, where nothing is said; its resolver (c-ares) answers from its cache until the
 // name's TTL ends. The fields by which Istio sets the rate are deprecated, each would be a warning in Envoy's log: hence the
 // extension in their place.
-func setDNS(out *clusterv3.Cluster, logical bool, refresh time.Duration) {
+func setDNS(out *clusterv3.Cluster, logical bool, refresh time.Duration, f mesh.Families) {
 	if refresh > 0 {
 		out.ClusterDiscoveryType = &clusterv3.Cluster_ClusterType{ClusterType: &clusterv3.Cluster_CustomClusterType{
 			Name: "envoy.cluster.dns",
 			TypedConfig: mustAny(&dnsclusterv3.DnsCluster{
-				DnsRefreshRate: durationpb.New(refresh), DnsLookupFamily: dnscommonv3.DnsLookupFamily_V4_ONLY, AllAddressesInSingleEndpoint: logical,
+				DnsRefreshRate: durationpb.New(refresh), DnsLookupFamily: dnsFamily(f), AllAddressesInSingleEndpoint: logical,
 			}),
 		}}
 		return
@@ -204,7 +201,7 @@ func setDNS(out *clusterv3.Cluster, logical bool, refresh time.Duration) {
 	if logical {
 		setType(out, clusterv3.Cluster_LOGICAL_DNS)
 	}
-	out.DnsLookupFamily = clusterv3.Cluster_V4_ONLY
+	out.DnsLookupFamily = lookupFamily(f)
 }
 
 func setType(out *clusterv3.Cluster, t clusterv3.Cluster_DiscoveryType) {
@@ -219,14 +216,14 @@ func staticHosts(in clusterInput) []*mesh.Endpoint {
 	}
 	app := in.AppAddress
 	if app == "" {
-		app = "127.0.0.1"
+		app = in.Families.Loopback()
 	}
 	return []*mesh.Endpoint{{Address: app, Port: c.Port}}
 }
 
 // dnsCache must be the same in the cluster and in the filter: Envoy finds the cache by name and compares.
-func dnsCache() *dfpv3.DnsCacheConfig {
-	return &dfpv3.DnsCacheConfig{Name: "mizzen", DnsLookupFamily: clusterv3.Cluster_V4_ONLY}
+func dnsCache(f mesh.Families) *dfpv3.DnsCacheConfig {
+	return &dfpv3.DnsCacheConfig{Name: "mizzen", DnsLookupFamily: lookupFamily(f)}
 }
 
 // clusterMetadata is what istioctl and Kiali read: filter_metadata.istio.{config, default_original_port, services, subset}.

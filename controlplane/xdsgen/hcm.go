@@ -105,7 +105,7 @@ func httpFilters(in listenerInput) ([]*hcmv3.HttpFilter, error) {
 	}{
 		{corsFilter, &corsv3.Cors{}, true},
 		{"envoy.filters.http.dynamic_forward_proxy", &dfpfilterv3.FilterConfig{
-			ImplementationSpecifier: &dfpfilterv3.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache()},
+			ImplementationSpecifier: &dfpfilterv3.FilterConfig_DnsCacheConfig{DnsCacheConfig: dnsCache(in.Families)},
 		}, in.DynamicDNS},
 		{stateFilter, offerHTTP(), in.Identity && in.Listener.Kind != mesh.ListenInbound && in.Listener.Kind != mesh.ListenVirtualInbound},
 		{"envoy.filters.http.router", &routerv3.Router{SuppressEnvoyHeaders: in.Proxy.NoDebugHeaders}, true},

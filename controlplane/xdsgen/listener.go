@@ -25,6 +25,7 @@ type listenerInput struct {
 	Listener       *mesh.Listener
 	Gateway        bool
 	Intercepts     bool
+	Families       mesh.Families
 	Host           mesh.FilterHost
 	Wasm           string // the file, for HostWasm
 	Library        string // the file, for HostGolang
@@ -65,6 +66,9 @@ func buildListener(in listenerInput) (*Resource, error) {
 	}
 	if l.Kind == mesh.ListenGateway && in.Proxy.ProxyProtocol {
 		out.ListenerFilters = append([]*listenerv3.ListenerFilter{proxyProtocolFilter()}, out.ListenerFilters...)
+	}
+	for _, a := range l.Additional {
+		out.AdditionalAddresses = append(out.AdditionalAddresses, &listenerv3.AdditionalAddress{Address: socket(a, l.Port)})
 	}
 	r, err := resource(l.Name, out)
 	if err != nil {

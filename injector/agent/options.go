@@ -2,6 +2,7 @@ package agent
 
 import (
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 )
 
@@ -14,7 +15,9 @@ type Options struct {
 	// Getenv and Environ are the environment: what the injector wrote.
 	Getenv  func(string) string
 	Environ func() []string
-	Paths   Paths
+	// Addresses are those of the machine's interfaces.
+	Addresses func() ([]netip.Addr, error)
+	Paths     Paths
 	// EnvoyLevel and EnvoyComponents are Envoy's -l and --component-log-level; "": Envoy's own.
 	EnvoyLevel, EnvoyComponents string
 	Log                         *slog.Logger // not nil

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type settings struct {
 	authority string // host:port of the certificate authority
 	secure    bool   // both with TLS, and an identity for the workload
 	ip        netip.Addr
+	ips       []netip.Addr // all of the pod's; ip is the first
 	admin     uint32
 	status    uint32 // the agent's own port; 0: none
 	probers   map[string]prober
@@ -64,7 +66,7 @@ func read(o Options) (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
-	ip, err := address(env("INSTANCE_IP"))
+	ips, err := addresses(env("INSTANCE_IP"), o.Addresses)
 	if err != nil {
 		return settings{}, err
 	}
@@ -78,7 +80,7 @@ func read(o Options) (settings, error) {
 	defaults := effective.DefaultStart()
 	defaults.Workers = workers(env("ISTIO_CPU_LIMIT"))
 	s := settings{
-		start: effective.StartOf(config, pod, defaults), ip: ip,
+		start: effective.StartOf(config, pod, defaults), ip: ips[0], ips: ips,
 		discovery: cmp.Or(config.GetDiscoveryAddress(), "mizzen-controlplane.istio-system.svc:15012"),
 		admin:     uint32(cmp.Or(config.GetProxyAdminPort(), adminPort)), status: uint32(cmp.Or(config.GetStatusPort(), statusPort)),
 		exitOnZero: env.flag("EXIT_ON_ZERO_ACTIVE_CONNECTIONS"), minimumDrain: span(env("MINIMUM_DRAIN_DURATION"), 5*time.Second),
@@ -113,26 +115,41 @@ func proxyConfig(text string) (*meshconfig.ProxyConfig, error) {
 	return out, nil
 }
 
-// address of the pod: what the downward API says, else the first of the machine that is nobody's own.
-func address(said string) (netip.Addr, error) {
-	first, _, _ := strings.Cut(said, ",")
-	if first != "" {
-		ip, err := netip.ParseAddr(strings.TrimSpace(first))
-		if err != nil {
-			return ip, fmt.Errorf("read INSTANCE_IP: %w", err)
+// addresses of the pod, at least one: those that the downward API says, then those that interfaces have besides, as pilot-agent has it: rules of
+// interception, too, are for what interfaces have.
+func addresses(said string, interfaces func() ([]netip.Addr, error)) ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, text := range strings.Split(said, ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
 		}
-		return ip, nil
+		ip, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("read INSTANCE_IP: %w", err)
+		}
+		out = append(out, ip)
 	}
-	all, err := net.InterfaceAddrs()
+	all, err := interfaces()
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find the pod's address: %w", err)
+		return nil, fmt.Errorf("find the pod's addresses: %w", err)
 	}
 	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() && !p.Addr().IsLinkLocalUnicast() {
-			return p.Addr(), nil
+		if !a.IsLoopback() && !a.IsLinkLocalUnicast() && !slices.Contains(out, a) {
+			out = append(out, a)
 		}
 	}
-	return netip.Addr{}, errors.New("find the pod's address: no INSTANCE_IP, and no address but loopback's")
+	if len(out) == 0 {
+		return nil, errors.New("find the pod's address: no INSTANCE_IP, and no address but loopback's")
+	}
+	return out, nil
+}
+
+func texts(ips []netip.Addr) []string {
+	var out []string
+	for _, ip := range ips {
+		out = append(out, ip.String())
+	}
+	return out
 }
 
 // podInfo reads a file of the downward API: lines of key="value". No file: nothing.
@@ -197,7 +214,7 @@ func (s *settings) describe(o Options, env environment, pod effective.Pod) error
 		Runtime: s.start.Runtime, Statsd: s.start.Statsd, MaxConnections: s.start.MaxConnections,
 		Status: bootstrap.Status{
 			ReadyPort: port(env("ENVOY_STATUS_PORT"), readyPort), AgentPort: s.status,
-			MetricsPort: port(env("ENVOY_PROMETHEUS_PORT"), metricsPort), IPv6: s.ip.Is6(),
+			MetricsPort: port(env("ENVOY_PROMETHEUS_PORT"), metricsPort), Addresses: texts(s.ips),
 		},
 	}
 	if metadata["MIZZEN_FILTERS"] == "wasm" {
@@ -218,7 +235,7 @@ func port(text string, otherwise uint32) uint32 {
 // that is JSON.
 func (s *settings) metadata(o Options, env environment, pod effective.Pod, name string) (map[string]any, error) {
 	out := map[string]any{
-		"NAME": name, "NAMESPACE": pod.Namespace, "SERVICE_ACCOUNT": env("SERVICE_ACCOUNT"), "INSTANCE_IPS": cmp.Or(env("INSTANCE_IP"), s.ip.String()),
+		"NAME": name, "NAMESPACE": pod.Namespace, "SERVICE_ACCOUNT": env("SERVICE_ACCOUNT"), "INSTANCE_IPS": strings.Join(texts(s.ips), ","),
 		"MESH_ID": s.start.MeshID, "CLUSTER_ID": "Kubernetes", "ISTIO_VERSION": "mizzen", "NODE_IP": env("HOST_IP"),
 	}
 	if pod.Labels != nil {

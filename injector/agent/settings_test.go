@@ -2,9 +2,11 @@ package agent
 
 import (
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +32,38 @@ func options(t *testing.T, vars map[string]string, files map[string]string) Opti
 			}
 			return out
 		},
-		Paths: Paths{PodInfo: dir, Config: dir, Module: dir}, Log: slog.New(slog.DiscardHandler),
+		Addresses: interfaces("127.0.0.1", "10.1.2.3", "::1", "fe80::1"),
+		Paths:     Paths{PodInfo: dir, Config: dir, Module: dir}, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+func interfaces(all ...string) func() ([]netip.Addr, error) {
+	return func() (out []netip.Addr, err error) {
+		for _, a := range all {
+			out = append(out, netip.MustParseAddr(a))
+		}
+		return out, nil
+	}
+}
+
+// A pod's addresses are those that the cluster says, then what else its interfaces have that others can reach.
+func TestAddresses(t *testing.T) {
+	for _, c := range []struct {
+		said string
+		has  []string
+		want string
+	}{
+		{"10.1.2.3", []string{"127.0.0.1", "10.1.2.3", "fe80::1"}, "10.1.2.3"},
+		{"10.1.2.3", []string{"10.1.2.3", "fd00::3"}, "10.1.2.3,fd00::3"},
+		{"fd00::3,10.1.2.3", []string{"10.1.2.3", "fd00::3", "::1"}, "fd00::3,10.1.2.3"},
+		{"", []string{"::1", "fd00::3"}, "fd00::3"},
+		{"", []string{"::1"}, ""},
+		{"here", nil, ""},
+	} {
+		got, err := addresses(c.said, interfaces(c.has...))
+		if strings.Join(texts(got), ",") != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%q with %q: %v, %v; want %s", c.said, c.has, got, err, c.want)
+		}
 	}
 }
 
@@ -74,7 +107,7 @@ func TestByHand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.secure || s.node.Metadata["MIZZEN_SDS"] != nil || s.node.Metadata["MIZZEN_FILTERS"] != "native" || s.start.Workers != 3 || s.node.AdminPort != 16000 || !s.node.Status.IPv6 {
+	if s.secure || s.node.Metadata["MIZZEN_SDS"] != nil || s.node.Metadata["MIZZEN_FILTERS"] != "native" || s.start.Workers != 3 || s.node.AdminPort != 16000 || !slices.Equal(s.node.Status.Addresses, []string{"fd00::3", "10.1.2.3"}) {
 		t.Errorf("%+v", s)
 	}
 	if s.node.NodeID != "router~fd00::3~x.default~default.svc.cluster.local" {

@@ -17,7 +17,7 @@ import (
 
 // Proxy is mizzen proxy.
 func Proxy() *cobra.Command {
-	o := agent.Options{Getenv: os.Getenv, Environ: os.Environ, Paths: agent.DefaultPaths()}
+	o := agent.Options{Getenv: os.Getenv, Environ: os.Environ, Addresses: addresses, Paths: agent.DefaultPaths()}
 	var levels string
 	var asJSON bool
 	cmd := &cobra.Command{
