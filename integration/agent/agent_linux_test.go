@@ -11,23 +11,51 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/netnstest"
 )
 
-// TestPods: one mesh of pods for all that is asked of it.
+// TestPods: one mesh of pods for all that is asked of it, and smaller ones for pods with other addresses.
 func TestPods(t *testing.T) {
-	w := newWorld(t)
-	for _, backend := range []string{"iptables-legacy", "nft", "iptables-nft"} {
-		t.Run(backend, func(t *testing.T) { w.intercepted(t, backend) })
-	}
-	for _, s := range []struct {
-		name string
-		run  func(*testing.T)
-	}{
-		{"read-only root", w.readOnly}, {"probes", w.probes}, {"metrics", w.metrics}, {"no rules", w.noRules}, {"subsets", w.subsets}, {"header canary", w.headerCanary},
-		{"ingress", w.ingress}, {"egress", w.egress}, {"names", w.names}, {"mutual TLS", w.mutualTLS}, {"protocols", w.protocols},
-		{"without the control plane", w.alone}, {"ends politely", w.politely}, {"ends when idle", w.idle}, {"ends when asked to", w.asked},
-	} {
+	netnstest.Need(t, "curl", "iptables-nft", "iptables-legacy", "nft")
+	envoytest.Find(t)
+	binary := build(t)
+	t.Run("IPv4", func(t *testing.T) {
+		w := newWorld(t, binary, mesh.IPv4)
+		for _, backend := range []string{"iptables-legacy", "nft", "iptables-nft"} {
+			t.Run(backend, func(t *testing.T) { w.intercepted(t, backend) })
+		}
+		w.each(t, []step{
+			{"read-only root", w.readOnly}, {"probes", w.probes}, {"metrics", w.metrics}, {"no rules", w.noRules}, {"subsets", w.subsets}, {"header canary", w.headerCanary},
+			{"ingress", w.ingress}, {"egress", w.egress}, {"names", w.names}, {"mutual TLS", w.mutualTLS}, {"protocols", w.protocols},
+			{"without the control plane", w.alone}, {"ends politely", w.politely}, {"ends when idle", w.idle}, {"ends when asked to", w.asked},
+		})
+	})
+	t.Run("IPv6", func(t *testing.T) {
+		w := newWorld(t, binary, mesh.IPv6)
+		for _, backend := range []string{"iptables-legacy", "nft", "iptables-nft"} {
+			t.Run(backend, func(t *testing.T) { w.intercepted(t, backend) })
+		}
+		w.each(t, []step{{"probes", w.probes}, {"ingress", w.ingress}, {"egress", w.egress}, {"names", w.names}, {"mutual TLS", w.mutualTLS}, {"protocols", w.protocols}})
+	})
+	t.Run("dual stack", func(t *testing.T) {
+		w := newWorld(t, binary, mesh.DualStack, "customer-v1", "preference-v1", "recommendation-v1", "istio-ingressgateway")
+		for backend, six := range map[string]bool{"nft": false, "iptables-nft": true} {
+			w.six = six
+			t.Run(backend, func(t *testing.T) { w.intercepted(t, backend) })
+			w.each(t, []step{{"probes", w.probes}, {"ingress", w.ingress}, {"names", w.names}, {"protocols", w.protocols}})
+		}
+	})
+}
+
+type step struct {
+	name string
+	run  func(*testing.T)
+}
+
+func (w *world) each(t *testing.T, steps []step) {
+	for _, s := range steps {
 		t.Run(s.name, s.run)
 	}
 }
@@ -82,7 +110,7 @@ func (w *world) intercepted(t *testing.T, backend string) {
 		p.rules(t, backend)
 		p.rules(t, backend) // as after a restart of the node
 	}
-	customer, preference, outside := w.pods["customer-v1"], w.pods["preference-v1"], w.pods["outside"]
+	customer, preference, outside := w.pods["customer-v1"], w.pods["preference-v1"], w.client
 	before := preference.stats(t, `^listener\..*_1500[16]\.downstream_cx_total$`) + preference.stats(t, `^listener\.virtual.*\.downstream_cx_total$`)
 	// The first hop is a pod that calls the service that it is behind itself. Names come from DNS.
 	envoytest.Await(t, 30*time.Second, "the chain answers", func() bool {
@@ -96,21 +124,25 @@ func (w *world) intercepted(t *testing.T, backend string) {
 	if n := preference.stats(t, `^cluster\.inbound\|8080.*upstream_rq_completed$`); n == 0 {
 		t.Error("the server's sidecar has seen no request")
 	}
-	if a := outside.seen(t, "http://10.88.0.12:8080/"); !a.proxied() {
+	if a := outside.seen(t, w.web("10.88.0.12", 8080)); !a.proxied() {
 		t.Error("what comes from outside of the mesh does not go through the sidecar")
 	}
+	loopback := "http://127.0.0.1:8080/"
+	if w.six {
+		loopback = "http://[::1]:8080/"
+	}
 	for what, a := range map[string]answer{
-		"excluded inbound port":  outside.seen(t, "http://10.88.0.12:7777/"),
-		"excluded outbound port": customer.seen(t, "http://10.88.0.20:7778/"),
-		"excluded range":         customer.seen(t, "http://10.88.0.21:8080/"),
-		"loopback":               customer.seen(t, "http://127.0.0.1:8080/"),
-		"the pod's own address":  customer.seen(t, "http://10.88.0.11:8080/"),
+		"excluded inbound port":  outside.seen(t, w.web("10.88.0.12", 7777)),
+		"excluded outbound port": customer.seen(t, w.web("10.88.0.20", 7778)),
+		"excluded range":         customer.seen(t, w.web("10.88.0.21", 8080)),
+		"loopback":               customer.seen(t, loopback),
+		"the pod's own address":  customer.seen(t, w.web("10.88.0.11", 8080)),
 	} {
 		if a.proxied() {
 			t.Errorf("%s: it went through a proxy: %v", what, a.Headers)
 		}
 	}
-	if a := customer.seen(t, "http://10.88.0.20:8080/"); !a.proxied() {
+	if a := customer.seen(t, w.web("10.88.0.20", 8080)); !a.proxied() {
 		t.Error("an address that no service has does not go through the sidecar")
 	}
 	after := preference.stats(t, `^listener\..*_1500[16]\.downstream_cx_total$`) + preference.stats(t, `^listener\.virtual.*\.downstream_cx_total$`)

@@ -72,7 +72,7 @@ func (p *pod) slowly(t *testing.T, wait string) <-chan slow {
 	done := make(chan slow, 1)
 	before := p.stats(t, requests)
 	go func() {
-		body, code := p.world.pods["outside"].curl("-H", "slow: "+wait, p.url(8080, "/"))
+		body, code := p.world.client.curl("-H", "slow: "+wait, p.url(8080, "/"))
 		done <- slow{body, code, time.Now()}
 	}()
 	envoytest.Await(t, 15*time.Second, "the request is under way", func() bool { return p.stats(t, requests) > before })
@@ -149,7 +149,7 @@ func (w *world) asked(t *testing.T) {
 		t.Fatalf("/drain: status %d, %s", code, body)
 	}
 	p.notReady(t)
-	if a := p.seen(t, "http://10.88.0.20:8080/"); !a.proxied() {
+	if a := p.seen(t, w.web("10.88.0.20", 8080)); !a.proxied() {
 		t.Error("what a pod sends that takes leave does not go through its sidecar")
 	}
 	if body, code := p.curl("-X", "POST", agent+"/quitquitquit"); code != 200 {

@@ -44,8 +44,8 @@ spec:
 
 // ingress: nothing answers before there is a rule; then the host and the paths do, the first that fits, and no other.
 func (w *world) ingress(t *testing.T) {
-	outside := w.pods["outside"]
-	at := "http://10.88.0.15"
+	outside := w.client
+	at := w.pods["istio-ingressgateway"].url(80, "")
 	if body, code := outside.curl("-H", "Host: shop.example", at+"/customer"); code != 0 {
 		t.Errorf("without a rule: status %d, %s", code, body)
 	}
@@ -70,8 +70,8 @@ func (w *world) ingress(t *testing.T) {
 
 // mutualTLS: where it is strict, the mesh goes on, plaintext is refused, and kubelet's probes pass.
 func (w *world) mutualTLS(t *testing.T) {
-	customer, outside := w.pods["customer-v1"], w.pods["outside"]
-	if _, code := outside.curl("http://10.88.0.12:8080/"); code != 200 {
+	customer, outside := w.pods["customer-v1"], w.client
+	if _, code := outside.curl(w.web("10.88.0.12", 8080)); code != 200 {
 		t.Errorf("plaintext from outside, permissive: status %d", code)
 	}
 	w.only(t, `
@@ -86,14 +86,14 @@ metadata: {name: preference, namespace: default}
 spec: {host: preference, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}
 `)
 	envoytest.Await(t, 30*time.Second, "plaintext is refused", func() bool {
-		_, code := outside.curl("http://10.88.0.12:8080/")
+		_, code := outside.curl(w.web("10.88.0.12", 8080))
 		return code == 0
 	})
 	if body, code := customer.curl("http://customer:8080/"); code != 200 || !strings.Contains(body, "recommendation") {
 		t.Errorf("within the mesh: status %d, %s", code, body)
 	}
 	w.probes(t)
-	if got := w.status("http://10.88.0.12:15021/healthz/ready"); got != 200 {
+	if got := w.status(w.pods["preference-v1"].url(15021, "/healthz/ready")); got != 200 {
 		t.Errorf("readiness: status %d", got)
 	}
 }
@@ -108,7 +108,7 @@ func (w *world) protocols(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	conn, err := grpc.NewClient("passthrough:///10.96.0.13:9090", grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient("passthrough:///"+net.JoinHostPort(w.ip("10.96.0.13"), "9090"), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithAuthority("recommendation:9090"),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return customer.Dial(ctx, "tcp", addr) }))
 	if err != nil {
@@ -118,7 +118,7 @@ func (w *world) protocols(t *testing.T) {
 	if r, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{}); err != nil || r.GetStatus() != healthv1.HealthCheckResponse_SERVING {
 		t.Errorf("gRPC: %v, %v", r, err)
 	}
-	raw, err := customer.Dial(ctx, "tcp", "10.96.0.13:9000")
+	raw, err := customer.Dial(ctx, "tcp", net.JoinHostPort(w.ip("10.96.0.13"), "9000"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func (w *world) protocols(t *testing.T) {
 	envoytest.Await(t, 15*time.Second, "the connection is counted", func() bool {
 		return counted.MatchString(w.page(t, customer.url(15020, "/stats/prometheus")))
 	})
-	under, err := customer.Dial(ctx, "tcp", "10.96.0.13:8080")
+	under, err := customer.Dial(ctx, "tcp", net.JoinHostPort(w.ip("10.96.0.13"), "8080"))
 	if err != nil {
 		t.Fatal(err)
 	}

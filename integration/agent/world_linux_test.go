@@ -13,9 +13,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +27,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/integration/netnstest"
@@ -37,12 +41,15 @@ const (
 
 // world is a mesh of pods.
 type world struct {
-	t      *testing.T // the whole test, with which containers end
-	dir    string     // everybody may look into it
-	binary string     // mizzen, as it is in images
-	net    *netnstest.Network
-	signer crypto.Signer // of tokens
-	pods   map[string]*pod
+	t        *testing.T // the whole test, with which containers end
+	dir      string     // everybody may look into it
+	binary   string     // mizzen, as it is in images
+	net      *netnstest.Network
+	signer   crypto.Signer // of tokens
+	pods     map[string]*pod
+	client   pod           // outside of the mesh
+	families mesh.Families // what pods have
+	six      bool          // tests use IPv6's addresses
 	// stop ends the control plane; start begins it again.
 	stop, start func()
 }
@@ -63,36 +70,43 @@ func hosts() map[string]int {
 	}
 }
 
-// newWorld makes the network, the control plane and every pod, and waits until all is ready.
-func newWorld(t *testing.T) *world {
+// newWorld makes the network, the control plane and pods with these addresses, and waits until all is ready.
+func newWorld(t *testing.T, binary string, f mesh.Families, pods ...string) *world {
 	t.Helper()
-	netnstest.Need(t, "curl", "iptables-nft", "iptables-legacy", "nft")
-	envoytest.Find(t)
-	w := &world{t: t, net: netnstest.New(t), pods: map[string]*pod{}}
-	var err error
-	if w.dir, err = os.MkdirTemp("", "mz-pods-"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(w.dir) })
-	w.mode(t, w.dir, 0o755)
-	w.build(t)
+	w := &world{t: t, binary: binary, net: netnstest.New(t), pods: map[string]*pod{}, families: f, six: f == mesh.IPv6}
+	w.dir = shared(t)
 	w.controlPlane(t)
-	w.net.DNS(t, map[string][]string{
-		service: {netnstest.Gateway}, "customer.default.svc.cluster.local": {"10.96.0.11"}, "preference.default.svc.cluster.local": {"10.96.0.12"},
-		"recommendation.default.svc.cluster.local": {"10.96.0.13"}, "istio-egressgateway.istio-system.svc.cluster.local": {"10.96.0.16"},
-		"outside.example": {"10.88.0.20"}, "secure.example": {"10.88.0.20"}, "other.example": {"10.88.0.20"},
-	})
+	names := map[string][]string{}
+	for name, address := range map[string]string{
+		service: netnstest.Gateway, "customer.default.svc.cluster.local": "10.96.0.11", "preference.default.svc.cluster.local": "10.96.0.12",
+		"recommendation.default.svc.cluster.local": "10.96.0.13", "istio-egressgateway.istio-system.svc.cluster.local": "10.96.0.16",
+		"outside.example": "10.88.0.20", "secure.example": "10.88.0.20", "other.example": "10.88.0.20",
+	} {
+		names[name] = w.addresses(address)
+	}
+	w.net.DNS(t, names)
 	w.outside(t)
 	manifests, err := os.ReadFile("testdata/shop.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, m := range injected(t, string(manifests)) {
+	var excluded []string
+	for _, a := range w.addresses("10.88.0.21") {
+		ip := netip.MustParseAddr(a)
+		excluded = append(excluded, netip.PrefixFrom(ip, ip.BitLen()).String())
+	}
+	for i, m := range injected(t, strings.ReplaceAll(string(manifests), "10.88.0.21/32", strings.Join(excluded, ","))) {
 		name := strings.TrimSuffix(m.Name, "-0")
-		m.Status.PodIP = fmt.Sprintf("10.88.0.%d", hosts()[name])
-		m.Status.PodIPs = []corev1.PodIP{{IP: m.Status.PodIP}}
+		if len(pods) > 0 && !slices.Contains(pods, name) {
+			continue
+		}
+		all := w.addresses(fmt.Sprintf("10.88.0.%d", hosts()[name]))
+		m.Status.PodIP = all[0]
+		for _, ip := range all {
+			m.Status.PodIPs = append(m.Status.PodIPs, corev1.PodIP{IP: ip})
+		}
 		p := &pod{
-			Pod: w.net.Pod(t, fmt.Sprintf("p%d", i), m.Status.PodIP), world: w, manifest: m, dir: filepath.Join(w.dir, m.Name),
+			Pod: w.net.Pod(t, fmt.Sprintf("p%d", i), all[0], all[1:]...), world: w, manifest: m, dir: filepath.Join(w.dir, m.Name),
 			containers: map[string]*proctest.Process{},
 		}
 		w.pods[name] = p
@@ -103,26 +117,61 @@ func newWorld(t *testing.T) *world {
 		w.apply(t, m.Name, string(known))
 		p.launch(t)
 	}
-	for name := range hosts() {
-		w.pods[name].awaitReady(t)
+	for _, p := range w.pods {
+		p.awaitReady(t)
 	}
 	return w
 }
 
-// outside is a pod that the mesh does not know of, with three addresses: a stand-in, and a server of its own on 80 and 443.
+// shared makes a directory that users other than root may look into.
+func shared(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "mz-pods-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// addresses are those that stand in this world for one of 10.88.0.0/24 or 10.96.0.0/24: it, or that of fd88::/64 or fd96::/64, or both.
+func (w *world) addresses(four string) []string {
+	six := strings.NewReplacer("10.88.0.", "fd88::", "10.96.0.", "fd96::").Replace(four)
+	return map[mesh.Families][]string{mesh.IPv4: {four}, mesh.IPv6: {six}, mesh.DualStack: {four, six}}[w.families]
+}
+
+// ip is the one of them that tests use now.
+func (w *world) ip(four string) string {
+	all := w.addresses(four)
+	if w.six {
+		return all[len(all)-1]
+	}
+	return all[0]
+}
+
+// web is the URL of a server at an address.
+func (w *world) web(four string, port int) string {
+	return "http://" + net.JoinHostPort(w.ip(four), strconv.Itoa(port)) + "/"
+}
+
+// outside is a pod that the mesh does not know of, with two addresses of each kind: a stand-in, and a server of its own on 80 and 443.
 func (w *world) outside(t *testing.T) {
 	t.Helper()
-	p := &pod{Pod: w.net.Pod(t, "out", "10.88.0.20", "10.88.0.21"), world: w}
-	w.pods["outside"] = p
+	all := append(w.addresses("10.88.0.20"), w.addresses("10.88.0.21")...)
+	p := pod{Pod: w.net.Pod(t, "out", all[0], all[1:]...), world: w}
+	w.client = p
 	p.Start(t, "outside", appUser, nil, w.binary, "standin", "--service", "outside", "--ports", "8080,7778")
 	said := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		from, _, _ := net.SplitHostPort(r.RemoteAddr)
 		fmt.Fprintf(rw, "outside for %s from %s", r.Host, from)
 	})
 	plain, secure := httptest.NewUnstartedServer(said), httptest.NewUnstartedServer(said)
-	for at, s := range map[string]*httptest.Server{"10.88.0.20:80": plain, "10.88.0.20:443": secure} {
+	for port, s := range map[string]*httptest.Server{"80": plain, "443": secure} {
 		_ = s.Listener.Close()
-		s.Listener = p.Listen(t, at)
+		s.Listener = p.Listen(t, ":"+port)
 		t.Cleanup(s.Close)
 	}
 	plain.Start()
@@ -137,15 +186,18 @@ func (w *world) mode(t *testing.T, dir string, mode os.FileMode) {
 }
 
 // build makes the binary of users' pods.
-func (w *world) build(t *testing.T) {
+func build(t *testing.T) string {
 	t.Helper()
-	w.binary = filepath.Join(w.dir, "mizzen")
-	c := exec.Command("go", "build", "-o", w.binary, "./cmd/agent")
+	binary := filepath.Join(shared(t), "mizzen")
+	c := exec.Command("go", "build", "-o", binary, "./cmd/agent")
 	c.Dir, c.Env = envoytest.Root(), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	return binary
 }
+
+var clusterIP = regexp.MustCompile(`clusterIP: \S+`)
 
 // controlPlane runs on the node, with an authority of its own, over a directory that apply writes to.
 func (w *world) controlPlane(t *testing.T) {
@@ -159,7 +211,10 @@ func (w *world) controlPlane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.apply(t, "world", string(raw))
+	w.apply(t, "world", clusterIP.ReplaceAllStringFunc(string(raw), func(line string) string {
+		all := w.addresses(strings.TrimPrefix(line, "clusterIP: "))
+		return fmt.Sprintf("clusterIP: %q\n  clusterIPs: [\"%s\"]", all[0], strings.Join(all, `", "`))
+	}))
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +232,7 @@ func (w *world) controlPlane(t *testing.T) {
 		Paths: []string{filepath.Join(w.dir, "config")}, XDSAddr: "127.0.0.1:15010", HTTPAddr: "127.0.0.1:15014", Modules: filepath.Join(w.dir, "modules"),
 		Log: slog.New(slog.DiscardHandler),
 		Identity: &run.Identity{
-			Addr: netnstest.Gateway + ":15012", Dir: filepath.Join(w.dir, "ca"), TrustDomain: "cluster.local", TokenKeys: keys,
+			Addr: ":15012", Dir: filepath.Join(w.dir, "ca"), TrustDomain: "cluster.local", TokenKeys: keys,
 			Names: []string{service}, TTL: time.Hour, MaxTTL: time.Hour, RootTTL: 24 * time.Hour,
 		},
 	}
@@ -234,7 +289,11 @@ func (p *pod) proxy() *proctest.Process { return p.containers["istio-proxy"] }
 
 // url of the pod's own address.
 func (p *pod) url(port int, path string) string {
-	return "http://" + net.JoinHostPort(p.IP, strconv.Itoa(port)) + path
+	ip := p.IP
+	if p.world.six {
+		ip = p.manifest.Status.PodIPs[len(p.manifest.Status.PodIPs)-1].IP
+	}
+	return "http://" + net.JoinHostPort(ip, strconv.Itoa(port)) + path
 }
 
 // awaitReady asks as kubelet does: from the node, through Envoy.
