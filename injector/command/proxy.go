@@ -12,12 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mizzen-mesh/mizzen/injector/agent"
+	"github.com/mizzen-mesh/mizzen/injector/iptables"
 	"github.com/mizzen-mesh/mizzen/internal/cmdline"
 )
 
 // Proxy is mizzen proxy.
 func Proxy() *cobra.Command {
-	o := agent.Options{Getenv: os.Getenv, Environ: os.Environ, Addresses: addresses, Paths: agent.DefaultPaths()}
+	o := agent.Options{Getenv: os.Getenv, Environ: os.Environ, Addresses: iptables.Addresses, Paths: agent.DefaultPaths()}
 	var levels string
 	var asJSON bool
 	cmd := &cobra.Command{
