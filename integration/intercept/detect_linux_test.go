@@ -17,6 +17,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/integration/meshtest"
+	"github.com/mizzen-mesh/mizzen/integration/netnstest"
 )
 
 const mixed = "10.96.0.20"
@@ -24,23 +25,22 @@ const mixed = "10.96.0.20"
 // Of ports that tell nothing each connection is looked at, by both sidecars: requests are routed by the rules, in whatever version of
 // HTTP, and the rest goes on as it came, even where the server speaks first.
 func TestDetection(t *testing.T) {
-	need(t)
-	client, server := newPods(t)
-	controlPlane(t, client)
+	node, client, server := newPods(t)
+	controlPlane(t, node)
 	applications(t, server)
-	twoTongues(t, server.listen(t, ":7000"))
-	greeter(t, server.listen(t, ":7001"))
-	greeter(t, server.listen(t, ":3306"))
-	client.envoy(t, config(t, client, client, "web-123", "web", kind{}))
-	server.envoy(t, config(t, server, client, "catalog-1", "catalog", kind{}))
-	c := client.client(t)
-	accepted(t, c)
+	twoTongues(t, server.Listen(t, ":7000"))
+	greeter(t, server.Listen(t, ":7001"))
+	greeter(t, server.Listen(t, ":3306"))
+	envoy(t, client, config(t, client, "web-123", "web", kind{}))
+	envoy(t, server, config(t, server, "catalog-1", "catalog", kind{}))
+	c := client.Client()
+	accepted(t, node)
 	envoytest.Await(t, 10*time.Second, "traffic by the rules", func() bool {
 		a, err := get(c, "http://"+mixed+":7000", "whatever.example")
 		return err == nil && a.code == 200 && a.from == "virtual-service" && a.body == "HTTP/1.1"
 	})
 	t.Run("HTTP/2", func(t *testing.T) {
-		a, err := get(meshtest.HTTP2(t, client.dial), "http://"+mixed+":7000", "mixed")
+		a, err := get(meshtest.HTTP2(t, client.Dial), "http://"+mixed+":7000", "mixed")
 		if err != nil || a.from != "virtual-service" || a.body != "HTTP/2.0" {
 			t.Errorf("prior knowledge got %+v %v", a, err)
 		}
@@ -70,7 +70,7 @@ func TestDetection(t *testing.T) {
 	t.Run("the host that TLS names", func(t *testing.T) { namedByTLS(t, client) })
 	t.Run("seen as what they are", func(t *testing.T) {
 		for port, what := range map[string]string{"7000": "upstream_rq_completed", "7001": "upstream_cx_total"} {
-			stats, err := get(server.client(t), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=^cluster.inbound.%s.*%s$", adminPort, port, what), "")
+			stats, err := get(server.Client(), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=^cluster.inbound.%s.*%s$", adminPort, port, what), "")
 			if err != nil || !strings.Contains(stats.body, what) || strings.HasSuffix(strings.TrimSpace(stats.body), ": 0") {
 				t.Errorf("%s of port %s at the server: %v %s", what, port, err, stats.body)
 			}
@@ -79,13 +79,13 @@ func TestDetection(t *testing.T) {
 }
 
 // namedByTLS connects to an address where nobody is, and reaches the host that it names, which a wildcard covers.
-func namedByTLS(t *testing.T, p pod) {
+func namedByTLS(t *testing.T, p netnstest.Pod) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.TLS.ServerName) }))
 	s.Listener.Close()
-	s.Listener = p.listen(t, "127.0.0.1:443")
+	s.Listener = p.Listen(t, "127.0.0.1:443")
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	conn, err := p.dial(context.Background(), "tcp", "10.55.0.9:443")
+	conn, err := p.Dial(context.Background(), "tcp", "10.55.0.9:443")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,9 +127,9 @@ func given(t *testing.T, c *http.Client, host string, port int) string {
 }
 
 // say sends a line, if there is one, and reads one.
-func say(t *testing.T, p pod, to, line string) string {
+func say(t *testing.T, p netnstest.Pod, to, line string) string {
 	t.Helper()
-	conn, err := p.dial(context.Background(), "tcp", to)
+	conn, err := p.Dial(context.Background(), "tcp", to)
 	if err != nil {
 		t.Fatal(err)
 	}

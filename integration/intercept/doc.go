@@ -1,3 +1,3 @@
-// Package intercept tests real Envoys as Istio's sidecars: iptables redirects what the application sends and gets, in
-// network namespaces that stand for pods. Needs Linux, root, ip, iptables and setpriv; skips where they are missing.
+// Package intercept tests real Envoys as Istio's sidecars, with a bootstrap as Istio's agent writes it: the rules of injector/iptables redirect what
+// applications send and get, in network namespaces that stand for pods. Needs Linux and root; skips where parts are missing.
 package intercept

@@ -15,6 +15,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
 	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/integration/netnstest"
 )
 
 const (
@@ -27,16 +28,15 @@ const (
 
 // Applications in two pods know nothing of a mesh; their traffic goes through both sidecars all the same.
 func TestIntercept(t *testing.T) {
-	need(t)
 	for _, k := range []kind{{"delta", false, false}, {"state of the world", true, false}, {"the Go policies", false, true}} {
 		t.Run(k.name, func(t *testing.T) {
-			client, server := newPods(t)
-			controlPlane(t, client)
+			node, client, server := newPods(t)
+			controlPlane(t, node)
 			applications(t, server)
-			client.envoy(t, config(t, client, client, "web-123", "web", k))
-			server.envoy(t, config(t, server, client, "catalog-1", "catalog", k))
-			c := client.client(t)
-			accepted(t, c)
+			envoy(t, client, config(t, client, "web-123", "web", k))
+			envoy(t, server, config(t, server, "catalog-1", "catalog", k))
+			c := client.Client()
+			accepted(t, node)
 			routed(t, c)
 			if k.module {
 				faulty(t, c)
@@ -56,16 +56,16 @@ type kind struct {
 }
 
 // config is a bootstrap as Istio's agent writes it; of Mizzen's metadata at most that it has the module.
-func config(t *testing.T, p, controlPlane pod, name, app string, k kind) []byte {
+func config(t *testing.T, p netnstest.Pod, name, app string, k kind) []byte {
 	t.Helper()
 	metadata := map[string]any{"NAMESPACE": "shop", "LABELS": map[string]string{"app": app, "version": "v1"}}
 	if k.module {
 		metadata["MIZZEN_FILTERS"] = "dynamic-module"
 	}
 	b, err := bootstrap.Config(bootstrap.Options{
-		NodeID:     fmt.Sprintf("sidecar~%s~%s.shop~shop.svc.cluster.local", p.ip, name),
+		NodeID:     fmt.Sprintf("sidecar~%s~%s.shop~shop.svc.cluster.local", p.IP, name),
 		Metadata:   metadata,
-		XDSAddress: net.JoinHostPort(controlPlane.ip, xdsPort), AdminPort: adminPort, StateOfTheWorld: k.sotw,
+		XDSAddress: net.JoinHostPort(netnstest.Gateway, xdsPort), AdminPort: adminPort, StateOfTheWorld: k.sotw,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -73,13 +73,13 @@ func config(t *testing.T, p, controlPlane pod, name, app string, k kind) []byte 
 	return b
 }
 
-// controlPlane runs in the pod p until the test ends.
-func controlPlane(t *testing.T, p pod) {
+// controlPlane runs on the node until the test ends.
+func controlPlane(t *testing.T, p netnstest.Pod) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done, up := make(chan error, 1), make(chan struct{})
 	go func() {
-		done <- p.inside(func() error {
+		done <- p.Inside(func() error {
 			return run.Run(ctx, run.Options{
 				Paths: []string{"testdata"}, XDSAddr: ":" + xdsPort, HTTPAddr: fmt.Sprintf("127.0.0.1:%d", pagesPort),
 				Log: slog.New(slog.DiscardHandler), Listening: func(_, _ net.Addr) { close(up) },
@@ -95,16 +95,16 @@ func controlPlane(t *testing.T, p pod) {
 }
 
 // applications of the server: HTTP that tells its peer, an echo, and one port that no service names.
-func applications(t *testing.T, p pod) {
+func applications(t *testing.T, p netnstest.Pod) {
 	t.Helper()
 	hello := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello %s from %s", r.Host, r.RemoteAddr)
 	})}
 	t.Cleanup(func() { _ = hello.Close() })
-	for _, l := range []net.Listener{p.listen(t, ":8080"), p.listen(t, ":7777")} {
+	for _, l := range []net.Listener{p.Listen(t, ":8080"), p.Listen(t, ":7777")} {
 		go func() { _ = hello.Serve(l) }()
 	}
-	echo := p.listen(t, ":9000")
+	echo := p.Listen(t, ":9000")
 	go func() {
 		for {
 			c, err := echo.Accept()
@@ -137,8 +137,9 @@ func get(c *http.Client, url, host string) (answer, error) {
 }
 
 // accepted awaits that both proxies have everything, and that they rejected nothing.
-func accepted(t *testing.T, c *http.Client) {
+func accepted(t *testing.T, node netnstest.Pod) {
 	t.Helper()
+	c := node.Client()
 	pages := fmt.Sprintf("http://127.0.0.1:%d", pagesPort)
 	envoytest.Await(t, 20*time.Second, "both proxies are synced", func() bool {
 		a, err := get(c, pages+"/debug/syncz", "")
@@ -171,17 +172,17 @@ func faulty(t *testing.T, c *http.Client) {
 }
 
 // inboundSeen: the server's sidecar had the requests on its inbound listener.
-func inboundSeen(t *testing.T, p pod) {
+func inboundSeen(t *testing.T, p netnstest.Pod) {
 	t.Helper()
-	a, err := get(p.client(t), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=inbound.*upstream_rq_completed", adminPort), "")
+	a, err := get(p.Client(), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=inbound.*upstream_rq_completed", adminPort), "")
 	if err != nil || !regexp.MustCompile(`8080.*: [1-9]`).MatchString(a.body) {
 		t.Errorf("requests at the server's inbound cluster: %v %s", err, a.body)
 	}
 }
 
-func plainTCP(t *testing.T, p pod) {
+func plainTCP(t *testing.T, p netnstest.Pod) {
 	t.Helper()
-	conn, err := p.dial(context.Background(), "tcp", "10.96.0.10:9000")
+	conn, err := p.Dial(context.Background(), "tcp", "10.96.0.10:9000")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,27 +195,27 @@ func plainTCP(t *testing.T, p pod) {
 	if _, err := io.ReadFull(conn, b); err != nil || string(b) != "ping" {
 		t.Errorf("echo said %q, %v", b, err)
 	}
-	stats, err := get(p.client(t), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=9000.*upstream_cx_total", adminPort), "")
+	stats, err := get(p.Client(), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=9000.*upstream_cx_total", adminPort), "")
 	if err != nil || !strings.Contains(stats.body, ": 1") {
 		t.Errorf("the client's sidecar did not see the connection: %v %s", err, stats.body)
 	}
 }
 
 // toItself: a pod that calls the service that it is behind comes back to itself, through both of its listeners.
-func toItself(t *testing.T, p pod) {
+func toItself(t *testing.T, p netnstest.Pod) {
 	t.Helper()
-	if a, err := get(p.client(t), catalog, "catalog"); err != nil || a.code != 200 || a.from != "virtual-service" {
+	if a, err := get(p.Client(), catalog, "catalog"); err != nil || a.code != 200 || a.from != "virtual-service" {
 		t.Errorf("a pod that calls itself: %+v %v", a, err)
 	}
 }
 
 // passthrough: what no service names goes on as it came, through both sidecars.
-func passthrough(t *testing.T, p pod, c *http.Client) {
+func passthrough(t *testing.T, p netnstest.Pod, c *http.Client) {
 	t.Helper()
-	if a, err := get(c, "http://10.77.0.3:7777", ""); err != nil || a.code != 200 {
+	if a, err := get(c, "http://10.88.0.3:7777", ""); err != nil || a.code != 200 {
 		t.Errorf("an address that no service has: %+v %v", a, err)
 	}
-	stats, err := get(p.client(t), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=PassthroughCluster.*upstream_cx_total", adminPort), "")
+	stats, err := get(p.Client(), fmt.Sprintf("http://127.0.0.1:%d/stats?filter=PassthroughCluster.*upstream_cx_total", adminPort), "")
 	if err != nil || !strings.Contains(stats.body, ": 1") {
 		t.Errorf("it did not pass through the client's sidecar: %v %s", err, stats.body)
 	}

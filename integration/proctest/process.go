@@ -16,6 +16,7 @@ import (
 // Process is a program that runs. It ends with this process, whatever ends this.
 type Process struct {
 	cmd  *exec.Cmd
+	log  *textlog.Buffer // nil of one that was launched
 	gone chan struct{}
 	once sync.Once
 }
@@ -50,6 +51,7 @@ func Start(t *testing.T, name string, cmd *exec.Cmd) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.log = log
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
@@ -61,6 +63,9 @@ func Start(t *testing.T, name string, cmd *exec.Cmd) *Process {
 
 // PID is the program's.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Log is what a program that was started has written.
+func (p *Process) Log() string { return p.log.String() }
 
 // Signal sends one. The program may have ended.
 func (p *Process) Signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
