@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/dynamic"
@@ -83,13 +84,14 @@ func (p *policyFlags) read(ctx context.Context, log *slog.Logger) (*inject.Polic
 
 func newKubeInjectCommand() *cobra.Command {
 	var p policyFlags
-	var in, out, namespace, native string
+	var out, namespace, native string
+	var in []string
 	cmd := &cobra.Command{
 		Use:   "kube-inject -f PATH",
 		Short: "Put the sidecar into the pod templates of manifests",
 		Long: `Put the sidecar into the pods and pod templates of manifests: Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob, Pod,
 ReplicationController, DeploymentConfig, Rollout, and Lists of them. What is not injected comes out byte for byte as it went in; what is
-injected already is left alone. Warnings, and what is left alone and why, go to stderr.
+injected already is left alone. Comments in what is changed are lost. Warnings, and what is left alone and why, go to stderr.
 
 Settings come from files, or with --kubeconfig or --context from the ConfigMaps of an installation; without either they are the chart's
 defaults. Without a cluster nobody knows whether it has native sidecars: the values' mizzen.nativeSidecars or --nativeSidecars says so.`,
@@ -97,7 +99,7 @@ defaults. Without a cluster nobody knows whether it has native sidecars: the val
   mizzen kube-inject -f shop.yaml -o shop-injected.yaml --kubeconfig ~/.kube/config`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if in == "" {
+			if len(in) == 0 {
 				return usagef("read arguments: no -f PATH was given")
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -122,7 +124,7 @@ defaults. Without a cluster nobody knows whether it has native sidecars: the val
 				fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+w)
 			}
 			if err != nil {
-				return fmt.Errorf("inject %s: %w", in, err)
+				return fmt.Errorf("inject %s: %w", strings.Join(in, " "), err)
 			}
 			if out == "" || out == "-" {
 				_, err = cmd.OutOrStdout().Write(b.Bytes())
@@ -135,7 +137,7 @@ defaults. Without a cluster nobody knows whether it has native sidecars: the val
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&in, "filename", "f", "", "`PATH` of manifests: a file, a directory, or - for stdin")
+	f.StringArrayVarP(&in, "filename", "f", nil, "`PATH` of manifests: a file, a directory, or - for stdin; it may be given several times")
 	f.StringVarP(&out, "output", "o", "", "`FILE` to write; default: stdout")
 	f.StringVarP(&namespace, "namespace", "n", "", "`NAMESPACE` of objects that name none; default: default")
 	f.StringVar(&native, "nativeSidecars", "", "true or `false`: whether the cluster has native sidecars; default: what is known of it")
@@ -143,24 +145,10 @@ defaults. Without a cluster nobody knows whether it has native sidecars: the val
 	return cmd
 }
 
-// manifests reads a file, stdin, or all files of a directory as one stream.
-func manifests(path string, stdin io.Reader) ([]byte, error) {
-	if path == "-" {
-		text, err := io.ReadAll(stdin)
-		if err != nil {
-			return nil, fmt.Errorf("read stdin: %w", err)
-		}
-		return text, nil
-	}
+// manifests reads files, stdin, or all files of directories as one stream.
+func manifests(paths []string, stdin io.Reader) ([]byte, error) {
 	var out []byte
-	err := filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || file != path && !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
-			return err
-		}
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return err
-		}
+	add := func(text []byte) {
 		if len(out) > 0 {
 			if !bytes.HasSuffix(out, []byte("\n")) {
 				out = append(out, '\n')
@@ -168,10 +156,29 @@ func manifests(path string, stdin io.Reader) ([]byte, error) {
 			out = append(out, "---\n"...)
 		}
 		out = append(out, text...)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read manifests: %w", err)
+	}
+	for _, path := range paths {
+		if path == "-" {
+			text, err := io.ReadAll(stdin)
+			if err != nil {
+				return nil, fmt.Errorf("read stdin: %w", err)
+			}
+			add(text)
+			continue
+		}
+		err := filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || file != path && !slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
+				return err
+			}
+			text, err := os.ReadFile(file)
+			if err == nil {
+				add(text)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read manifests: %w", err)
+		}
 	}
 	return out, nil
 }

@@ -41,6 +41,9 @@ func TestKubeInject(t *testing.T) {
 	if got, err := os.ReadFile(out); err != nil || string(got) != once {
 		t.Errorf("injected twice it is another: %v", err)
 	}
+	if both, _ := run("apiVersion: v1\nkind: Secret # kept, too\n", "-f", filepath.Join(dir, "service.yaml"), "-f", "-"); !strings.HasSuffix(both, "---\napiVersion: v1\nkind: Secret # kept, too\n") {
+		t.Errorf("kube-inject of two files prints %s", both)
+	}
 	if all, _ := run("", "-f", dir); !strings.Contains(all, "name: istio-proxy") || !strings.Contains(all, "---\napiVersion: v1\nkind: Service # kept\n") {
 		t.Errorf("kube-inject of a directory prints %s", all)
 	}

@@ -56,6 +56,7 @@ func (r Random) Pod() *corev1.Pod {
 		s.InitContainers = append(s.InitContainers, c)
 	}
 	r.whole(s)
+	r.rare(s)
 	return p
 }
 

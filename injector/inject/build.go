@@ -132,6 +132,8 @@ func (b *build) templates() error {
 		case name == "gateway":
 			b.aside()
 			b.gateway()
+		case name == "grpc-agent" || name == "grpc-simple":
+			err = fmt.Errorf("read annotation %s: template %s is for gRPC programs without an Envoy, which Mizzen does not configure: take it away, and the pod gets a sidecar", annotationTemplates, name)
 		default:
 			known := append(b.policy.templates.names(), "gateway", "sidecar")
 			slices.Sort(known)

@@ -34,8 +34,8 @@ func user(base *corev1.Container, over corev1.Container, fixed bool) {
 	if over.Image == autoImage {
 		over.Image = ""
 	}
-	if fixed {
-		over.RestartPolicy = base.RestartPolicy
+	if fixed { // rules are of a policy of the container's own
+		over.RestartPolicy, over.RestartPolicyRules = base.RestartPolicy, nil
 	}
 	over.Env = keyed(base.Env, over.Env, func(e corev1.EnvVar) string { return e.Name })
 	over.Ports = ports(base.Ports, over.Ports)

@@ -46,7 +46,7 @@ func (c Cluster) configMaps() (injector, mesh string) {
 	return c.Named("istio-sidecar-injector"), c.Named("istio")
 }
 
-// Read reads them once.
+// Read reads them once, for somebody who may not see all of them.
 func (c Cluster) Read(ctx context.Context) (*inject.Policy, error) {
 	var s state
 	injector, mesh := c.configMaps()
@@ -60,14 +60,20 @@ func (c Cluster) Read(ctx context.Context) (*inject.Policy, error) {
 		}
 	}
 	nodes, err := c.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
+	switch {
+	case apierrors.IsForbidden(err):
+		c.Log.Warn("nodes may not be listed: the API server's version tells whether there are native sidecars")
+		nodes = &corev1.NodeList{}
+	case err != nil:
 		return nil, fmt.Errorf("read nodes: %w", err)
 	}
 	for i := range nodes.Items {
 		s.nodes = append(s.nodes, &nodes.Items[i])
 	}
 	all, err := c.Dynamic.Resource(proxyConfigs).List(ctx, metav1.ListOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
+	if apierrors.IsForbidden(err) {
+		c.Log.Warn("ProxyConfigs may not be listed: what they say is left out")
+	} else if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("read ProxyConfigs: %w", err)
 	}
 	if err == nil {
