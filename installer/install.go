@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"time"
 
 	"helm.sh/helm/v3/pkg/action"
 	"helm.sh/helm/v3/pkg/chart"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/mizzen-mesh/mizzen/charts"
 )
@@ -91,16 +93,36 @@ func Render(ctx context.Context, o Options) error {
 	return err
 }
 
+// namespace makes the installation's namespace, unless it is there. One that is being deleted is waited for: nothing can be made in it.
 func (i *installer) namespace(ctx context.Context) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: i.Namespace, Labels: map[string]string{createdLabel: "true"}}}
-	_, err := i.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
+	told := false
+	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+		_, err := i.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
+		if err == nil {
+			i.say("namespace %s created", i.Namespace)
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return err == nil, err
+		}
+		there, err := i.client.CoreV1().Namespaces().Get(ctx, i.Namespace, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			return false, nil // since a moment ago
+		case err != nil || there.DeletionTimestamp == nil:
+			return err == nil, err
+		case !told:
+			i.say("namespace %s is being deleted: waiting until it is gone", i.Namespace)
+			told = true
+		}
+		return false, nil
+	})
 	switch {
-	case apierrors.IsAlreadyExists(err):
-		return nil
+	case wait.Interrupted(err) && told:
+		return fmt.Errorf("make namespace %s: it is still being deleted: kubectl describe namespace %[1]s says what holds it: %w", i.Namespace, err)
 	case err != nil:
 		return fmt.Errorf("make namespace %s: %w", i.Namespace, err)
 	}
-	i.say("namespace %s created", i.Namespace)
 	return nil
 }
 
