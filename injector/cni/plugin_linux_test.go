@@ -145,8 +145,8 @@ func TestRulesAreIstioInits(t *testing.T) {
 		for j, backend := range []string{"iptables-nft", "iptables-legacy", "nft"} {
 			t.Run(c.Name+" "+backend, func(t *testing.T) {
 				classic, node := injected(t, c, false), injected(t, c, true)
-				a := n.Pod(t, fmt.Sprintf("a%d%d", i, j), fmt.Sprintf("10.88.0.%d", 10+i*10+j*2), "fd00::5")
-				b := n.Pod(t, fmt.Sprintf("b%d%d", i, j), fmt.Sprintf("10.88.0.%d", 11+i*10+j*2), "fd00::5")
+				a := n.Pod(t, fmt.Sprintf("a%d%d", i, j), fmt.Sprintf("10.88.0.%d", 10+i*10+j*2), fmt.Sprintf("fd88::a%d%d", i, j))
+				b := n.Pod(t, fmt.Sprintf("b%d%d", i, j), fmt.Sprintf("10.88.0.%d", 11+i*10+j*2), fmt.Sprintf("fd88::b%d%d", i, j))
 				initially(t, a, classic, backend)
 				var ask struct {
 					Args []string          `json:"args"`
