@@ -375,7 +375,7 @@ func testAccessLog(t *testing.T, n *node) {
 			t.Errorf("no %q in the answer:\n%s", want, headers)
 		}
 	}
-	line := regexp.MustCompile(`"GET / HTTP/1\.1" 200 - via_upstream - "-" 0 \d+ \d+ \d+ ".*outbound\|8080\|\|preference\.shop\.svc\.cluster\.local`)
+	line := regexp.MustCompile(`"GET /customer HTTP/1\.1" 200 - via_upstream - "-" 0 \d+ \d+ \d+ ".*outbound\|8080\|\|preference\.shop\.svc\.cluster\.local`)
 	await(t, "the access log has the request", func() string {
 		return n.kubectl(t, "logs", "-n", "shop", "deploy/customer-v1", "-c", "istio-proxy", "--tail", "20")
 	}, line.MatchString)
