@@ -193,6 +193,13 @@ func (i *installer) purge(ctx context.Context) error {
 	if err := ignoreMissing(err); err != nil {
 		return fmt.Errorf("delete namespace %s: %w", i.Namespace, err)
 	}
+	err = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+		_, err := i.client.CoreV1().Namespaces().Get(ctx, i.Namespace, metav1.GetOptions{})
+		return apierrors.IsNotFound(err), ignoreMissing(err)
+	})
+	if err != nil {
+		return fmt.Errorf("wait until namespace %s is gone: kubectl describe namespace %[1]s says what holds it: %w", i.Namespace, err)
+	}
 	i.say("namespace %s deleted", i.Namespace)
 	return nil
 }
