@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -46,46 +44,6 @@ type Envoy struct {
 	log    *textlog.Buffer
 	exited chan struct{}
 	err    error // valid once exited is closed
-}
-
-var portValue = regexp.MustCompile(`(port_value"?:\s*)(100\d\d)\b`)
-
-// Ports replaces the ports 10000-10099 in a configuration by free ones, and tells which by which.
-func Ports(config string) (string, map[int]int, error) {
-	ports := map[int]int{}
-	var failed error
-	out := portValue.ReplaceAllStringFunc(config, func(m string) string {
-		sub := portValue.FindStringSubmatch(m)
-		from, _ := strconv.Atoi(sub[2]) // the expression takes digits only
-		if ports[from] == 0 {
-			p, err := freePort()
-			if err != nil {
-				failed = err
-			}
-			ports[from] = p
-		}
-		return sub[1] + strconv.Itoa(ports[from])
-	})
-	return out, ports, failed
-}
-
-// FreePort returns a loopback TCP port that was free a moment ago.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	p, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // Start starts Envoy and waits until it is ready. It skips the test if there is no Envoy.

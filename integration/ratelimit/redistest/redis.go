@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
 // Server is a running Redis without persistence. It ends with the test.
@@ -41,28 +43,10 @@ func Start(t testing.TB, args ...string) *Server {
 		}
 		t.Skip("no redis-server on PATH (Debian: redis-server)")
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t))), bin: bin, args: args, dir: t.TempDir()}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(envoytest.FreePort(t))), bin: bin, args: args, dir: t.TempDir()}
 	s.Restart(t)
 	t.Cleanup(func() { s.Kill() })
 	return s
-}
-
-// freePort finds a port whose cluster bus port (10000 above) is a valid number too.
-func freePort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if port < 55000 {
-			return port
-		}
-	}
-	t.Fatal("no free port below 55000")
-	return 0
 }
 
 // Restart starts the server at its address after Kill, empty, and waits until it answers.
