@@ -13,15 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/internal/netns"
 )
 
 // engine is a Docker engine in namespaces of its own: nothing of it is seen on this machine but its processes, and they end with it.
@@ -193,22 +191,7 @@ func processesWith(s string) []string {
 
 // inside runs f on a thread in the engine's network.
 func (e *engine) inside(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", e.pid))
-		if err != nil {
-			done <- fmt.Errorf("open namespace: %w", err)
-			return
-		}
-		defer ns.Close()
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter namespace: %w", err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
+	return netns.DoAt(fmt.Sprintf("/proc/%d/ns/net", e.pid), f)
 }
 
 // dial connects as a process beside the engine does: its localhost is where ports are published.

@@ -10,15 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/internal/netns"
 )
 
 // Gateway and Gateway6 are the node's addresses, which pods send everything to that is not their neighbour's.
@@ -128,24 +126,7 @@ func (n *Network) Pod(t *testing.T, name, ip string, more ...string) Pod {
 }
 
 // Inside runs f on a thread in the pod's namespace: a socket stays in the namespace that it was made in.
-func (p Pod) Inside(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		ns, err := os.Open(filepath.Join("/var/run/netns", p.NS))
-		if err != nil {
-			done <- fmt.Errorf("open namespace: %w", err)
-			return
-		}
-		defer ns.Close()
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter namespace: %w", err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
-}
+func (p Pod) Inside(f func() error) error { return netns.Do(p.NS, f) }
 
 // Dial connects as a process in the pod does; the address is no name.
 func (p Pod) Dial(ctx context.Context, network, address string) (c net.Conn, err error) {
