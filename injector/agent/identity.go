@@ -20,6 +20,7 @@ import (
 	securityv1 "istio.io/api/security/v1alpha1"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/ca/agent"
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // maxMessage is what one message of the control plane may have, in bytes: all endpoints of a large mesh.
@@ -124,7 +125,7 @@ func (a *Agent) keepIdentity(ends time.Time) {
 	k.Chain, k.Key, k.Roots = a.identity.Certificate()
 	raw, err := json.Marshal(k)
 	if err == nil {
-		err = writeFile(a.o.Paths.identity(), raw)
+		err = wholefile.Secret(a.o.Paths.identity(), raw)
 	}
 	if err != nil {
 		a.o.Log.Warn("the identity will not outlive a restart", "error", err)

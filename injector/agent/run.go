@@ -16,6 +16,7 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
 	"github.com/mizzen-mesh/mizzen/controlplane/ca/agent"
 	"github.com/mizzen-mesh/mizzen/internal/supervisor"
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // Agent is one pod's.
@@ -153,7 +154,7 @@ func (a *Agent) bootstrap(sds string) (file string, err error) {
 		return "", err
 	}
 	file = a.o.Paths.bootstrap()
-	return file, writeFile(file, raw)
+	return file, wholefile.Secret(file, raw)
 }
 
 // stop asks for the agent's end.

@@ -16,6 +16,8 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // store holds the configuration that Envoy accepted last, by type and name, in memory and in files. Safe for concurrent use.
@@ -149,7 +151,7 @@ func (s *store) write() {
 	for _, m := range s.changed() {
 		raw, err := proto.Marshal(m)
 		if err == nil {
-			err = writeFile(s.file(m.GetTypeUrl()), raw)
+			err = wholefile.Secret(s.file(m.GetTypeUrl()), raw)
 		}
 		if err != nil {
 			failed = append(failed, err)

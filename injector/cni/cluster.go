@@ -1,7 +1,6 @@
 package cni
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/injector/handover"
-	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // serviceAccount is where a pod finds its own.
@@ -76,11 +74,6 @@ func (a *api) gone(ctx context.Context, namespace, name string) (bool, error) {
 		}
 	}
 	return set.Metadata.DeletionTimestamp != nil, err
-}
-
-// writeSecret replaces a file that root alone may read.
-func writeSecret(name string, content []byte) error {
-	return wholefile.Write(name, 0o600, bytes.NewReader(content))
 }
 
 // repair deletes the node's pods that wait in vain: they started before the plugin was in place, and the rules of a pod are made when its

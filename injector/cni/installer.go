@@ -186,7 +186,7 @@ func (i *installer) credentials(ctx context.Context) error {
 	}
 	raw, err := Kubeconfig(i.api.server, i.api.ca, token)
 	if err == nil {
-		err = writeSecret(i.kubeconfig(), raw)
+		err = wholefile.Secret(i.kubeconfig(), raw)
 	}
 	if err == nil {
 		i.renew = time.Now().Add(time.Until(until) / 2)

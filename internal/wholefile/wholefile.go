@@ -2,6 +2,7 @@
 package wholefile
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -29,4 +30,9 @@ func Write(name string, mode fs.FileMode, from io.Reader) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
+}
+
+// Secret gives a file of that name the content; nobody but its owner may read it.
+func Secret(name string, content []byte) error {
+	return Write(name, 0o600, bytes.NewReader(content))
 }
