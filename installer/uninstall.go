@@ -161,9 +161,9 @@ func (i *installer) purge(ctx context.Context) error {
 		}
 	}
 	for _, u := range kinds { // their objects go first
-		err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := absent(ctx, func(ctx context.Context) error {
 			_, err := i.dynamic.Resource(definitions).Get(ctx, u.GetName(), metav1.GetOptions{})
-			return apierrors.IsNotFound(err), ignoreMissing(err)
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("wait until %s is gone: %w", u.GetName(), err)
@@ -193,13 +193,21 @@ func (i *installer) purge(ctx context.Context) error {
 	if err := ignoreMissing(err); err != nil {
 		return fmt.Errorf("delete namespace %s: %w", i.Namespace, err)
 	}
-	err = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+	err = absent(ctx, func(ctx context.Context) error {
 		_, err := i.client.CoreV1().Namespaces().Get(ctx, i.Namespace, metav1.GetOptions{})
-		return apierrors.IsNotFound(err), ignoreMissing(err)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("wait until namespace %s is gone: kubectl describe namespace %[1]s says what holds it: %w", i.Namespace, err)
 	}
 	i.say("namespace %s deleted", i.Namespace)
 	return nil
+}
+
+// absent waits, for two minutes, until get finds nothing.
+func absent(ctx context.Context, get func(context.Context) error) error {
+	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := get(ctx)
+		return apierrors.IsNotFound(err), ignoreMissing(err)
+	})
 }
