@@ -414,6 +414,7 @@ func testMistakes(t *testing.T, n *node) {
 		t.Errorf("after what was refused the last good state should be in force: of 20 to v1: %v", got)
 	}
 	n.remove(t, routes("  - route: [{destination: {host: recommendation}}]\n"))
+	await(t, "without the rule v2 answers", func() string { return fmt.Sprint(n.shares(t, 40, customer(t, n), nil, v2)[v2]) }, func(s string) bool { return s != "0" })
 }
 
 // testControlPlaneAway: scenario 23.
