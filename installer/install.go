@@ -29,7 +29,7 @@ func Install(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := o.check(ctx, c); err != nil {
+	if _, err := o.check(ctx, c); err != nil {
 		return err
 	}
 	i, err := open(o)
@@ -82,10 +82,7 @@ func Render(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := o.check(ctx, c); err != nil {
-		return err
-	}
-	r, err := o.render(ctx, c)
+	r, err := o.check(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -19,26 +19,25 @@ import (
 )
 
 // check finds mistakes in the values before anything is changed: a name that the chart does not have, a profile that is none, and what
-// is wrong with the MeshConfig. What has no effect is told, and stays.
-func (o *Options) check(ctx context.Context, c *chart.Chart) error {
+// is wrong with the MeshConfig. What has no effect is told, and stays. It returns the release as it would be.
+func (o *Options) check(ctx context.Context, c *chart.Chart) (*release.Release, error) {
 	known, err := defaults(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	known["profile"] = ""
 	v := values{}
 	v.compare("", known, o.Values)
 	if len(v.wrong) > 0 {
-		return fmt.Errorf("read values: %s", v.wrong[0])
+		return nil, fmt.Errorf("read values: %s", v.wrong[0])
 	}
 	for _, text := range v.idle {
 		o.warn(text)
 	}
 	if err := o.checkMesh(); err != nil {
-		return err
+		return nil, err
 	}
-	_, err = o.render(ctx, c)
-	return err
+	return o.render(ctx, c)
 }
 
 // warn tells of what is let pass.
