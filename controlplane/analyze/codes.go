@@ -24,9 +24,10 @@ const (
 	codeNoProvider    = "IST0157" // access logs are asked for, and nobody is named to take them
 	codeGatewayPort   = "IST0162" // a gateway listens on a port that no Service of its pods leads to
 
-	codeNoUse      = "MZ0701" // an annotation that nobody reads here
-	codeDeadSubset = "MZ0702" // a subset with a policy of its own that no route names
-	codeNoFailover = "MZ0703" // failover without outlierDetection, which alone tells that a place has failed
-	codePort80     = "MZ0704" // a VirtualService in the mesh for a host that no service has: it is in force on port 80 only
-	codeRefused    = "MZ0705" // a DestinationRule's TLS mode that the workloads' PeerAuthentication refuses
+	codeNoUse          = "MZ0701" // an annotation that nobody reads here
+	codeDeadSubset     = "MZ0702" // a subset with a policy of its own that no route names
+	codeNoFailover     = "MZ0703" // failover without outlierDetection, which alone tells that a place has failed
+	codePort80         = "MZ0704" // a VirtualService in the mesh for a host that no service has: it is in force on port 80 only
+	codeRefused        = "MZ0705" // a DestinationRule's TLS mode that the workloads' PeerAuthentication refuses
+	codeGatewayMeeting = "MZ0706" // servers that a Service leads to one port of the gateway's pods and that cannot share it: the older counts
 )

@@ -16,6 +16,7 @@ func (a *analyzer) gateways() {
 		a.sharedSecrets(o, a.set.Gateways[:i])
 		a.gatewayPorts(o)
 	}
+	a.meetings()
 }
 
 // sharedSecrets: a client that has a connection for one host may use it for another host of the same certificate, which then comes to a

@@ -180,31 +180,6 @@ type HostRules struct {
 	Origin Origin
 }
 
-// Gateway is one Gateway resource.
-type Gateway struct {
-	Namespace, Name string
-	Selector        map[string]string
-	Servers         []*Server
-	Origin          Origin
-}
-
-// Server is one server of a Gateway.
-type Server struct {
-	Port          uint32
-	PortName      string
-	Protocol      Protocol
-	Bind          string
-	Hosts         []GatewayHost
-	HTTPSRedirect bool
-	// TLS ends in the gateway; nil: plain text, or, with Passthrough, TLS that goes on as it came, by its server name.
-	TLS         *ServerTLS
-	Passthrough bool
-	Origin      Origin
-}
-
-// GatewayHost is "namespace/host"; Namespace "" or "*" is any, host may be "*" or "*.x".
-type GatewayHost struct{ Namespace, Host string }
-
 // Sidecar is one Sidecar resource.
 type Sidecar struct {
 	Namespace, Name string

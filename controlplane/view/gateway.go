@@ -15,28 +15,9 @@ type bind struct {
 }
 
 // redirects tells whether plain requests are sent to HTTPS. Those of a TLS server are there already.
-func (b bind) redirects() bool { return b.server.HTTPSRedirect && b.class() == plainHTTP }
+func (b bind) redirects() bool { return b.server.HTTPSRedirect && b.server.Kind() == mesh.ServesHTTP }
 
 func (b bind) name() string { return b.gateway.Namespace + "/" + b.gateway.Name }
-
-// class is what servers of one port must agree on: plain HTTP, TLS that is told apart by server names, or bytes.
-type class uint8
-
-const (
-	plainHTTP class = iota
-	secure
-	plainTCP
-)
-
-func (b bind) class() class {
-	switch {
-	case b.server.TLS != nil || b.server.Passthrough:
-		return secure
-	case b.server.Protocol.IsHTTP():
-		return plainHTTP
-	}
-	return plainTCP
-}
 
 // gateway adds a listener for each address and port that the Gateways that select the node come to. Without any there is no
 // listener; without a rule an HTTP server's table has no host and every request gets 404.
@@ -61,8 +42,8 @@ func (s *scope) gateway(v *mesh.View, n mesh.Node) {
 
 // gatewayListener makes one socket's. Of servers that cannot share it the first one's kind stands, as in Istio.
 func (s *scope) gatewayListener(v *mesh.View, n mesh.Node, at socket, binds []bind) {
-	first := binds[0].class()
-	binds = slices.DeleteFunc(binds, func(b bind) bool { return b.class() != first })
+	first := binds[0].server.Kind()
+	binds = slices.DeleteFunc(binds, func(b bind) bool { return b.server.Kind() != first })
 	l := &mesh.Listener{
 		Name: at.address + "_" + portString(at.port), Kind: mesh.ListenGateway, Address: at.address, Port: at.port, Tracing: tracer(v),
 	}
@@ -72,7 +53,7 @@ func (s *scope) gatewayListener(v *mesh.View, n mesh.Node, at socket, binds []bi
 	for _, b := range binds {
 		l.Origins = append(l.Origins, b.server.Origin)
 	}
-	if first == plainHTTP {
+	if first == mesh.ServesHTTP {
 		t := s.gatewayTable(n, plainTable(n, at, binds[0]), binds)
 		t.Servers = servers(t.Name, binds)
 		l.Table = t.Name

@@ -28,7 +28,7 @@ func (c *Cache) serverPorts(n mesh.Node) func(uint32) uint32 {
 	return func(port uint32) uint32 { return cmp.Or(to[port], port) }
 }
 
-// servicePorts are where Services that select the proxy lead, from their port to its own. Of two with one port the older Service counts.
+// servicePorts are where Services that select the proxy lead, from their port to its own.
 func (c *Cache) servicePorts(n mesh.Node) map[uint32]uint32 {
 	var services []*mesh.Service
 	for _, s := range c.serving[n.Namespace] {
@@ -39,17 +39,8 @@ func (c *Cache) servicePorts(n mesh.Node) map[uint32]uint32 {
 	if len(services) == 0 {
 		return c.listedPorts(n)
 	}
-	slices.SortStableFunc(services, func(a, b *mesh.Service) int { return a.Created.Compare(b.Created) })
 	w := c.workload(n)
-	to := map[uint32]uint32{}
-	for _, s := range services {
-		for _, p := range s.Ports {
-			if target := p.On(w); target != 0 && to[p.Number] == 0 && !s.Literal {
-				to[p.Number] = target
-			}
-		}
-	}
-	return to
+	return mesh.Leads(services, func(p *mesh.Port) uint32 { return p.On(w) })
 }
 
 // listedPorts are servicePorts of Services without a selector, whose endpoints somebody lists.
