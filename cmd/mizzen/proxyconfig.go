@@ -38,13 +38,8 @@ NAME.NAMESPACE or NAMESPACE/NAME; a beginning that fits one only will do; in a c
   mizzen proxy-config clusters istio-ingressgateway --fqdn reviews
   mizzen proxy-config listeners deployment/reviews-v1 -n shop --context production
   curl -s http://127.1.0.7:15000/config_dump?include_eds | mizzen proxy-config all --file -`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return cmd.Help()
-			}
-			return usagef("read arguments: unknown proxy-config command %q; see %s -h", args[0], cmd.CommandPath())
-		},
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVarP(&src.file, "file", "f", "", "`FILE` with an Envoy's config dump, - for standard input")

@@ -9,6 +9,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,13 +68,8 @@ func Prepare(root *cobra.Command, commands ...*cobra.Command) {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		hint := ""
-		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
-			hint = "; did you mean " + strings.Join(s, " or ") + "?"
-		}
-		return Usagef("read arguments: unknown command %q%s", args[0], hint)
+		return Usagef("read arguments: unknown command %q%s", args[0], suggestion(cmd, args[0]))
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return Usagef("read arguments: %w; see %s -h", err, cmd.CommandPath())
@@ -84,12 +80,12 @@ func Prepare(root *cobra.Command, commands ...*cobra.Command) {
 	}
 }
 
-// usageOfArgs makes wrong positional arguments a UsageError.
+// usageOfArgs makes wrong positional arguments a UsageError that says what to write.
 func usageOfArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return Usagef("read arguments: %w; see %s -h", err, cmd.CommandPath())
+				return Usagef("read arguments: %w", wrongArgs(cmd, check, args, err))
 			}
 			return nil
 		}
@@ -97,6 +93,47 @@ func usageOfArgs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		usageOfArgs(sub)
 	}
+}
+
+// wrongArgs is what a command says to arguments that its check refuses, err being the check's own words for it.
+func wrongArgs(cmd *cobra.Command, check cobra.PositionalArgs, args []string, err error) error {
+	name := cmd.CommandPath()
+	taken := len(args) - 1 // how many of them are right
+	for taken >= 0 && check(cmd, args[:taken]) != nil {
+		taken--
+	}
+	if taken < 0 {
+		return fmt.Errorf("%s %w; write %s", name, err, cmd.UseLine())
+	}
+	word := args[taken]
+	switch {
+	case cmd.HasAvailableSubCommands():
+		hint := suggestion(cmd, word)
+		if hint == "" {
+			var names []string
+			for _, sub := range cmd.Commands() {
+				names = append(names, sub.Name())
+			}
+			hint = fmt.Sprintf("; write %s %s", name, strings.Join(names, "|"))
+		}
+		return fmt.Errorf("%s has no command %q%s", name, word, hint)
+	case len(cmd.ValidArgs) > 0 && !slices.Contains(cmd.ValidArgs, word):
+		return fmt.Errorf("%s takes %s, not %q; write %s", name, strings.Join(cmd.ValidArgs, " or "), word, cmd.UseLine())
+	case taken > 0:
+		return fmt.Errorf("%s takes no more arguments than %s, and %q is one more; write %s", name, strings.Join(args[:taken], " "), word, cmd.UseLine())
+	case cmd.Flags().ShorthandLookup("f") != nil && (word == "-" || strings.ContainsAny(word, "./")):
+		return fmt.Errorf("%s takes files by -f only, and %q stands without; write %s -f %s", name, word, name, word)
+	}
+	return fmt.Errorf("%s takes no argument, and %q is one; write %s", name, word, cmd.UseLine())
+}
+
+// suggestion is the end of a message about an unknown command, "" if no command is spelt alike.
+func suggestion(cmd *cobra.Command, word string) string {
+	cmd.SuggestionsMinimumDistance = 2
+	if s := cmd.SuggestionsFor(word); len(s) > 0 {
+		return "; did you mean " + strings.Join(s, " or ") + "?"
+	}
+	return ""
 }
 
 // Version is what the Go tool recorded of the build.
