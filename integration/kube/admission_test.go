@@ -212,7 +212,8 @@ func TestStoredMistakes(t *testing.T) {
 	v.c.Kubectl(t, "", "patch", "dr", "a", "-n", v.namespace, "--type=merge", "-p", `{"metadata": {"finalizers": ["mizzen.dev/test"]}}`)
 	addr, _ := v.start(t, "127.0.0.1:0")
 	v.configure(t, addr)
-	status := func() string { return v.c.Kubectl(t, "", "get", "dr", "a", "-n", v.namespace, conditionsOf) }
+	client := dynamicClient(t, v.c)
+	status := func() string { return says(t, client, "dr", v.namespace, "a") }
 	eventually(t, "its status says what is wrong", func() bool {
 		return status() == "Reconciled=False Rejected: Error [IST0106] spec.host: host is required;IST0106 ERROR "
 	})

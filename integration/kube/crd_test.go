@@ -24,15 +24,15 @@ import (
 func TestDefinitions(t *testing.T) {
 	c := shared.Cluster(t)
 	c.Definitions(t)
+	var words []string
 	for _, k := range crd.Kinds() {
 		for _, v := range k.Versions {
-			c.Kubectl(t, "", "get", k.Plural+"."+v+"."+k.Group, "-A")
+			words = append(words, k.Plural+"."+v+"."+k.Group)
 		}
-		for _, s := range k.Short {
-			c.Kubectl(t, "", "get", s, "-A")
-		}
+		words = append(words, k.Short...)
 	}
-	c.Kubectl(t, "", "get", "istio-io", "-A") // fails if no kind is in this category
+	c.Kubectl(t, "", "get", strings.Join(words, ","), "-A") // fails if one of them is nothing
+	c.Kubectl(t, "", "get", "istio-io", "-A")               // fails if no kind is in this category
 }
 
 // TestColumns: kubectl prints what it prints with Istio's definitions.

@@ -34,7 +34,8 @@ func TestNotes(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		c.Kubectl(t, fmt.Sprintf(`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: %s}, spec: {host: a}}`, name), "apply", "-n", ns, "-f", "-")
 	}
-	get := func(name string) string { return c.Kubectl(t, "", "get", "dr", name, "-n", ns, conditionsOf) }
+	client := dynamicClient(t, c)
+	get := func(name string) string { return says(t, client, "dr", ns, name) }
 	one := newReplica(t, c, ns, "one")
 	eventually(t, "a leader", func() bool { return holder(t, c, ns) == "one" })
 	two, three := newReplica(t, c, ns, "two"), newReplica(t, c, ns, "three")
@@ -94,7 +95,7 @@ func TestRefusedElsewhere(t *testing.T) {
 	envoytest.Start(t, envoytest.Options{Config: string(config), Module: "-"})
 	await(t, "Envoy has its configuration", func() bool { return synced(second) })
 
-	status := func() string { return c.Kubectl(t, "", "get", "envoyfilter", "patch", "-n", ns, conditionsOf) }
+	status := func() string { return says(t, client, "envoyfilter", ns, "patch") }
 	refused := func() bool {
 		s := status()
 		return strings.HasPrefix(s, "Reconciled=False NotServed: Error [MZ0601] proxy curl."+ns+": Envoy rejected cluster") && strings.HasSuffix(s, ";MZ0601 ERROR ")

@@ -122,19 +122,18 @@ func TestRights(t *testing.T) {
 		return resp.StatusCode == http.StatusOK
 	})
 
-	says := func(kind, name string) string { return c.Kubectl(t, "", "get", kind, name, "-n", ns, conditionsOf) }
-	await(t, "a wrong object says so", func() bool { return strings.Contains(says("dr", "wrong"), "host is required") })
+	await(t, "a wrong object says so", func() bool { return strings.Contains(says(t, dyn, "dr", ns, "wrong"), "host is required") })
 	var hangUp []func()
 	for _, r := range replicas {
 		hangUp = append(hangUp, refuse(t, r.xds, nodeID("sidecar", "10.9.3.1", "curl", ns), "outbound|80||one.example.com"))
 	}
 	await(t, "what a proxy refuses is told by both", func() bool {
-		return strings.Contains(says("serviceentry", "one"), "NotServed") && len(notes(t, c, system)) == 2
+		return strings.Contains(says(t, dyn, "serviceentry", ns, "one"), "NotServed") && len(notes(t, c, system)) == 2
 	})
 	for _, f := range hangUp {
 		f()
 	}
-	await(t, "it is forgotten", func() bool { return says("serviceentry", "one") == "" && len(notes(t, c, system)) == 0 })
+	await(t, "it is forgotten", func() bool { return says(t, dyn, "serviceentry", ns, "one") == "" && len(notes(t, c, system)) == 0 })
 
 	m, err := client.CoreV1().ConfigMaps(ns).Get(t.Context(), status.RootsConfigMap, metav1.GetOptions{})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/jsonpath"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/status"
@@ -122,7 +123,28 @@ func holder(t *testing.T, c *kubetest.Cluster, namespace string) string {
 	return *l.Spec.HolderIdentity
 }
 
-const conditionsOf = `-ojsonpath={range .status.conditions[*]}{.type}={.status} {.reason}: {.message};{end}{range .status.validationMessages[*]}{.type.code} {.level} {end}`
+// says is what the status of an object tells of what a leader thinks of it, and of others' conditions.
+func says(t *testing.T, client dynamic.Interface, kind, namespace, name string) string {
+	t.Helper()
+	k, ok := istio.FindKind(kind)
+	if !ok {
+		t.Fatalf("no kind %s", kind)
+	}
+	o, err := client.Resource(gvrOf(k, k.Versions[0])).Namespace(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	path := jsonpath.New("status").AllowMissingKeys(true) // kubectl's
+	err = path.Parse(`{range .status.conditions[*]}{.type}={.status} {.reason}: {.message};{end}{range .status.validationMessages[*]}{.type.code} {.level} {end}`)
+	if err == nil {
+		err = path.Execute(&b, o.Object)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
 
 // TestStatus: conditions appear on the object that is wrong and vanish when it is mended, and what others wrote there stays.
 func TestStatus(t *testing.T) {
@@ -133,7 +155,8 @@ func TestStatus(t *testing.T) {
 	c.Kubectl(t, "", "patch", "vs", "a", "-n", ns, "--subresource=status", "--type=merge", "-p", `{"status": {"conditions": [{"type": "Theirs", "status": "True"}]}}`)
 	r := newReplica(t, c, ns, "one")
 	ref := istio.Ref{Kind: "VirtualService", Namespace: ns, Name: "a"}
-	get := func() string { return c.Kubectl(t, "", "get", "vs", "a", "-n", ns, conditionsOf) }
+	client := dynamicClient(t, c)
+	get := func() string { return says(t, client, "vs", ns, "a") }
 
 	r.say(istio.Diagnostic{Code: "IST0106", Severity: istio.Error, Object: ref, Path: "spec.http", Message: "no routes", Fix: "write some"},
 		istio.Diagnostic{Code: "MZ0601", Severity: istio.Error, Object: istio.Ref{Kind: "VirtualService", Namespace: ns, Name: "gone"}, Message: "is not there"})
@@ -161,7 +184,8 @@ func TestLeader(t *testing.T) {
 	for _, name := range []string{"a", "b"} {
 		c.Kubectl(t, fmt.Sprintf(`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: %s}, spec: {host: a}}`, name), "apply", "-n", ns, "-f", "-")
 	}
-	get := func(name string) string { return c.Kubectl(t, "", "get", "dr", name, "-n", ns, conditionsOf) }
+	client := dynamicClient(t, c)
+	get := func(name string) string { return says(t, client, "dr", ns, name) }
 
 	one := newReplica(t, c, ns, "one")
 	eventually(t, "a leader", func() bool { return holder(t, c, ns) == "one" })

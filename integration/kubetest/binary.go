@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
@@ -40,9 +41,9 @@ type Package struct {
 	// Flags are Options.Flags.
 	Flags []string
 
+	once    sync.Once
 	cluster *Cluster
 	err     error
-	asked   bool
 }
 
 // Run runs the tests, ends the cluster, and returns what to exit with.
@@ -58,13 +59,10 @@ func (p *Package) Run(m *testing.M) int {
 	return code
 }
 
-// Cluster returns the package's cluster. Tests that run side by side ask for it before they part.
+// Cluster returns the package's cluster.
 func (p *Package) Cluster(t testing.TB) *Cluster {
 	t.Helper()
-	if !p.asked {
-		p.asked = true
-		p.cluster, p.err = p.launch()
-	}
+	p.once.Do(func() { p.cluster, p.err = p.launch() })
 	if errors.Is(p.err, errMissing) {
 		envoytest.Missing(t, p.err)
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,7 +37,8 @@ const Issuer = "https://kubernetes.default.svc"
 // readyLimit bounds how long a program may take to come up on a busy machine.
 const readyLimit = 3 * time.Minute
 
-// Cluster is an etcd and a kube-apiserver. Its methods are not for concurrent use, but for those that only make clients.
+// Cluster is an etcd and a kube-apiserver. Tests that run side by side may share it, but for the methods that start and end its
+// programs.
 type Cluster struct {
 	bin, dir string
 	flags    []string
@@ -46,6 +48,9 @@ type Cluster struct {
 	etcd     *proctest.Process
 	api      *proctest.Process
 	log      *textlog.Buffer
+
+	defining sync.Mutex
+	defined  bool // Definitions has run
 }
 
 // Start starts a cluster that ends with the test.

@@ -3,9 +3,11 @@ package kube
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -166,30 +168,55 @@ func (l *lister) named() {
 	s := secrets{}
 	s.names(l.state.set)
 	s.gateways(l.state.set)
-	want := s.wanted()
-	refs := make([]istio.Ref, 0, len(want))
-	for ref := range want {
-		refs = append(refs, ref)
+	in := map[string][]istio.Ref{}
+	for ref := range s.wanted() {
+		if !strings.Contains(ref.Name, "/") { // else no name that a Secret can have
+			in[ref.Namespace] = append(in[ref.Namespace], ref)
+		}
 	}
-	slices.SortFunc(refs, istio.Ref.Compare)
 	pending := map[istio.Ref]*read{}
-	for _, ref := range refs {
-		if strings.Contains(ref.Name, "/") {
-			continue // no name that a Secret can have
-		}
-		secret, err := l.client.CoreV1().Secrets(ref.Namespace).Get(l.ctx, ref.Name, metav1.GetOptions{})
-		if apierrors.IsForbidden(err) {
-			l.out.Secrets = false
-		}
-		if l.failed("Secret "+ref.Namespace+"/"+ref.Name, err) {
-			if l.err != nil {
+	for _, ns := range slices.Sorted(maps.Keys(in)) {
+		refs := l.there(ns, in[ns])
+		slices.SortFunc(refs, istio.Ref.Compare)
+		for _, ref := range refs {
+			if l.secret(ref, pending); l.err != nil {
 				return
 			}
-			continue
 		}
-		r := &read{}
-		r.set, r.diags = istio.LiveObject(secret)
-		pending[ref] = r
 	}
 	l.state.apply(pending)
+}
+
+// few is how many Secrets of a namespace are asked for without a look at which there are.
+const few = 10
+
+// there are those of many Secrets of a namespace that it has, as far as the user may see: any that one gateway names is looked for where
+// any other is, and an API server lets a client ask a hundred times a second.
+func (l *lister) there(namespace string, refs []istio.Ref) []istio.Ref {
+	if len(refs) <= few {
+		return refs
+	}
+	all, err := l.metadata.Resource(corev1.SchemeGroupVersion.WithResource("secrets")).Namespace(namespace).List(l.ctx, metav1.ListOptions{})
+	if err != nil { // each of them will say why, or be read
+		return refs
+	}
+	names := map[string]bool{}
+	for i := range all.Items {
+		names[all.Items[i].Name] = true
+	}
+	return slices.DeleteFunc(refs, func(r istio.Ref) bool { return !names[r.Name] })
+}
+
+// secret reads one.
+func (l *lister) secret(ref istio.Ref, pending map[istio.Ref]*read) {
+	secret, err := l.client.CoreV1().Secrets(ref.Namespace).Get(l.ctx, ref.Name, metav1.GetOptions{})
+	if apierrors.IsForbidden(err) {
+		l.out.Secrets = false
+	}
+	if l.failed("Secret "+ref.Namespace+"/"+ref.Name, err) {
+		return
+	}
+	r := &read{}
+	r.set, r.diags = istio.LiveObject(secret)
+	pending[ref] = r
 }
