@@ -1,5 +1,7 @@
 package annotation
 
+import "github.com/mizzen-mesh/mizzen/controlplane/mesh"
+
 // table is what this package knows of annotations: of Istio's only what Istio's own list lacks.
 func table() []Annotation {
 	return append(append(istioRead(), istioInjection()...), append(istioUnused(), mizzen()...)...)
@@ -109,7 +111,7 @@ func mizzen() []Annotation {
 		on("decision-header", of(Text), "a response header that says which side a request was sent to", "VirtualService"),
 		on("deleted", of(Bool), "true: the object takes away the same object of earlier files"),
 		on("exec", of(Text), "the command line run as the workload's application", "Pod"),
-		on("filters", words("dynamic-module", "wasm", "golang", "native"), "what runs the policies in the sidecar", "Pod"),
+		on("filters", words(mesh.FilterHosts()...), "what runs the policies in the sidecar", "Pod"),
 		on("forward", of(Text), "headers that the stand-in application forwards", "Pod"),
 		on("interception", of(JSON), "what `mizzen cni` does in the pod's network; the injector writes it", "Pod"),
 		on("lane", of(Text), "the VirtualService starts or follows a lane", "VirtualService"),

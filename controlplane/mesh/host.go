@@ -15,6 +15,11 @@ const (
 	HostNative FilterHost = "native"
 )
 
+// FilterHosts are the names of all hosts, for annotations and settings.
+func FilterHosts() []string {
+	return []string{string(HostModule), string(HostWasm), string(HostGolang), string(HostNative)}
+}
+
 // Where a proxy that says what it runs, and not from which file, is taken to have it.
 const (
 	DefaultWasm   = "/etc/mizzen/mizzen.wasm"

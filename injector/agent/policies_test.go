@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
 // A proxy runs the policies by the module that is there, unless it is told.
@@ -50,9 +52,9 @@ func TestPolicies(t *testing.T) {
 func TestReplaced(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		started string
+		started mesh.FilterHost
 		steps   [][]string // what is there, each too short a time but the last
-		want    string
+		want    mesh.FilterHost
 	}{
 		{name: "the same", started: "wasm", steps: [][]string{{WasmModule}}},
 		{name: "another", started: "dynamic-module", steps: [][]string{{DynamicModule}, {WasmModule}}, want: "wasm"},
@@ -62,13 +64,13 @@ func TestReplaced(t *testing.T) {
 		{name: "none, then another", started: "dynamic-module", steps: [][]string{{}, {GolangLibrary}}, want: "golang"},
 		{name: "another, and back", started: "wasm", steps: [][]string{{DynamicModule}, {WasmModule}, {DynamicModule}, {WasmModule}}},
 		{name: "another, and then a third", started: "wasm", steps: [][]string{{DynamicModule}, {GolangLibrary}}, want: "golang"},
-		{name: "at last there is one", started: native, steps: [][]string{{}, {DynamicModule}}, want: "dynamic-module"},
+		{name: "at last there is one", started: mesh.HostNative, steps: [][]string{{}, {DynamicModule}}, want: "dynamic-module"},
 		{name: "the metadata says it", started: "", steps: [][]string{{WasmModule}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			paths := Paths{Module: t.TempDir()}
 			ctx, cancel := context.WithCancel(t.Context())
-			look, done := make(chan time.Time), make(chan string, 1)
+			look, done := make(chan time.Time), make(chan mesh.FilterHost, 1)
 			lay := func(files []string) {
 				for _, f := range []string{DynamicModule, WasmModule, GolangLibrary} {
 					_ = os.Remove(filepath.Join(paths.Module, f))
@@ -84,7 +86,7 @@ func TestReplaced(t *testing.T) {
 				by, _ := (&settings{module: c.started}).replaced(ctx, paths, look)
 				done <- by
 			}()
-			got, ended := "", false
+			got, ended := mesh.FilterHost(""), false
 			for i, files := range c.steps {
 				n := looksSteady - 2 // the last of them may see the next step
 				if i == len(c.steps)-1 {

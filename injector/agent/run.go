@@ -15,6 +15,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
 	"github.com/mizzen-mesh/mizzen/controlplane/ca/agent"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/internal/supervisor"
 	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
@@ -75,7 +76,7 @@ func run(ctx context.Context, o Options) (again bool, err error) {
 		a.envoy.Stop()
 		return false, err
 	}
-	replaced := make(chan string, 1)
+	replaced := make(chan mesh.FilterHost, 1)
 	background(func() {
 		look := time.NewTicker(lookEvery)
 		defer look.Stop()

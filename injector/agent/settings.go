@@ -21,6 +21,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/bootstrap"
 	"github.com/mizzen-mesh/mizzen/controlplane/effective"
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/internal/protoerr"
 )
 
@@ -44,8 +45,8 @@ type settings struct {
 	admin     uint32
 	status    uint32 // the agent's own port; 0: none
 	probers   map[string]prober
-	scrape    *scrape // where the application's metrics are; nil: it has none
-	module    string  // what runs the policies, as the module that was found says; "": the metadata says it
+	scrape    *scrape         // where the application's metrics are; nil: it has none
+	module    mesh.FilterHost // what runs the policies, as the module that was found says; "": the metadata says it
 	// exitOnZero ends Envoy as soon as it has no connection left, after minimumDrain, instead of after start.TerminationDrain.
 	exitOnZero   bool
 	minimumDrain time.Duration
@@ -217,7 +218,7 @@ func (s *settings) describe(o Options, env environment, pod effective.Pod) error
 			MetricsPort: port(env("ENVOY_PROMETHEUS_PORT"), metricsPort), Addresses: texts(s.ips),
 		},
 	}
-	if metadata["MIZZEN_FILTERS"] == "wasm" {
+	if metadata["MIZZEN_FILTERS"] == string(mesh.HostWasm) {
 		s.node.StatsTags = bootstrap.WasmTags()
 	}
 	return nil
@@ -274,7 +275,8 @@ func (s *settings) metadata(o Options, env environment, pod effective.Pod, name 
 
 // policies says what runs the policies, unless the metadata does: the module that is there. One that is not cannot.
 func (s *settings) policies(o Options, metadata map[string]any) {
-	host, _ := metadata["MIZZEN_FILTERS"].(string)
+	said, _ := metadata["MIZZEN_FILTERS"].(string)
+	host := mesh.FilterHost(said)
 	if host == "" {
 		host = found(o.Paths)
 		s.module = host
@@ -284,10 +286,10 @@ func (s *settings) policies(o Options, metadata map[string]any) {
 		case host != m.host || m.key != "" && metadata[m.key] != nil:
 		case !there(m.file):
 			o.Log.Warn("no module: Envoy's own filters run the policies", "file", m.file)
-			host = native
+			host = mesh.HostNative
 		case m.key != "":
 			metadata[m.key] = m.file
 		}
 	}
-	metadata["MIZZEN_FILTERS"] = host
+	metadata["MIZZEN_FILTERS"] = string(host)
 }

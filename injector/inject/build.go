@@ -9,21 +9,21 @@ import (
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	"github.com/mizzen-mesh/mizzen/injector/handover"
 )
 
 // build is one pod on its way.
 type build struct {
-	policy *Policy
-	asked  Request
-	pod    *corev1.Pod
-	owner  Owner
-	proxy  *meshconfig.ProxyConfig // effective
-	mode   string                  // how connections are intercepted: REDIRECT or NONE
-	status int32                   // the agent's port; 0: nobody is to ask it
-	native bool                    // the proxy is an init container that stays
-	// filters runs the policies: one of the words filters...
-	filters string
+	policy  *Policy
+	asked   Request
+	pod     *corev1.Pod
+	owner   Owner
+	proxy   *meshconfig.ProxyConfig // effective
+	mode    string                  // how connections are intercepted: REDIRECT or NONE
+	status  int32                   // the agent's port; 0: nobody is to ask it
+	native  bool                    // the proxy is an init container that stays
+	filters mesh.FilterHost         // what runs the policies
 	// resources of the proxy and of the init containers.
 	resources corev1.ResourceRequirements
 	// own are the containers that the user wrote under names of the injector's.
@@ -53,7 +53,7 @@ func (p *Policy) begin(r Request) (*build, error) {
 		b.mode = "REDIRECT"
 		b.warn("interception mode TPROXY is not supported: with REDIRECT the application sees another address than its caller's")
 	}
-	b.filters = b.annotation(annotationFilters, p.Values.Mizzen.Filters)
+	b.filters = mesh.FilterHost(b.annotation(annotationFilters, p.Values.Mizzen.Filters))
 	switch said := string(p.Values.Mizzen.NativeSidecars); said {
 	case "auto":
 		b.native = p.NativeSidecars
@@ -180,7 +180,7 @@ func (b *build) aside() {
 		})
 	}
 	take(&b.pod.Spec.Containers, ProxyContainer)
-	take(&b.pod.Spec.InitContainers, ProxyContainer, InitContainer, ValidationContainer, ModuleContainer)
+	take(&b.pod.Spec.InitContainers, initNames()...)
 }
 
 // container adds one, or puts it in the place of one of the same name.

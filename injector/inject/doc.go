@@ -13,6 +13,11 @@ const (
 	moduleVolume        = "mizzen-module"
 )
 
+// initNames are all names of init containers that the injector may make, a native sidecar's included.
+func initNames() []string {
+	return []string{ProxyContainer, InitContainer, ValidationContainer, ModuleContainer}
+}
+
 // Program is the agent's file in the proxy's and the module's image, for hooks that run it.
 const Program = "/usr/local/bin/mizzen"
 
@@ -26,14 +31,6 @@ const (
 	prometheusPort = 15090 // Envoy's own metrics
 	outboundPort   = 15001
 	inboundPort    = 15006
-)
-
-// What runs the policies: words of annotation mizzen.dev/filters, as the control plane has them.
-const (
-	filtersModule = "dynamic-module"
-	filtersWasm   = "wasm"
-	filtersGolang = "golang"
-	filtersNative = "native"
 )
 
 const proxyImage = "proxy" // the chart's name of the proxy's image
@@ -53,5 +50,6 @@ const (
 	annotationTemplates  = "inject.istio.io/templates"
 	annotationBind       = "sidecar.istio.io/capNetBindService" // in Istio's templates, not in its API
 	annotationFilters    = "mizzen.dev/filters"
+	annotationImage      = "sidecar.istio.io/proxyImage"
 	annotationMergeStats = "prometheus.istio.io/merge-metrics"
 )

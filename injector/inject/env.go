@@ -35,7 +35,7 @@ func (b *build) environment() []corev1.EnvVar {
 		{Name: "ISTIO_META_CLUSTER_ID", Value: cluster},
 		field("ISTIO_META_NODE_NAME", "spec.nodeName"),
 		{Name: "ISTIO_META_INTERCEPTION_MODE", Value: b.mode},
-		{Name: "ISTIO_META_MIZZEN_FILTERS", Value: b.filters},
+		{Name: "ISTIO_META_MIZZEN_FILTERS", Value: string(b.filters)},
 	}
 	add := func(name, value string) {
 		if value != "" {

@@ -173,7 +173,7 @@ func (d *differ) list(a, b reflect.Value) bool {
 	}
 	kept := func(list, other []string, ours bool) (out []string) {
 		for _, n := range list {
-			if slices.Contains(other, n) && (ours || !injectors(n)) {
+			if slices.Contains(other, n) && (ours || !slices.Contains(initNames(), n)) {
 				out = append(out, n)
 			}
 		}
@@ -199,10 +199,6 @@ func (d *differ) list(a, b reflect.Value) bool {
 		})
 	}
 	return true
-}
-
-func injectors(name string) bool {
-	return slices.Contains([]string{ProxyContainer, InitContainer, ModuleContainer}, name)
 }
 
 // names of a list's objects; false unless each has one, of its own.

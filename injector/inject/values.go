@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
 // Config is key "config" of an installation's ConfigMap istio-sidecar-injector: who is injected, and by which templates. Istio's names.
@@ -239,13 +242,9 @@ func (v Values) check() error {
 	}{
 		{"nativeSidecars", string(v.Mizzen.NativeSidecars), []string{"auto", "true", "false"}},
 		{"module.delivery", v.Mizzen.Module.Delivery, []string{"emptyDir", "imageVolume", "none"}},
-		{"filters", v.Mizzen.Filters, []string{filtersModule, filtersWasm, filtersGolang, filtersNative}},
+		{"filters", v.Mizzen.Filters, mesh.FilterHosts()},
 	} {
-		found := false
-		for _, w := range x.words {
-			found = found || w == x.value
-		}
-		if !found {
+		if !slices.Contains(x.words, x.value) {
 			return fmt.Errorf("read injection values: mizzen.%s: want one of %s, got %q", x.key, strings.Join(x.words, ", "), x.value)
 		}
 	}

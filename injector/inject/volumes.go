@@ -8,6 +8,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 )
 
 const bootstrapDir = "/etc/istio/custom-bootstrap"
@@ -58,7 +60,7 @@ func podinfo(what string) corev1.DownwardAPIVolumeFile {
 // run natively needs none.
 func (b *build) module() []corev1.VolumeMount {
 	delivery := b.policy.Values.Mizzen.Module.Delivery
-	if delivery == "none" || b.filters == filtersNative {
+	if delivery == "none" || b.filters == mesh.HostNative {
 		return nil
 	}
 	mount := corev1.VolumeMount{Name: moduleVolume, MountPath: ModuleDir, ReadOnly: true}
