@@ -51,7 +51,13 @@ func TestProfiles(t *testing.T) {
 		"minimal":  {"profile=minimal"},
 		"revision": {"revision=canary", "revisionTags={prod}", "controlplane.autoscale.min=2"},
 		"node":     {"profile=minimal", "pilot.cni.enabled=true", "pilot.cni.namespace=kube-system", "pilot.cni.podAnnotations.a=b", "pilot.cni.nodeSelector.c=d"},
-		"closed":   {"networkPolicy.enabled=true", "gateways.egress.enabled=true", "ratelimit.replicas=2", "ratelimit.redis=redis:6379", "controlplane.secretNamespaces={edge}", "global.imagePullSecrets={regcred}", "injector.config.policy=disabled"},
+		"placed": {
+			"profile=demo", "services.ipFamilyPolicy=PreferDualStack", "controlplane.priorityClassName=high", "injector.serviceAccountAnnotations.a=b", "ratelimit.enabled=false",
+			"gateways.ingress.topologySpreadConstraints[0].maxSkew=1", "gateways.ingress.serviceAccountAnnotations.role=edge", "gateways.ingress.service.ipFamilyPolicy=RequireDualStack",
+			"gateways.ingress.service.ipFamilies={IPv6,IPv4}", "gateways.ingress.service.allocateLoadBalancerNodePorts=false", "gateways.ingress.service.loadBalancerClass=example.com/lb",
+			"gateways.ingress.service.ports[0].name=https", "gateways.ingress.service.ports[0].port=8443", "gateways.egress.enabled=false",
+		},
+		"closed": {"networkPolicy.enabled=true", "gateways.egress.enabled=true", "ratelimit.replicas=2", "ratelimit.redis=redis:6379", "controlplane.secretNamespaces={edge}", "global.imagePullSecrets={regcred}", "injector.config.policy=disabled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := render(t, set...)

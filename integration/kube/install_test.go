@@ -8,10 +8,23 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/mizzen-mesh/mizzen/installer"
 	"github.com/mizzen-mesh/mizzen/integration/kubetest"
 )
+
+// many are values that render what the profiles do not.
+const many = `
+networkPolicy: {enabled: true}
+services: {ipFamilyPolicy: PreferDualStack}
+controlplane: {autoscale: {min: 2}, priorityClassName: system-cluster-critical, serviceAccountAnnotations: {a: b}}
+gateways:
+  ingress:
+    topologySpreadConstraints:
+    - {maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: istio-ingressgateway}}}
+    service: {ipFamilyPolicy: PreferDualStack, loadBalancerClass: example.com/lb, allocateLoadBalancerNodePorts: false, internalTrafficPolicy: Cluster}
+`
 
 // TestInstall: an API server takes all that the chart has, in every profile; installing again is an upgrade; a revision stands beside;
 // and what is purged leaves nothing. No controllers run here, so nothing comes up: integration/cluster has that.
@@ -35,8 +48,14 @@ func TestInstall(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	full := map[string]any{"networkPolicy": map[string]any{"enabled": true}, "controlplane": map[string]any{"autoscale": map[string]any{"min": 2}}}
+	var full map[string]any
+	if err := yaml.Unmarshal([]byte(many), &full); err != nil {
+		t.Fatal(err)
+	}
 	install(options(full))
+	if got := c.Kubectl(t, "", "get", "svc", "-n", "istio-system", "istio-ingressgateway", "-o", "jsonpath={.spec.loadBalancerClass} {.spec.allocateLoadBalancerNodePorts} {.spec.ipFamilyPolicy}"); got != "example.com/lb false PreferDualStack" {
+		t.Errorf("the gateway's Service: %s", got)
+	}
 	install(options(map[string]any{"profile": "minimal"}))
 	if got := c.Kubectl(t, "", "get", "deploy", "-n", "istio-system", "-o", "name"); strings.Contains(got, "gateway") || !strings.Contains(got, "mizzen-injector") {
 		t.Errorf("profile minimal in the place of default has deployments:\n%s", got)

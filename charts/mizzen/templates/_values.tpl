@@ -86,6 +86,36 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- with .affinity }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .topologySpreadConstraints }}
+topologySpreadConstraints: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* mizzen.account is what a component's ServiceAccount has besides its name. */}}
+{{- define "mizzen.account" -}}
+{{- with .serviceAccountAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* mizzen.service are the fields of a Service's spec that say something; Kubernetes does the rest. */}}
+{{- define "mizzen.service" -}}
+{{- range $k, $x := omit . "type" "annotations" "ports" }}
+{{- if kindIs "bool" $x }}{{/* true is Kubernetes' own, where the field may stand at all */}}
+{{- if not $x }}
+{{ $k }}: false
+{{- end }}
+{{- else if kindIs "slice" $x }}
+{{- with $x }}
+{{ $k }}: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- else if $x }}
+{{ $k }}: {{ $x }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* What pod security standard "restricted" asks of a pod, and of a container. */}}
