@@ -9,8 +9,8 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 	"github.com/mizzen-mesh/mizzen/localmesh/overlay"
-	"github.com/mizzen-mesh/mizzen/localmesh/state"
 )
 
 // source is the user's files when --namespace is not "default": the control plane reads a copy of them, in which every
@@ -62,7 +62,7 @@ func (m *mesh) copySet(folder string, set istio.Set, diags istio.Diagnostics) er
 		return fmt.Errorf("copy manifests: %w", err)
 	}
 	m.source.Store(&source{read: set, told: diags})
-	return state.WriteFile(filepath.Join(folder, "all.json"), raw)
+	return wholefile.Content(filepath.Join(folder, "all.json"), 0o644, raw)
 }
 
 // original puts diagnostics where the user wrote what they are about.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/injector/dns"
 	"github.com/mizzen-mesh/mizzen/internal/supervisor"
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 	"github.com/mizzen-mesh/mizzen/localmesh/loopback"
 	"github.com/mizzen-mesh/mizzen/localmesh/plan"
 	"github.com/mizzen-mesh/mizzen/localmesh/podnet"
@@ -180,7 +181,7 @@ func (m *mesh) writePod(p *corev1.Pod) error {
 	if err != nil {
 		return fmt.Errorf("write pod %s: %w", p.Name, err)
 	}
-	return state.WriteFile(m.podFile(p.Namespace, p.Name), raw)
+	return wholefile.Content(m.podFile(p.Namespace, p.Name), 0o644, raw)
 }
 
 func (m *mesh) removePod(namespace, name string) error {

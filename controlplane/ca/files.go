@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // Names of the files of an authority, as in Istio's Secret cacerts.
@@ -194,22 +196,11 @@ func parseKey(raw []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// writeFile replaces a file at once, readable by its owner only.
+// writeFile replaces a file at once, readable by its owner only. One that says the same already is left alone, for those who watch it.
 func writeFile(dir, name string, content []byte) error {
-	if old, err := os.ReadFile(filepath.Join(dir, name)); err == nil && bytes.Equal(old, content) {
+	path := filepath.Join(dir, name)
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
 		return nil
 	}
-	f, err := os.CreateTemp(dir, "."+name+"-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	if err := os.Rename(f.Name(), filepath.Join(dir, name)); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
+	return wholefile.Lasting(path, content)
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // cache is a directory of modules, SHA256.wasm, and of what they were fetched by. The zero directory holds nothing until the first
@@ -81,7 +83,7 @@ func (c *cache) keep(key string, raw []byte) (string, error) {
 		return "", fmt.Errorf("keep module: %w", err)
 	}
 	if !exists(c.file(digest)) {
-		if err := replace(c.file(digest), raw); err != nil {
+		if err := wholefile.Content(c.file(digest), 0o644, raw); err != nil {
 			return "", fmt.Errorf("keep module: %w", err)
 		}
 	}
@@ -94,26 +96,12 @@ func (c *cache) keep(key string, raw []byte) (string, error) {
 	c.index[key] = digest
 	index, err := json.MarshalIndent(c.index, "", "  ")
 	if err == nil {
-		err = replace(filepath.Join(c.dir, indexFile), index)
+		err = wholefile.Content(filepath.Join(c.dir, indexFile), 0o644, index)
 	}
 	if err != nil {
 		return "", fmt.Errorf("keep module: %w", err)
 	}
 	return digest, nil
-}
-
-// replace writes a file that others may read at any time.
-func replace(path string, raw []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // nothing, once it is renamed
-	_, err = f.Write(raw)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
 
 func exists(path string) bool {

@@ -139,5 +139,5 @@ func (f folder) write(name string, content []byte) error {
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
 	}
-	return wholefile.Write(path, mode, bytes.NewReader(content))
+	return wholefile.Content(path, mode, content)
 }

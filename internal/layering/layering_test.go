@@ -50,7 +50,7 @@ var rules = []rule{
 	{"controlplane/nds", []string{"google.golang.org/protobuf/encoding/protowire"}, []string{"os", "net", "net/http"}},
 	{"controlplane/xdsgen", append([]string{"controlplane/mesh", "controlplane/nds", "controlplane/envoyapi", "controlplane/xdsgen/native", "filters/"}, protos...), nil},
 	{"controlplane/bootstrap", append([]string{"controlplane/mesh", "filters/registry"}, protos...), nil},
-	{"controlplane/source/dir", []string{"controlplane/istio", "github.com/fsnotify/fsnotify"}, nil},
+	{"controlplane/source/dir", []string{"controlplane/istio", "internal/wholefile", "github.com/fsnotify/fsnotify"}, nil},
 	{"controlplane/source/kube", []string{"controlplane/annotation", "controlplane/istio", "controlplane/mesh", "istio.io/api/", "k8s.io/", "golang.org/x/sync/"}, nil},
 	{"controlplane/server", append([]string{"controlplane/istio", "controlplane/view", "controlplane/xdsgen", "controlplane/mesh", "filters/", "github.com/prometheus/"}, protos...), nil},
 	{"controlplane/", nil, nil},

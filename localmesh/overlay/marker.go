@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
-	"github.com/mizzen-mesh/mizzen/localmesh/state"
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // The marker is a WorkloadEntry that selects nothing and is selected by nothing. Its name carries a revision: whoever has
@@ -19,7 +19,7 @@ const (
 // writeMarker is the last step of a change to the overlay.
 func writeMarker(dir, revision string) error {
 	// An address of a block that is reserved for documentation: no proxy has it.
-	return state.WriteFile(filepath.Join(dir, markerFile), fmt.Appendf(nil, `# Tells who has read this folder. Written by mizzen.
+	return wholefile.Content(filepath.Join(dir, markerFile), 0o644, fmt.Appendf(nil, `# Tells who has read this folder. Written by mizzen.
 apiVersion: networking.istio.io/v1
 kind: WorkloadEntry
 metadata:

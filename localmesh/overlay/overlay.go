@@ -20,6 +20,7 @@ import (
 
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/source/dir"
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 	"github.com/mizzen-mesh/mizzen/localmesh/state"
 )
 
@@ -85,7 +86,7 @@ func (o *Overlay) Apply(set istio.Set) (results []Result, revision string, err e
 		if err != nil {
 			return results, "", err
 		}
-		if err := state.WriteFile(o.file(m.Ref), raw); err != nil {
+		if err := wholefile.Content(o.file(m.Ref), 0o644, raw); err != nil {
 			return results, "", err
 		}
 		changed = true
@@ -153,7 +154,7 @@ func (o *Overlay) bury(m *istio.Meta) error {
 	if err != nil {
 		return err
 	}
-	return state.WriteFile(o.file(m.Ref), raw)
+	return wholefile.Content(o.file(m.Ref), 0o644, raw)
 }
 
 // render is the object as it is kept: as the user wrote it, with its namespace, and with its time of creation unless it

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // File is the name of the JSON file in a state directory.
@@ -130,31 +132,7 @@ func (s *State) Write(path string) error {
 	if err != nil {
 		return fmt.Errorf("write state of mesh: %w", err)
 	}
-	return WriteFile(path, append(raw, '\n'))
-}
-
-// WriteFile replaces path with content at once or not at all: whoever watches the directory never reads half of it.
-func WriteFile(path string, content []byte) error {
-	// A name that no reader of a directory takes for configuration.
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	_, err = f.Write(content)
-	if e := f.Chmod(0o644); err == nil {
-		err = e
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
+	return wholefile.Content(path, 0o644, append(raw, '\n'))
 }
 
 // Workload finds a workload by pod name ("reviews-v1-0", "reviews-v1-0.default"), else by Deployment name, app label, or

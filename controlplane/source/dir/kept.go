@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/mizzen-mesh/mizzen/internal/wholefile"
 )
 
 // store keeps, over restarts, the texts that what is in force was read from: an entry for each file of configuration, replaced as a
@@ -118,16 +120,7 @@ func writeEntry(path string, e entry) error {
 		return fmt.Errorf("it is larger than %d MiB", maxEntry>>20)
 	}
 	sum := sha256.Sum256(body)
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // gone by then if all went well
-	_, err = tmp.Write(append([]byte(entryForm+hex.EncodeToString(sum[:])+"\n"), body...))
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return wholefile.Secret(path, append([]byte(entryForm+hex.EncodeToString(sum[:])+"\n"), body...))
 }
 
 // keep brings the store in line with files that changed, after they are in force.
