@@ -25,6 +25,7 @@ import (
 	securityv1 "istio.io/api/security/v1alpha1"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/ca"
+	"github.com/mizzen-mesh/mizzen/controlplane/ca/agent"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
 )
 
@@ -137,15 +138,11 @@ func TestProxyIsWhoItProves(t *testing.T) {
 	conn := s.dial(t)
 	nobody, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, request, err := agent.NewRequest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := &securityv1.IstioCertificateRequest{Csr: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))}
+	q := &securityv1.IstioCertificateRequest{Csr: request}
 	authority := securityv1.NewIstioCertificateServiceClient(conn)
 	if _, err := authority.CreateCertificate(nobody, q); err == nil {
 		t.Error("a certificate for nobody")

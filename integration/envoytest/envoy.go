@@ -3,19 +3,18 @@ package envoytest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mizzen-mesh/mizzen/integration/proctest"
 	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
@@ -38,12 +37,10 @@ type Options struct {
 
 // Envoy is a running Envoy. It ends with the test.
 type Envoy struct {
-	pid    int
-	admin  string
-	ports  map[int]int
-	log    *textlog.Buffer
-	exited chan struct{}
-	err    error // valid once exited is closed
+	process *proctest.Process
+	admin   string
+	ports   map[int]int
+	log     *textlog.Buffer
 }
 
 // Start starts Envoy and waits until it is ready. It skips the test if there is no Envoy.
@@ -96,10 +93,10 @@ func Launch(bin, dir string, o Options) (*Envoy, error) {
 	}
 	cmd := exec.Command(bin, append(args, o.Args...)...)
 	cmd.Env = append(append(os.Environ(), moduleEnv(o.Module)...), o.Env...)
-	e := &Envoy{ports: ports, log: &textlog.Buffer{}, exited: make(chan struct{})}
+	e := &Envoy{ports: ports, log: &textlog.Buffer{}}
 	cmd.Stdout, cmd.Stderr = e.log, e.log
-	if err := e.run(cmd); err != nil {
-		return nil, fmt.Errorf("start Envoy: %w", err)
+	if e.process, err = proctest.Launch("Envoy", cmd); err != nil {
+		return nil, err
 	}
 	limit := o.ReadyTimeout
 	if limit == 0 {
@@ -113,25 +110,6 @@ func moduleEnv(so string) []string {
 		return nil
 	}
 	return []string{"ENVOY_DYNAMIC_MODULES_SEARCH_PATH=" + filepath.Dir(so)}
-}
-
-// run starts cmd on a thread that lives as long as it: the wheel's Envoy dies with the thread that started it.
-func (e *Envoy) run(cmd *exec.Cmd) error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		if err == nil {
-			e.pid = cmd.Process.Pid
-		}
-		started <- err
-		if err == nil {
-			e.err = cmd.Wait()
-			close(e.exited)
-		}
-	}()
-	return <-started
 }
 
 // await waits for the admin address, and then until Envoy says that it is ready.
@@ -151,8 +129,8 @@ func (e *Envoy) await(adminFile string, limit time.Duration) error {
 			return nil
 		}
 		select {
-		case <-e.exited:
-			return fmt.Errorf("Envoy ended: %w\n%s", errors.Join(e.err, errors.New("not ready")), e.Log())
+		case <-e.process.Gone():
+			return fmt.Errorf("Envoy ended with %d before it was ready\n%s", e.process.Code(), e.Log())
 		case <-ctx.Done():
 			return fmt.Errorf("Envoy is not ready after %v\n%s", limit, e.Log())
 		case <-tick.C:
@@ -171,33 +149,19 @@ func (e *Envoy) ready() bool {
 
 // Stop ends Envoy and waits for its end. Calling it again does nothing.
 func (e *Envoy) Stop() {
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		select {
-		case <-e.exited:
-			return
-		default:
-		}
-		_ = syscall.Kill(e.pid, sig) // it may have ended meanwhile
-		select {
-		case <-e.exited:
-			return
-		case <-time.After(5 * time.Second):
-		}
+	e.process.Signal(syscall.SIGTERM)
+	select {
+	case <-e.process.Gone():
+	case <-time.After(5 * time.Second):
+		e.process.Kill()
 	}
 }
 
 // Running tells whether the process lives.
-func (e *Envoy) Running() bool {
-	select {
-	case <-e.exited:
-		return false
-	default:
-		return true
-	}
-}
+func (e *Envoy) Running() bool { return e.process.Running() }
 
 // PID is Envoy's process id.
-func (e *Envoy) PID() int { return e.pid }
+func (e *Envoy) PID() int { return e.process.PID() }
 
 // Log is what Envoy has printed so far, access logs on its standard output included.
 func (e *Envoy) Log() string { return e.log.String() }

@@ -2,9 +2,6 @@ package identity
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -19,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/ca"
+	"github.com/mizzen-mesh/mizzen/controlplane/ca/agent"
 	"github.com/mizzen-mesh/mizzen/integration/meshtest"
 )
 
@@ -64,15 +62,11 @@ func member(t *testing.T, m *meshtest.Mesh, id ca.Identity) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, request, err := agent.NewRequest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, err := authority.Sign(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request}), id, time.Hour)
+	chain, err := authority.Sign([]byte(request), id, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,13 +7,12 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/mizzen-mesh/mizzen/internal/textlog"
 )
 
-// Process is a program that runs. It ends with this process, whatever ends this.
+// Process is a program that runs. On Linux it ends with this process, whatever ends this.
 type Process struct {
 	cmd  *exec.Cmd
 	log  *textlog.Buffer // nil of one that was launched
@@ -24,7 +23,7 @@ type Process struct {
 // Launch starts a program, under a name for errors. The caller ends it.
 func Launch(name string, cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, gone: make(chan struct{})}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = tied()
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // the kernel ends a child with the thread that started it

@@ -133,7 +133,7 @@ func (a *Agent) untilRenewal() time.Duration {
 
 // renew gets a certificate for a new key.
 func (a *Agent) renew(ctx context.Context) error {
-	key, request, err := newRequest()
+	key, request, err := NewRequest()
 	if err != nil {
 		return err
 	}
@@ -201,8 +201,8 @@ func roots(h held) *tlsv3.Secret {
 	}}}
 }
 
-// newRequest makes a key and a request for it. The request names nobody: the authority knows who asks.
-func newRequest() (crypto.Signer, string, error) {
+// NewRequest makes a key and a request for it, PEM. The request names nobody: the authority knows who asks.
+func NewRequest() (crypto.Signer, string, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, "", fmt.Errorf("make key: %w", err)
