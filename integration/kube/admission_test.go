@@ -27,9 +27,8 @@ type validator struct {
 	configuration       string
 }
 
-func newValidator(t *testing.T) *validator {
+func newValidator(t *testing.T, c *kubetest.Cluster) *validator {
 	t.Helper()
-	c := shared.Cluster(t)
 	c.Definitions(t)
 	ns := c.Namespace(t, "admission", nil)
 	return &validator{c: c, client: c.Client(t), namespace: ns, revision: ns, configuration: "mizzen-validator-" + ns}
@@ -125,7 +124,7 @@ func said(namespace, text string) []string {
 
 // TestWrongObjectsAreRefused: kubectl apply says what `mizzen validate` says, and stores nothing.
 func TestWrongObjectsAreRefused(t *testing.T) {
-	v := newValidator(t)
+	v := newValidator(t, side(t))
 	addr, _ := v.start(t, "127.0.0.1:0")
 	v.configure(t, addr)
 	const denied = `admission webhook "validation.mizzen.dev" denied the request: `
@@ -167,7 +166,7 @@ func TestWrongObjectsAreRefused(t *testing.T) {
 
 // TestWarnings: what is let in with a warning, and what the rest of the mesh makes of it.
 func TestWarnings(t *testing.T) {
-	v := newValidator(t)
+	v := newValidator(t, side(t))
 	addr, _ := v.start(t, "127.0.0.1:0")
 	v.configure(t, addr)
 	v.c.Kubectl(t, "{apiVersion: v1, kind: Service, metadata: {name: b}, spec: {selector: {app: b}, ports: [{name: http, port: 80}]}}", "apply", "-n", v.namespace, "-f", "-")
@@ -204,9 +203,9 @@ func TestWarnings(t *testing.T) {
 	})
 }
 
-// TestStoredMistakes: what is wrong and stored already may be labelled, mended and deleted, and says what is wrong with it.
-func TestStoredMistakes(t *testing.T) {
-	v := newValidator(t)
+// storedMistakes: what is wrong and stored already may be labelled, mended and deleted, and says what is wrong with it.
+func storedMistakes(t *testing.T, c *kubetest.Cluster) {
+	v := newValidator(t, c)
 	wrong := object("dr", "{exportTo: [.]}")
 	v.c.Kubectl(t, wrong, "apply", "-n", v.namespace, "-f", "-")
 	v.c.Kubectl(t, "", "patch", "dr", "a", "-n", v.namespace, "--type=merge", "-p", `{"metadata": {"finalizers": ["mizzen.dev/test"]}}`)
@@ -235,7 +234,7 @@ func TestStoredMistakes(t *testing.T) {
 
 // TestReplicaTakesOver: a replica that comes with the same Secret is trusted from its first answer on.
 func TestReplicaTakesOver(t *testing.T) {
-	v := newValidator(t)
+	v := newValidator(t, side(t))
 	addr, stop := v.start(t, "127.0.0.1:0")
 	v.configure(t, addr)
 	bad := object("dr", "{exportTo: [.]}")

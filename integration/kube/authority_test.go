@@ -1,9 +1,6 @@
 package kube
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -16,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/ca"
+	"github.com/mizzen-mesh/mizzen/controlplane/ca/agent"
 	"github.com/mizzen-mesh/mizzen/controlplane/ca/vault"
 )
 
@@ -28,16 +26,11 @@ type holds struct {
 
 func newHolds(t *testing.T, by *ca.Authority, account string, now, renews time.Time) holds {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, request, err := agent.NewRequest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})
-	chain, err := by.Sign(request, ca.Identity{TrustDomain: "td", Namespace: "shop", ServiceAccount: account}, 0)
+	chain, err := by.Sign([]byte(request), ca.Identity{TrustDomain: "td", Namespace: "shop", ServiceAccount: account}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +74,7 @@ func greet(client, server holds, now time.Time) error {
 // TestAuthorityComesAndGoes: Secret cacerts appears beside an authority that signs, and goes again: two replicas take it up with roots that
 // overlap, no handshake fails between workloads that either has signed for, and whoever is there signs in the end.
 func TestAuthorityComesAndGoes(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	system := c.Namespace(t, "comes", nil)
 	client := c.Client(t)
 	const life = time.Hour
@@ -195,7 +188,7 @@ func TestAuthorityComesAndGoes(t *testing.T) {
 // TestAuthorityAppears: a control plane that runs gives workloads the roots of a Secret cacerts that appears, and its own certificate is
 // good for whoever knew it before.
 func TestAuthorityAppears(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	system, ns := c.Namespace(t, "system", nil), c.Namespace(t, "shop", nil)
 	p := startPlane(t, c, system)

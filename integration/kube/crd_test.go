@@ -22,7 +22,7 @@ import (
 
 // TestDefinitions: every kind is there under every version and short name of Istio's.
 func TestDefinitions(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	var words []string
 	for _, k := range crd.Kinds() {
@@ -37,7 +37,7 @@ func TestDefinitions(t *testing.T) {
 
 // TestColumns: kubectl prints what it prints with Istio's definitions.
 func TestColumns(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	ns := c.Namespace(t, "columns", nil)
 	c.Kubectl(t, `
@@ -92,7 +92,7 @@ func columns(text string) string {
 
 // TestUnknownField: kubectl, which asks for strict reading, is told of a field that there is none.
 func TestUnknownField(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	_, errs, err := c.TryKubectl(t, `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a}, spec: {hosts: [a], htpp: []}}`, "create", "--dry-run=server", "-f", "-")
 	if err == nil || !strings.Contains(errs, `strict decoding error: unknown field "spec.htpp"`) {
@@ -102,7 +102,7 @@ func TestUnknownField(t *testing.T) {
 
 // TestCorpus: whatever of the corpora's objects Decode takes, the API server takes, to the last field.
 func TestCorpus(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	api := newDryRun(t, c)
 	kinds := map[string]istio.Kind{}

@@ -22,7 +22,7 @@ func placed(ns, text string) string { return strings.ReplaceAll(text, "NS", ns) 
 
 // TestBrokenObjectStays: an object that an edit breaks stays as it was, with diagnostics that name it and no file, until it is mended.
 func TestBrokenObjectStays(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	ns, client := c.Namespace(t, "broken", nil), dynamicClient(t, c)
 	f := follow(t, c, kube.Options{})
@@ -55,7 +55,7 @@ func TestBrokenObjectStays(t *testing.T) {
 
 // TestRevision: a control plane with a revision has the MeshConfig of that revision, and reads what is for all or for it.
 func TestRevision(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	ns, client := c.Namespace(t, "revision", nil), dynamicClient(t, c)
 	apply(t, client, placed(ns, `
@@ -106,6 +106,7 @@ const rights = `
 // TestSecrets: of all Secrets those are read that a Gateway names, where its pods are; one that RBAC keeps away stops nothing, and less than
 // all Secrets of a namespace is enough to be allowed.
 func TestSecrets(t *testing.T) {
+	t.Parallel()
 	for name, secrets := range map[string]string{
 		"all":     "verbs: [get, list, watch]",
 		"no get":  "verbs: [list, watch]",
@@ -116,7 +117,7 @@ func TestSecrets(t *testing.T) {
 }
 
 func testSecrets(t *testing.T, rights string) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	ns, away, client := c.Namespace(t, "secrets", nil), c.Namespace(t, "away", nil), dynamicClient(t, c)
 	c.Kubectl(t, placed(ns, rights), "apply", "-f", "-")
@@ -167,7 +168,7 @@ func testSecrets(t *testing.T, rights string) {
 // TestManySecrets: hundreds of certificates are one watch.
 func TestManySecrets(t *testing.T) {
 	const n = 200
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	ns, client := c.Namespace(t, "many", nil), dynamicClient(t, c)
 	apply(t, client, placed(ns, `{apiVersion: v1, kind: Pod, metadata: {name: gw, namespace: NS, labels: {istio: NS}}, spec: {containers: [{name: a, image: a}]}, status: {phase: Running, podIP: 10.9.1.2}}`))
@@ -219,7 +220,7 @@ func TestManySecrets(t *testing.T) {
 
 // TestDefinitionComesAndGoes: a kind whose definition is made while the source runs is read from then on, until it goes.
 func TestDefinitionComesAndGoes(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	ns, client := c.Namespace(t, "kinds", nil), dynamicClient(t, c)
 	f := follow(t, c, kube.Options{})

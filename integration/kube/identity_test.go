@@ -2,9 +2,6 @@ package kube
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -28,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/ca"
+	"github.com/mizzen-mesh/mizzen/controlplane/ca/agent"
 	"github.com/mizzen-mesh/mizzen/controlplane/ca/vault"
 	"github.com/mizzen-mesh/mizzen/controlplane/run"
 	"github.com/mizzen-mesh/mizzen/controlplane/xdsgen"
@@ -124,17 +122,11 @@ func certificate(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (*x50
 // signed is certificate, with the roots that come with it.
 func signed(t *testing.T, ctx context.Context, conn *grpc.ClientConn) (cert *x509.Certificate, roots string, err error) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	_, request, err := agent.NewRequest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := securityv1.NewIstioCertificateServiceClient(conn).CreateCertificate(ctx, &securityv1.IstioCertificateRequest{
-		Csr: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})),
-	})
+	answer, err := securityv1.NewIstioCertificateServiceClient(conn).CreateCertificate(ctx, &securityv1.IstioCertificateRequest{Csr: request})
 	if err != nil {
 		return nil, "", err
 	}
@@ -175,7 +167,7 @@ func nodeID(kind, ip, pod, ns string) string {
 // TestIdentity: in a cluster a workload is who its token says to the API server, its proxy gets what its Pod may have and not what it
 // says of itself, and every replica signs with the same root.
 func TestIdentity(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	system, ns := c.Namespace(t, "system", nil), c.Namespace(t, "shop", nil)
 	client := dynamicClient(t, c)
@@ -238,7 +230,7 @@ func TestIdentity(t *testing.T) {
 
 // TestGivenAuthority: Secret cacerts goes before one that is made, and a new root in it is trusted without a restart.
 func TestGivenAuthority(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	system := c.Namespace(t, "given", nil)
 	one, two := material(t), material(t)
@@ -289,7 +281,7 @@ func material(t *testing.T) ca.Material {
 
 // TestReplicasMakeOneRoot: of many that start at once in a new cluster, one makes the root of all.
 func TestReplicasMakeOneRoot(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	system := c.Namespace(t, "race", nil)
 	client := c.Client(t)
 	var roots [8]string

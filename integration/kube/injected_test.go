@@ -19,7 +19,7 @@ import (
 // TestInjectedCorpus: of every case of the injector's corpus the API server takes what comes out, pods as the controllers of all kinds make
 // them.
 func TestInjectedCorpus(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	client, ns := c.Client(t), c.Namespace(t, "corpus", nil)
 	kinds := map[string]bool{}
 	for _, gc := range golden.Load(t, "../../injector/testdata/inject") {
@@ -95,7 +95,7 @@ func text(t *testing.T, pod *corev1.Pod) string {
 
 // TestInjectedAtRandom: whatever pod the API server takes, it takes what the injector makes of it, with any policy.
 func TestInjectedAtRandom(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	client, ns := c.Client(t), c.Namespace(t, "random", nil)
 	var policies []*inject.Policy
 	for _, values := range []string{

@@ -72,7 +72,7 @@ spec: {containers: [{name: app, image: app, ports: [{containerPort: 9080}]}, {na
 // TestInspect: analyze tells of a cluster what its objects, read by the API server, come to; the commands that ask proxies say what
 // is wrong where there is none. That proxies are asked, integration/cluster shows: without a kubelet there are none.
 func TestInspect(t *testing.T) {
-	c := shared.Cluster(t)
+	c := side(t)
 	c.Definitions(t)
 	ns := c.Namespace(t, "inspect", nil)
 	c.Kubectl(t, "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: default}", "apply", "-n", ns, "-f", "-")

@@ -26,10 +26,8 @@ func notes(t *testing.T, c *kubetest.Cluster, namespace string) map[string]strin
 	return m.Data
 }
 
-// TestNotes: the leader writes what another replica alone knows, for as long as that says so and lives, and the next leader goes on with it.
-func TestNotes(t *testing.T) {
-	c := shared.Cluster(t)
-	c.Definitions(t)
+// notesOfOthers: the leader writes what another replica alone knows, for as long as that says so and lives, and the next leader goes on with it.
+func notesOfOthers(t *testing.T, c *kubetest.Cluster) {
 	ns := c.Namespace(t, "notes", nil)
 	for _, name := range []string{"a", "b"} {
 		c.Kubectl(t, fmt.Sprintf(`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: %s}, spec: {host: a}}`, name), "apply", "-n", ns, "-f", "-")
@@ -67,12 +65,10 @@ func TestNotes(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { return get("a")+get("b") == "" && len(notes(t, c, ns)) == 0 })
 }
 
-// TestRefusedElsewhere: what an Envoy refuses that is connected to a replica which does not lead is in the status of the object that
+// refusedElsewhere: what an Envoy refuses that is connected to a replica which does not lead is in the status of the object that
 // caused it, until the object is mended, or the replica is gone.
-func TestRefusedElsewhere(t *testing.T) {
+func refusedElsewhere(t *testing.T, c *kubetest.Cluster) {
 	envoytest.Find(t)
-	c := shared.Cluster(t)
-	c.Definitions(t)
 	system, ns, client := c.Namespace(t, "system", nil), c.Namespace(t, "shop", nil), dynamicClient(t, c)
 	apply(t, client, placed(ns, `
 {apiVersion: v1, kind: Pod, metadata: {name: curl, namespace: NS, labels: {app: curl}}, spec: {containers: [{name: a, image: a}]}, status: {phase: Running, podIP: 127.0.0.1}}
@@ -110,6 +106,6 @@ func TestRefusedElsewhere(t *testing.T) {
 	await(t, "it says so no more", func() bool { return status() == "" && len(notes(t, c, system)) == 0 })
 	patch(bad)
 	await(t, "it says so again", refused)
-	second.kill()
+	second.Kill()
 	await(t, "what the killed replica said is forgotten", func() bool { return status() == "" && len(notes(t, c, system)) == 0 })
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,15 +19,14 @@ import (
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/integration/kubetest"
 	"github.com/mizzen-mesh/mizzen/integration/meshtest"
-	"github.com/mizzen-mesh/mizzen/internal/textlog"
+	"github.com/mizzen-mesh/mizzen/integration/proctest"
 )
 
 // process is mizzen as a process, of a control plane with its addresses.
 type process struct {
-	cmd        *exec.Cmd
+	*proctest.Process
+	name       string
 	xds, pages string
-	log        *textlog.Buffer
-	ended      chan struct{}
 }
 
 var addresses = regexp.MustCompile(`msg="control plane is up" xds=(\S+) http=(\S+)`)
@@ -36,23 +34,8 @@ var addresses = regexp.MustCompile(`msg="control plane is up" xds=(\S+) http=(\S
 // startProcess runs mizzen until the test ends.
 func startProcess(t *testing.T, args ...string) *process {
 	t.Helper()
-	r := &process{log: &textlog.Buffer{}, ended: make(chan struct{})}
-	r.cmd = exec.Command(meshtest.Binary(t), args...)
-	r.cmd.Stdout, r.cmd.Stderr = r.log, r.log
-	if err := r.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = r.cmd.Wait() // it is killed
-		close(r.ended)
-	}()
-	t.Cleanup(func() {
-		r.kill()
-		if t.Failed() {
-			t.Logf("the log of mizzen %s:\n%s", args[0], r.log)
-		}
-	})
-	return r
+	name := "mizzen " + args[0]
+	return &process{Process: proctest.Start(t, name, exec.Command(meshtest.Binary(t), args...)), name: name}
 }
 
 // startReplica runs a control plane with flags, and waits until it is ready.
@@ -60,7 +43,7 @@ func startReplica(t *testing.T, flags ...string) *process {
 	t.Helper()
 	r := startProcess(t, append([]string{"controlplane", "--xds-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0", "--module-dir", t.TempDir()}, flags...)...)
 	await(t, "a control plane is ready", func() bool {
-		m := addresses.FindStringSubmatch(r.log.String())
+		m := addresses.FindStringSubmatch(r.Log())
 		if m == nil {
 			return false
 		}
@@ -73,20 +56,6 @@ func startReplica(t *testing.T, flags ...string) *process {
 		return resp.StatusCode == http.StatusOK
 	})
 	return r
-}
-
-func (r *process) kill() {
-	_ = r.cmd.Process.Signal(syscall.SIGKILL)
-	<-r.ended
-}
-
-func (r *process) running() bool {
-	select {
-	case <-r.ended:
-		return false
-	default:
-		return true
-	}
 }
 
 // service leads connections to the first of some replicas that runs, as a Service would.
@@ -127,7 +96,7 @@ func (s *service) lead(in net.Conn) {
 	s.mu.Lock()
 	to := ""
 	for _, r := range s.replicas {
-		if to == "" && r.running() {
+		if to == "" && r.Running() {
 			to = r.xds
 		}
 	}
@@ -159,6 +128,7 @@ const outage = time.Minute
 // TestOutages: with the API server away and one replica after the other killed, a real Envoy keeps its configuration, changes nothing
 // when it comes to another replica, answers every request, and gets the changes that are made once the API server is back.
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	envoytest.Find(t)
 	c := kubetest.Start(t, kubetest.Options{})
 	c.Definitions(t)
@@ -209,7 +179,7 @@ func TestOutages(t *testing.T) {
 	load := startLoad(get, "200 one")
 	c.KillAPI()
 	away := time.Now()
-	first.kill()
+	first.Kill()
 	await(t, "Envoy is at the second replica", func() bool { return synced(second) && connected() == 1 })
 	time.Sleep(outage - min(outage, time.Since(away))) // an outage takes its time
 	if wrong := load.stop(); wrong != "" || load.count.Load() < 20 {
@@ -228,7 +198,7 @@ func TestOutages(t *testing.T) {
 	front.add(third)
 	before = fmt.Sprint(envoy.Stats(t, modified))
 	load = startLoad(get, "200 two")
-	second.kill()
+	second.Kill()
 	await(t, "Envoy is at the third replica", func() bool { return synced(third) && connected() == 1 })
 	if wrong := load.stop(); wrong != "" {
 		t.Errorf("after the second replica was killed: %s", wrong)

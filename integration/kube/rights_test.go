@@ -74,6 +74,7 @@ func newAccount(t *testing.T, c *kubetest.Cluster, namespace, name string) *acco
 // TestRights: with the chart's roles and nothing else the control plane, the injector and the rate-limit server do all of their work, and
 // ask for nothing that they may not have.
 func TestRights(t *testing.T) {
+	t.Parallel()
 	c := kubetest.Start(t, kubetest.Options{})
 	const system = "istio-system"
 	client := c.Client(t)
@@ -167,9 +168,9 @@ func TestRights(t *testing.T) {
 		a.mu.Unlock()
 	}
 	for _, r := range append(replicas, other...) {
-		for line := range strings.Lines(r.log.String()) {
+		for line := range strings.Lines(r.Log()) {
 			if strings.Contains(strings.ToLower(line), "forbidden") {
-				t.Errorf("%s logs %s", r.cmd.Args[1], line)
+				t.Errorf("%s logs %s", r.name, line)
 			}
 		}
 	}

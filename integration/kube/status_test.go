@@ -146,10 +146,24 @@ func says(t *testing.T, client dynamic.Interface, kind, namespace, name string) 
 	return b.String()
 }
 
-// TestStatus: conditions appear on the object that is wrong and vanish when it is mended, and what others wrote there stays.
-func TestStatus(t *testing.T) {
-	c := shared.Cluster(t)
+// TestLeaders: what leaders write, in a cluster of its own and one test at a time: a leader writes what it thinks into whatever there is.
+func TestLeaders(t *testing.T) {
+	t.Parallel()
+	c := kubetest.Start(t, kubetest.Options{})
 	c.Definitions(t)
+	for _, x := range []struct {
+		name string
+		run  func(*testing.T, *kubetest.Cluster)
+	}{
+		{"refused elsewhere", refusedElsewhere}, {"notes", notesOfOthers}, {"status", statusOfObjects}, {"stored mistakes", storedMistakes},
+		{"next leader", nextLeader}, {"roots", rootsEverywhere},
+	} {
+		t.Run(x.name, func(t *testing.T) { x.run(t, c) })
+	}
+}
+
+// statusOfObjects: conditions appear on the object that is wrong and vanish when it is mended, and what others wrote there stays.
+func statusOfObjects(t *testing.T, c *kubetest.Cluster) {
 	ns := c.Namespace(t, "status", nil)
 	c.Kubectl(t, `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: a}, spec: {hosts: [a]}}`, "apply", "-n", ns, "-f", "-")
 	c.Kubectl(t, "", "patch", "vs", "a", "-n", ns, "--subresource=status", "--type=merge", "-p", `{"status": {"conditions": [{"type": "Theirs", "status": "True"}]}}`)
@@ -176,10 +190,8 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// TestLeader: of two replicas one writes; when it is gone the other does, and takes away what has become untrue meanwhile.
-func TestLeader(t *testing.T) {
-	c := shared.Cluster(t)
-	c.Definitions(t)
+// nextLeader: of two replicas one writes; when it is gone the other does, and takes away what has become untrue meanwhile.
+func nextLeader(t *testing.T, c *kubetest.Cluster) {
 	ns := c.Namespace(t, "leader", nil)
 	for _, name := range []string{"a", "b"} {
 		c.Kubectl(t, fmt.Sprintf(`{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: %s}, spec: {host: a}}`, name), "apply", "-n", ns, "-f", "-")
@@ -198,9 +210,8 @@ func TestLeader(t *testing.T) {
 	eventually(t, "the other's view", func() bool { return get("b") == refusedSays && get("a") == "" })
 }
 
-// TestRoots: the root certificate is in every namespace, new ones too, is restored and replaced.
-func TestRoots(t *testing.T) {
-	c := shared.Cluster(t)
+// rootsEverywhere: the root certificate is in every namespace, new ones too, is restored and replaced.
+func rootsEverywhere(t *testing.T, c *kubetest.Cluster) {
 	client := c.Client(t)
 	ns := c.Namespace(t, "roots", nil)
 	r := newReplica(t, c, ns, "one")
