@@ -71,12 +71,14 @@ func (r Rewritten) YAML() string {
 	return b.String()
 }
 
-// JSON is the object, or a List if there are several.
+// JSON is the object, or a List if there are several. What is no object has no place there.
 func (r Rewritten) JSON() []byte {
 	var items [][]byte
 	for _, p := range r.pages {
 		for _, n := range p.roots {
-			items = append(items, n.json())
+			if n.kind == mapNode {
+				items = append(items, n.json())
+			}
 		}
 	}
 	all := append(append([]byte(`{"apiVersion":"v1","kind":"List","items":[`), bytes.Join(items, []byte(","))...), "]}"...)
@@ -137,7 +139,7 @@ func (m *modern) read(sources []Source) Diagnostics {
 		m.notes[d.Object] = append(m.notes[d.Object], d)
 	}
 	for _, d := range append(all, found...) {
-		if d.Code == CodeDeprecated || d.Code == CodeObsoleteKind || d.Code == CodeSyntax || d.Severity == Error && m.old(d.Object.Kind) {
+		if d.Code == CodeDeprecated || d.Code == CodeObsoleteKind || d.Code == CodeSyntax || d.Code == CodeNoKind || d.Severity == Error && m.old(d.Object.Kind) {
 			diags = append(diags, d)
 		}
 	}
