@@ -25,7 +25,7 @@ func newGraphCommand() *cobra.Command {
 		Use:   "graph",
 		Short: "Show who calls whom, how often, and how well",
 		Long: `Show the live service graph: which version of which application calls which other one, at which rate, with which share of failures,
-and whether by mutual TLS. The callers' proxies are asked twice, a window apart: what they count for each endpoint needs no metrics to be on.
+in which time (P50, P95), and whether by mutual TLS. The callers' proxies are asked twice, a window apart: what they count for each endpoint needs no metrics to be on.
 A request that a proxy answers itself (a fault, a rate limit, no healthy host) is on no edge; each attempt of a retry is.
 
 ` + whichMesh + ` With -n, only calls from that namespace.`,

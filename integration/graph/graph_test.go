@@ -95,8 +95,22 @@ spec:
 	if here := seen(t, m, "-n", "istio-system"); len(here) != 1 {
 		t.Errorf("from the gateway's namespace: %v", here)
 	}
+	timesShow(t, m)
 	weightsMove(t, m, v1.Requests)
 	pictures(t, m)
+}
+
+// timesShow: each edge of HTTP has the times of its requests once the proxy has summed them up.
+func timesShow(t *testing.T, m *meshtest.Mesh) {
+	t.Helper()
+	meshtest.Eventually(t, "the times of all requests, and none of TCP", func() bool {
+		for _, e := range seen(t, m) {
+			if known := 0 < e.P50 && e.P50 <= e.P95 && e.P95 < 60_000; known != (e.Protocol == "http") {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // echo sends bytes to store and has them back.

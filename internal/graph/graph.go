@@ -58,6 +58,11 @@ type Edge struct {
 	Rate   float64 `json:"rate"`
 	Errors float64 `json:"errors"`
 	TLS    string  `json:"tls"` // "all", "some", "none" of the connections; to workloads it is mutual
+	// P50 and P95 are the milliseconds within which half, and 95 %, of the requests were answered, in the window, or ever if it had none. A
+	// proxy times what it sends by one name, and subset, together: versions that are called by the same name have the same times. 0: not
+	// known, as of TCP.
+	P50 float64 `json:"p50,omitempty"`
+	P95 float64 `json:"p95,omitempty"`
 }
 
 // How much is by TLS.
@@ -74,6 +79,8 @@ type tally struct {
 	Edge
 	recent, failing     uint64 // within the window
 	connections, secure uint64
+	timed               map[clusterOf]bool // those whose times are in
+	took, tookRecently  times
 }
 
 // Of makes the graph of two looks. before may be the zero Sample: then no rates are known.
@@ -98,10 +105,11 @@ func Of(workloads []Workload, before, after Sample) Graph {
 		k := edgeKey{from.ID, to.ID, protocol}
 		e := edges[k]
 		if e == nil {
-			e = &tally{Edge: Edge{From: k.from, To: k.to, Protocol: k.protocol}}
+			e = &tally{Edge: Edge{From: k.from, To: k.to, Protocol: k.protocol}, timed: map[clusterOf]bool{}, took: times{}, tookRecently: times{}}
 			edges[k] = e
 		}
 		e.add(l, c, before.links[l], at)
+		e.time(clusterOf{l.pod, l.cluster}, after, before)
 	}
 	for _, e := range edges {
 		g.Edges = append(g.Edges, e.done(g.Window))
@@ -129,6 +137,16 @@ func (e *tally) add(l link, now, was count, at cluster) {
 	}
 }
 
+// time takes in how long the requests of a cluster took, once.
+func (e *tally) time(c clusterOf, after, before Sample) {
+	if e.Protocol != protocolHTTP || e.timed[c] {
+		return
+	}
+	e.timed[c] = true
+	e.took.add(after.times[c], nil)
+	e.tookRecently.add(after.times[c], before.times[c])
+}
+
 func (e *tally) done(window float64) *Edge {
 	slices.Sort(e.Services)
 	failed, of := e.Failed, e.Requests
@@ -139,6 +157,10 @@ func (e *tally) done(window float64) *Edge {
 		}
 	}
 	e.Errors = float64(min(failed, of)) / float64(of)
+	e.P50, e.P95 = e.tookRecently.quantile(0.5), e.tookRecently.quantile(0.95)
+	if e.P95 == 0 {
+		e.P50, e.P95 = e.took.quantile(0.5), e.took.quantile(0.95)
+	}
 	switch {
 	case e.secure == 0:
 		e.TLS = TLSNone

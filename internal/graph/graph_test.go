@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,10 @@ import (
 func envoy(w Workload, clusters ...string) Proxy {
 	return Proxy{Workload: w, Get: func(_ context.Context, path string) ([]byte, error) {
 		if !strings.HasPrefix(path, "/clusters") {
-			return []byte(`{"stats":[{"name":"cluster.one;.ssl.handshake","value":2},{"name":"cluster.one;.upstream_cx_total","value":3},` +
+			return []byte(`{"stats":[{"histograms":[{"name":"cluster.one;.upstream_rq_time","buckets":[{"upper_bound":5,"interval":0,"cumulative":0},` +
+				`{"upper_bound":10,"interval":0,"cumulative":6},{"upper_bound":25,"interval":0,"cumulative":4}]},` +
+				`{"name":"cluster.one;.external.upstream_rq_time","buckets":[{"upper_bound":5,"interval":0,"cumulative":100}]}]},` +
+				`{"name":"cluster.one;.ssl.handshake","value":2},{"name":"cluster.one;.upstream_cx_total","value":3},` +
 				`{"name":"cluster.one;.upstream_cx_connect_fail","value":1},{"name":"cluster.one;.upstream_cx_http2_total","value":2}]}`), nil
 		}
 		return []byte(`{"cluster_statuses":[` + strings.Join(clusters, ",") + `]}`), nil
@@ -53,12 +57,12 @@ func TestRates(t *testing.T) {
 	}
 	g := Of(workloads, look(10, 40, 8), look(12, 50, 9))
 	want := map[string]string{
-		"shop/a@v1 > shop/b": "http 5.0 10% 50 9 all", "shop/a@v1 > shop/c@v2": "http 0.0 0% 1 0 none",
-		"shop/a@v1 > api.example.com": "tcp 0.0 0% 1 0 none", "shop/a@v1 > 192.0.2.2:8080": "tcp 0.0 0% 7 0 none",
+		"shop/a@v1 > shop/b": "http 5.0 10% 50 9 all 9.2ms 23ms", "shop/a@v1 > shop/c@v2": "http 0.0 0% 1 0 none - -",
+		"shop/a@v1 > api.example.com": "tcp 0.0 0% 1 0 none - -", "shop/a@v1 > 192.0.2.2:8080": "tcp 0.0 0% 7 0 none - -",
 	}
 	for _, e := range g.Edges {
 		name := e.From + " > " + e.To
-		if got := fmt.Sprintf("%s %.1f %.0f%% %d %d %s", e.Protocol, e.Rate, 100*e.Errors, e.Requests, e.Failed, e.TLS); got != want[name] {
+		if got := fmt.Sprintf("%s %.1f %.0f%% %d %d %s %s %s", e.Protocol, e.Rate, 100*e.Errors, e.Requests, e.Failed, e.TLS, timeText(e.P50), timeText(e.P95)); got != want[name] {
 			t.Errorf("%s: %s, want %q", name, got, want[name])
 		}
 		delete(want, name)
@@ -68,6 +72,52 @@ func TestRates(t *testing.T) {
 	}
 	if again := Of(workloads, look(10, 90, 9), look(12, 50, 9)); again.Edges[2].Rate != 0 {
 		t.Errorf("an endpoint that began anew has rate %v", again.Edges[2].Rate)
+	}
+}
+
+// timed is an Envoy that sent requests to one address of each cluster, and has one histogram for them; counts are by the bounds 1, 5, 10.
+func timed(w Workload, clusters map[string][3]int) Proxy {
+	var statuses, histograms []string
+	for name, n := range clusters {
+		statuses = append(statuses, hosts(name, name+";", "10.0.0.2", n[0]+n[1]+n[2], n[0]+n[1]+n[2], 0))
+		histograms = append(histograms, fmt.Sprintf(`{"name":"cluster.%s;.upstream_rq_time","buckets":[{"upper_bound":1,"cumulative":%d},{"upper_bound":5,"cumulative":%d},{"upper_bound":10,"cumulative":%d}]}`,
+			name, n[0], n[1], n[2]))
+	}
+	return Proxy{Workload: w, Get: func(_ context.Context, path string) ([]byte, error) {
+		if strings.HasPrefix(path, "/clusters") {
+			return []byte(`{"cluster_statuses":[` + strings.Join(statuses, ",") + `]}`), nil
+		}
+		return []byte(`{"stats":[{"histograms":[` + strings.Join(histograms, ",") + `]}]}`), nil
+	}}
+}
+
+// TestTimes: an edge has the times of all clusters that lead along it: of the window, or of all where there was none in it.
+func TestTimes(t *testing.T) {
+	b := Workload{Name: "b-0", Namespace: "shop", Labels: map[string]string{"app": "b"}, Addresses: []string{"10.0.0.2"}}
+	const one, two = "outbound|80||b.shop.svc.cluster.local", "outbound|80|v1|b.shop.svc.cluster.local"
+	type counts = map[string][3]int
+	for _, c := range []struct {
+		name          string
+		before, after counts // nil: there was no look
+		p50, p95      float64
+	}{
+		{"one look", nil, counts{one: {10, 10, 0}}, 1, 4.6},
+		{"the window", counts{one: {100, 0, 0}}, counts{one: {100, 0, 10}}, 7.5, 9.75},
+		{"nothing in the window", counts{one: {0, 20, 0}}, counts{one: {0, 20, 0}}, 3, 4.8},
+		{"two clusters", counts{}, counts{one: {10, 0, 0}, two: {0, 0, 10}}, 1, 9.5},
+		{"a proxy that began anew", counts{one: {100, 100, 100}}, counts{one: {10, 0, 0}}, 0.5, 0.95},
+	} {
+		var looks [2]Sample
+		for i, counts := range []counts{c.before, c.after} {
+			if counts == nil {
+				continue
+			}
+			looks[i], _ = Look(t.Context(), []Proxy{timed(a, counts)}, clock(10+i))
+		}
+		g := Of([]Workload{a, b}, looks[0], looks[1])
+		if len(g.Edges) != 1 || math.Abs(g.Edges[0].P50-c.p50) > 1e-9 || math.Abs(g.Edges[0].P95-c.p95) > 1e-9 {
+			t.Errorf("%s: %+v, want one edge with %v and %v", c.name, *g.Edges[0], c.p50, c.p95)
+		}
 	}
 }
 
@@ -82,7 +132,7 @@ func TestLive(t *testing.T) {
 	for _, x := range []struct {
 		at, asked int
 		rate      float64
-	}{{100, 2, 0}, {100, 2, 0}, {103, 4, 10}, {130, 6, 0}} {
+	}{{100, 3, 0}, {100, 3, 0}, {103, 6, 10}, {130, 9, 0}} {
 		at = x.at
 		g, _ := l.Graph(t.Context())
 		if asked != x.asked || g.Edges[0].Rate != x.rate {

@@ -23,6 +23,7 @@ type Sample struct {
 	At       time.Time
 	links    map[link]count
 	clusters map[clusterOf]cluster
+	times    map[clusterOf]times
 }
 
 // link is one endpoint as one proxy sees it.
@@ -83,11 +84,14 @@ func (l link) part(i int) string {
 	return ""
 }
 
-// Pages of Envoy's administration interface. Histograms and what is not about clusters would be most of the second one.
+// Pages of Envoy's administration interface, in the order in which they are asked for. Envoy sums histograms up when it is asked for
+// statistics, and tells of the sums from before: so it is first asked for none. What is not about clusters that something was sent to
+// would be most of the last one.
 const (
+	sumsPage     = "/stats?type=Histograms&usedonly&filter=%5E%24"
 	clustersPage = "/clusters?format=json"
-	statsPage    = "/stats?format=json&type=Counters&filter=" +
-		"%5Ecluster%5C..%2A%5C.%28ssl%5C.handshake%7Cupstream_cx_total%7Cupstream_cx_connect_fail%7Cupstream_cx_http%5B123%5D_total%29%24"
+	statsPage    = "/stats?format=json&usedonly&histogram_buckets=disjoint&filter=" +
+		"%5Ecluster%5C..%2A%5C.%28ssl%5C.handshake%7Cupstream_cx_total%7Cupstream_cx_connect_fail%7Cupstream_cx_http%5B123%5D_total%7Cupstream_rq_time%29%24"
 )
 
 // asking is how many proxies are asked at once.
@@ -95,7 +99,7 @@ const asking = 16
 
 // Look asks proxies what they have counted. Those that do not answer are left out, and told of in silent.
 func Look(ctx context.Context, proxies []Proxy, now func() time.Time) (s Sample, silent []error) {
-	s = Sample{links: map[link]count{}, clusters: map[clusterOf]cluster{}}
+	s = Sample{links: map[link]count{}, clusters: map[clusterOf]cluster{}, times: map[clusterOf]times{}}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	places := make(chan struct{}, asking)
@@ -103,15 +107,17 @@ func Look(ctx context.Context, proxies []Proxy, now func() time.Time) (s Sample,
 		places <- struct{}{}
 		all.Go(func() {
 			defer func() { <-places }()
-			clusters, err := p.Get(ctx, clustersPage)
-			var stats []byte
-			if err == nil {
-				stats, err = p.Get(ctx, statsPage)
+			var pages [3][]byte
+			var err error
+			for i, page := range []string{sumsPage, clustersPage, statsPage} {
+				if err == nil {
+					pages[i], err = p.Get(ctx, page)
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
-				err = s.add(p.Name+"."+p.Namespace, clusters, stats)
+				err = s.add(p.Name+"."+p.Namespace, pages[1], pages[2])
 			}
 			if err != nil {
 				silent = append(silent, fmt.Errorf("ask the proxy of %s.%s: %w", p.Name, p.Namespace, err))
@@ -179,14 +185,20 @@ func (s Sample) add(pod string, clusters, stats []byte) error {
 func (s Sample) addStats(pod string, names map[string]string, stats []byte) error {
 	var x struct {
 		Stats []struct {
-			Name  string `json:"name"`
-			Value uint64 `json:"value"`
+			Name       string      `json:"name"`
+			Value      uint64      `json:"value"`
+			Histograms []histogram `json:"histograms"` // all in one entry
 		} `json:"stats"`
 	}
 	if err := json.Unmarshal(stats, &x); err != nil {
 		return fmt.Errorf("read statistics: %w", err)
 	}
 	for _, v := range x.Stats {
+		for _, h := range v.Histograms {
+			if name, ok := names[h.cluster()]; ok {
+				s.times[clusterOf{pod, name}] = h.times()
+			}
+		}
 		own, stat := v.Name, ""
 		for _, end := range []string{".ssl.handshake", ".upstream_cx_total", ".upstream_cx_connect_fail", ".upstream_cx_http1_total", ".upstream_cx_http2_total", ".upstream_cx_http3_total"} {
 			if before, ok := strings.CutSuffix(v.Name, end); ok {

@@ -92,6 +92,9 @@ func (p *picture) edge(b *strings.Builder, e *Edge, path []string) {
 	}
 	d, x, y := p.curve(path)
 	told := fmt.Sprintf("%s to %s: %d requests, %d failed, %s; TLS: %s", p.label(p.node(e.From)), p.label(p.node(e.To)), e.Requests, e.Failed, p.words(e), p.tls(e))
+	if e.P50 > 0 {
+		told += "; half of them within " + timeText(e.P50)
+	}
 	if len(e.Services) > 0 {
 		told += "; by " + strings.Join(e.Services, ", ")
 	}

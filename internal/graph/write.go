@@ -76,6 +76,9 @@ func (g Graph) words(e *Edge) string {
 	if e.Errors > 0 {
 		out = append(out, e.errors()+" errors")
 	}
+	if e.P95 > 0 {
+		out = append(out, "p95 "+timeText(e.P95))
+	}
 	if e.Protocol == protocolTCP {
 		out = append(out, "tcp")
 	}
@@ -85,9 +88,9 @@ func (g Graph) words(e *Edge) string {
 // Table writes an edge a line.
 func (g Graph) Table(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(tw, "FROM\tTO\tPROTOCOL\tRATE\tERRORS\tTLS\tREQUESTS\tFAILED")
+	fmt.Fprintln(tw, "FROM\tTO\tPROTOCOL\tRATE\tERRORS\tTLS\tREQUESTS\tFAILED\tP50\tP95")
 	for _, e := range g.Edges {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", g.label(g.node(e.From)), g.label(g.node(e.To)), e.Protocol, e.rate(g.Window), e.errors(), g.tls(e), e.Requests, e.Failed)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", g.label(g.node(e.From)), g.label(g.node(e.To)), e.Protocol, e.rate(g.Window), e.errors(), g.tls(e), e.Requests, e.Failed, timeText(e.P50), timeText(e.P95))
 	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("print graph: %w", err)
