@@ -2,9 +2,11 @@ package agent
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +18,18 @@ import (
 	"github.com/mizzen-mesh/mizzen/integration/netnstest"
 )
 
-// TestPods: one mesh of pods for all that is asked of it, and smaller ones for pods with other addresses.
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // the pods of all worlds, which wait more than they compute
+	os.Exit(m.Run())
+}
+
+// TestPods: one mesh of pods for all that is asked of it, and smaller ones for pods with other addresses; side by side.
 func TestPods(t *testing.T) {
 	netnstest.Need(t, "curl", "iptables-nft", "iptables-legacy", "nft")
 	envoytest.Find(t)
 	binary := build(t)
 	t.Run("IPv4", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, binary, mesh.IPv4)
 		for _, backend := range []string{"iptables-legacy", "nft", "iptables-nft"} {
 			t.Run(backend, func(t *testing.T) { w.intercepted(t, backend) })
@@ -29,10 +37,14 @@ func TestPods(t *testing.T) {
 		w.each(t, []step{
 			{"read-only root", w.readOnly}, {"probes", w.probes}, {"metrics", w.metrics}, {"no rules", w.noRules}, {"subsets", w.subsets}, {"header canary", w.headerCanary},
 			{"ingress", w.ingress}, {"egress", w.egress}, {"names", w.names}, {"mutual TLS", w.mutualTLS}, {"protocols", w.protocols},
-			{"without the control plane", w.alone}, {"ends politely", w.politely}, {"ends when idle", w.idle}, {"ends when asked to", w.asked},
+			{"without the control plane", w.alone}, {"ends politely", w.politely},
 		})
+		for _, s := range []step{{"ends when idle", w.idle}, {"ends when asked to", w.asked}} { // each another pod
+			t.Run(s.name, func(t *testing.T) { t.Parallel(); s.run(t) })
+		}
 	})
 	t.Run("IPv6", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, binary, mesh.IPv6)
 		for _, backend := range []string{"iptables-legacy", "nft", "iptables-nft"} {
 			t.Run(backend, func(t *testing.T) { w.intercepted(t, backend) })
@@ -40,6 +52,7 @@ func TestPods(t *testing.T) {
 		w.each(t, []step{{"probes", w.probes}, {"ingress", w.ingress}, {"egress", w.egress}, {"names", w.names}, {"mutual TLS", w.mutualTLS}, {"protocols", w.protocols}})
 	})
 	t.Run("dual stack", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, binary, mesh.DualStack, "customer-v1", "preference-v1", "recommendation-v1", "istio-ingressgateway")
 		for backend, six := range map[string]bool{"nft": false, "iptables-nft": true} {
 			w.six = six

@@ -74,7 +74,7 @@ func newAccount(t *testing.T, c *kubetest.Cluster, namespace, name string) *acco
 // TestRights: with the chart's roles and nothing else the control plane, the injector and the rate-limit server do all of their work, and
 // ask for nothing that they may not have.
 func TestRights(t *testing.T) {
-	t.Parallel()
+	place(t)
 	c := kubetest.Start(t, kubetest.Options{})
 	const system = "istio-system"
 	client := c.Client(t)

@@ -5,6 +5,7 @@ package netnstest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -31,6 +32,7 @@ type Pod struct{ NS, IP string }
 // Network is a node with pods. It goes with the test.
 type Network struct {
 	Node  Pod
+	name  string // no other has it
 	count int
 }
 
@@ -62,7 +64,8 @@ func sh(t *testing.T, command ...string) {
 // New makes a node.
 func New(t *testing.T) *Network {
 	t.Helper()
-	n := &Network{Node: Pod{fmt.Sprintf("mz%d-node", os.Getpid()), Gateway}}
+	name := fmt.Sprintf("mz%d-%06x", os.Getpid(), rand.IntN(1<<24))
+	n := &Network{Node: Pod{name + "-node", Gateway}, name: name}
 	n.Node.add(t)
 	sh(t, "ip", "-n", n.Node.NS, "link", "add", "br0", "type", "bridge")
 	n.Node.address(t, "br0", Gateway, Gateway6)
@@ -97,7 +100,7 @@ func is6(address string) bool { return strings.Contains(address, ":") }
 // Pod makes a pod with an address of 10.88.0.0/24 or fd88::/64, and perhaps more of either. Names are looked up at the node's port 53.
 func (n *Network) Pod(t *testing.T, name, ip string, more ...string) Pod {
 	t.Helper()
-	p := Pod{fmt.Sprintf("mz%d-%s", os.Getpid(), name), ip}
+	p := Pod{n.name + "-" + name, ip}
 	p.add(t)
 	n.count++
 	far := fmt.Sprintf("veth%d", n.count)
