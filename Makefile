@@ -13,6 +13,8 @@ KUBE = $$(scripts/kube api)
 # The packages whose tests run a real API server.
 KUBE_TESTS := ./integration/kubetest ./integration/kube/...
 GOLANG := build/libmizzen-golang.so
+# The packages whose tests take longest. They begin first: whoever begins last is waited for alone.
+LONGEST := ./integration/scenarios ./integration/kube ./integration/standalone
 # Where CI or a careful developer wants no test skipped.
 REQUIRE ?= 1
 
@@ -71,7 +73,7 @@ test: build wasm golang collector ## all tests, with a real Envoy: first the pol
 	@scripts/zipkin install >/dev/null || [ "$(REQUIRE)" != 1 ]
 	@$(MAKE) --no-print-directory conformance; corpus=$$?; \
 		envoy=$(ENVOY) && kube=$(KUBE) && MIZZEN_KUBE_BIN="$$kube" MIZZEN_CONFORMANCE=done MIZZEN_REQUIRE=$(REQUIRE) MIZZEN_REQUIRE_REDIS=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" MIZZEN_GOLANG="$(CURDIR)/$(GOLANG)" \
-		$(GO) test -timeout 20m ./... && exit $$corpus
+		$(GO) test -timeout 20m $(LONGEST) ./... && exit $$corpus
 
 test-kube: build ## the tests with a real API server, which is built first (5 minutes, once)
 	@kube=$(KUBE) && envoy=$(ENVOY) && MIZZEN_KUBE_BIN="$$kube" MIZZEN_REQUIRE=$(REQUIRE) ENVOY_BIN="$$envoy" MIZZEN_MODULE="$(CURDIR)/$(MODULE)" MIZZEN_BIN="$(CURDIR)/bin/mizzen" \
