@@ -1,16 +1,24 @@
 package charts
 
 import (
+	"cmp"
 	"flag"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	"helm.sh/helm/v3/pkg/strvals"
+	appsv1 "k8s.io/api/apps/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/yaml"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -49,7 +57,7 @@ func TestProfiles(t *testing.T) {
 		"default":  nil,
 		"demo":     {"profile=demo"},
 		"minimal":  {"profile=minimal"},
-		"revision": {"revision=canary", "revisionTags={prod}", "controlplane.autoscale.min=2"},
+		"revision": {"revision=canary", "revisionTags={prod,default}", "controlplane.autoscale.min=2"},
 		"node":     {"profile=minimal", "pilot.cni.enabled=true", "pilot.cni.namespace=kube-system", "pilot.cni.podAnnotations.a=b", "pilot.cni.nodeSelector.c=d"},
 		"placed": {
 			"profile=demo", "services.ipFamilyPolicy=PreferDualStack", "controlplane.priorityClassName=high", "injector.serviceAccountAnnotations.a=b", "ratelimit.enabled=false",
@@ -57,7 +65,7 @@ func TestProfiles(t *testing.T) {
 			"gateways.ingress.service.ipFamilies={IPv6,IPv4}", "gateways.ingress.service.allocateLoadBalancerNodePorts=false", "gateways.ingress.service.loadBalancerClass=example.com/lb",
 			"gateways.ingress.service.ports[0].name=https", "gateways.ingress.service.ports[0].port=8443", "gateways.egress.enabled=false",
 		},
-		"closed": {"networkPolicy.enabled=true", "gateways.egress.enabled=true", "ratelimit.replicas=2", "ratelimit.redis=redis:6379", "controlplane.secretNamespaces={edge}", "global.imagePullSecrets={regcred}", "injector.config.policy=disabled"},
+		"closed": {"networkPolicy.enabled=true", "gateways.egress.enabled=true", "ratelimit.replicas=2", "ratelimit.redis=redis:6379", "controlplane.secretNamespaces={edge}", "global.imagePullSecrets={regcred}", "injector.config.policy=disabled", "validation.failurePolicy=Fail"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := render(t, set...)
@@ -125,4 +133,52 @@ func TestValuesDocument(t *testing.T) {
 	}
 	comment := regexp.MustCompile(`(?m)^([^#\n].*)$`).ReplaceAllString(string(defaults), "#$1")
 	golden(t, file, head+"\nprofile: default\n\n"+comment)
+}
+
+// TestNetworkPolicies: where they are enforced, whatever one of Mizzen's pods serves is let through, and nothing else.
+func TestNetworkPolicies(t *testing.T) {
+	const ports = "gateways.egress.service.ports"
+	text, err := render(t, "networkPolicy.enabled=true", "profile=demo", ports+"[0].name=tls", ports+"[0].port=15443", ports+"[0].targetPort=8443",
+		ports+"[1].name=quic", ports+"[1].port=8444", ports+"[1].protocol=UDP")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var policies []networkingv1.NetworkPolicy
+	var deployments []appsv1.Deployment
+	for doc := range strings.SplitSeq(text, "\n---\n") {
+		var p networkingv1.NetworkPolicy
+		var d appsv1.Deployment
+		switch err := yaml.Unmarshal([]byte(doc), &p); {
+		case err == nil && p.Kind == "NetworkPolicy":
+			policies = append(policies, p)
+		case strings.Contains(doc, "\nkind: Deployment\n"):
+			if err := yaml.Unmarshal([]byte(doc), &d); err != nil {
+				t.Fatal(err)
+			}
+			deployments = append(deployments, d)
+		}
+	}
+	if len(deployments) != 5 {
+		t.Fatalf("%d Deployments", len(deployments))
+	}
+	for _, d := range deployments {
+		want, got := map[string]bool{}, map[string]bool{}
+		if strings.HasPrefix(d.Name, "istio-") {
+			want["TCP 15020"], want["TCP 15090"] = true, true // metrics, of what the injector adds
+		}
+		for _, p := range d.Spec.Template.Spec.Containers[0].Ports {
+			want[fmt.Sprint(cmp.Or(p.Protocol, "TCP"), " ", p.ContainerPort)] = true
+		}
+		for _, p := range policies {
+			if p.Namespace != d.Namespace || !labels.SelectorFromSet(p.Spec.PodSelector.MatchLabels).Matches(labels.Set(d.Spec.Template.Labels)) {
+				continue
+			}
+			for _, port := range p.Spec.Ingress[0].Ports {
+				got[fmt.Sprint(*port.Protocol, " ", port.Port.String())] = true
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: open are %v, its pods serve %v", d.Name, slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+		}
+	}
 }

@@ -12,7 +12,6 @@ import (
 	"helm.sh/helm/v3/pkg/releaseutil"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
@@ -176,23 +175,9 @@ func stopped(c corev1.ContainerStatus, w *corev1.ContainerStateWaiting) delay {
 // triedAnnotation makes a ReplicaSet's controller look at it again.
 const triedAnnotation = "mizzen.dev/tried"
 
-// again brings pods of gateways that were asked for before the injector served. Those that were made before its webhook was there have
-// the image "auto", which nobody replaces in a pod that stands: they are deleted, and made anew. Those that were refused because the
-// webhook could not be called would be tried again after ever longer times: their ReplicaSets are touched.
+// again brings pods of gateways that were refused because the injector could not be called yet. They would be tried again after ever
+// longer times: their ReplicaSets are touched. Those that were made before its webhook was there the injector deletes.
 func (i *installer) again(ctx context.Context, missing []workload) error {
-	list, err := i.client.CoreV1().Pods(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "sidecar.istio.io/inject=true"})
-	if err != nil {
-		return fmt.Errorf("list the gateways' pods: %w", err)
-	}
-	for _, p := range list.Items {
-		if p.DeletionTimestamp != nil || !slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Image == "auto" }) {
-			continue
-		}
-		err := i.client.CoreV1().Pods(i.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("replace pod %s, which was made before the injector: %w", p.Name, err)
-		}
-	}
 	for _, w := range missing {
 		sets, err := i.client.AppsV1().ReplicaSets(i.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=" + w.name})
 		if err != nil {

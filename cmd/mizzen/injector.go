@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/mizzen-mesh/mizzen/injector/early"
 	"github.com/mizzen-mesh/mizzen/injector/inject"
 	"github.com/mizzen-mesh/mizzen/injector/settings"
 	"github.com/mizzen-mesh/mizzen/injector/webhook"
@@ -98,11 +100,26 @@ func injectorSettings(o *webhook.Options, p *policyFlags, cert, key string) erro
 	}
 	o.Watch = c.Watch
 	if cert == "" {
+		told := make(chan struct{}, 1)
 		keeper := webhookcert.New(webhookcert.Options{
 			Client: c.Client, Namespace: c.Namespace, Secret: c.Named("mizzen-webhook-ca"), Log: o.Log,
-			DNSNames: []string{c.Named("mizzen-injector") + "." + c.Namespace + ".svc"}, Mutating: []string{c.Named("mizzen-sidecar-injector")},
+			DNSNames: []string{c.Named("mizzen-injector") + "." + c.Namespace + ".svc"}, Mutating: c.Webhooks(),
+			Announced: func() {
+				select {
+				case told <- struct{}{}:
+				default:
+				}
+			},
 		})
-		o.TLS, o.Trusted, o.Certificates = keeper.TLS(), keeper.Ready(), keeper.Run
+		o.TLS, o.Trusted = keeper.TLS(), keeper.Ready()
+		o.Certificates = func(ctx context.Context) error {
+			g, ctx := errgroup.WithContext(ctx)
+			g.Go(func() error { return keeper.Run(ctx) })
+			g.Go(func() error {
+				return early.Pods{Client: c.Client, Namespace: c.Namespace, Log: o.Log}.Run(ctx, told)
+			})
+			return g.Wait()
+		}
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ plane stands beside the first; namespaces and pods labelled istio.io/rev=REVISIO
 		Example: `  mizzen install
   mizzen install --profile demo --set meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY
   mizzen install --revision canary
-  mizzen install --dry-run | kubectl apply --server-side -f -`,
+  mizzen install --dry-run --set validation.failurePolicy=Fail | kubectl apply --server-side -f -`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !slices.Contains(append(charts.Profiles(), ""), profile) {

@@ -42,6 +42,15 @@ func (c Cluster) Named(name string) string {
 	return name + "-" + c.Revision
 }
 
+// Webhooks are the names of the webhook configurations that lead to the revision's injector.
+func (c Cluster) Webhooks() []string {
+	own := c.Named("mizzen-sidecar-injector")
+	if tag := c.Named("mizzen-revision-tag-default"); tag != "mizzen-revision-tag-default" {
+		return []string{own, tag} // which is there with revision tag "default"
+	}
+	return []string{own}
+}
+
 func (c Cluster) configMaps() (injector, mesh string) {
 	return c.Named("istio-sidecar-injector"), c.Named("istio")
 }

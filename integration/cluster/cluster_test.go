@@ -22,9 +22,11 @@ func TestCluster(t *testing.T) {
 		run   func(*testing.T, *node)
 	}{
 		{"page", false, testPage},
+		{"applied", false, testApplied},
 		{"install", true, testInstall},
 		{"chain", true, testChain},
 		{"gateway", true, testGateway},
+		{"graph", false, testGraph},
 		{"by turns", false, testTurns},
 		{"subsets and weights", false, testWeights},
 		{"rules deleted", false, testBack},
@@ -60,6 +62,22 @@ func testInstall(t *testing.T, n *node) {
 		if !strings.Contains(out, want) {
 			t.Errorf("mizzen install does not say %q:\n%s", want, out)
 		}
+	}
+}
+
+// testApplied: the installation's text, as another program applies it, again and again.
+func testApplied(t *testing.T, n *node) {
+	text := n.install(t, "--dry-run", "--set", "validation.failurePolicy=Fail")
+	defer n.remove(t, text)
+	apply := func() { n.run(t, text, "scripts/node", "kubectl", "apply", "--server-side", "-f", "-") }
+	apply()
+	n.rolled(t, "istio-system") // gateways, too, whose pods may have been made before anybody was asked about them
+	await(t, "the validating webhook is trusted", func() string {
+		return n.kubectl(t, "get", "validatingwebhookconfiguration", "mizzen-validator", "-o", "jsonpath={.webhooks[0].clientConfig.caBundle}")
+	}, func(s string) bool { return s != "" })
+	apply()
+	if got := n.kubectl(t, "get", "deploy", "-n", "istio-system", "-o", "jsonpath={.items[*].metadata.generation}"); strings.Trim(got, "1 ") != "" {
+		t.Errorf("the second time something else was applied: generations %s", got)
 	}
 }
 

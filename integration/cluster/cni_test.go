@@ -36,7 +36,7 @@ func TestNodeInterception(t *testing.T) {
 	n := start(t)
 	before := read(t, n.conflist())
 	set := fmt.Sprintf("pilot.cni.enabled=true,pilot.cni.cniConfDir=%s,pilot.cni.cniBinDir=%s", filepath.Dir(n.conflist()), n.plugins())
-	out := n.install(t, "--set", set+",gateways.ingress.enabled=false,gateways.egress.enabled=false,ratelimit.enabled=false")
+	out := n.install(t, "--profile", "minimal", "--set", set)
 	if !strings.Contains(out, "daemonset mizzen-cni is available") || !strings.Contains(read(t, n.conflist()), `"type":"mizzen-cni"`) {
 		t.Fatalf("%s\n%s", out, read(t, n.conflist()))
 	}

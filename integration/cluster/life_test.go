@@ -103,44 +103,28 @@ func testRestarts(t *testing.T, n *node) {
 	unstarted(t, n)
 }
 
-// testClassic: the sidecar as an ordinary container, by annotation.
+// testClassic: the sidecar as an ordinary container, by annotation; and the client's with the policies as WebAssembly.
 func testClassic(t *testing.T, n *node) {
 	const patch = `{"spec":{"template":{"metadata":{"annotations":{"sidecar.istio.io/nativeSidecar":"false"}}}}}`
 	for _, name := range []string{"customer-v1", "preference-v1", "recommendation-v1", "recommendation-v2"} {
 		n.kubectl(t, "patch", "deploy", "-n", "shop", name, "-p", patch)
 	}
+	n.kubectl(t, "patch", "deploy", "-n", "shop", "client", "-p", `{"spec":{"template":{"metadata":{"annotations":{"mizzen.dev/filters":"wasm"}}}}}`)
 	n.rolled(t, "shop")
 	ready(t, n, "shop", 2)
+	if got := n.kubectl(t, "get", "pods", "-n", "shop", "-l", "app=client", "-o", "jsonpath={.items[0].spec.initContainers[*].image}"); !strings.Contains(got, "mizzen/wasm:test") {
+		t.Errorf("images of the client's init containers: %s", got)
+	}
+	fault := routes("  - fault: {abort: {percentage: {value: 100}, httpStatus: 418}}\n    route: [{destination: {host: recommendation}}]\n")
+	n.apply(t, fault)
+	await(t, "a fault is in force", func() string {
+		return n.curl(t, "shop", "-o", "/dev/null", "-w", "%{http_code}", "http://recommendation:8080/")
+	}, func(s string) bool { return s == "418" })
+	n.remove(t, fault)
 	if got := n.kubectl(t, "get", "pods", "-n", "shop", "-l", "app=customer", "-o", "jsonpath={.items[0].spec.containers[*].name}"); !strings.Contains(got, "istio-proxy") {
 		t.Errorf("containers: %s", got)
 	}
 	if got := n.curl(t, "outside", customer(t, n)); !strings.Contains(got, "=> recommendation") {
 		t.Errorf("through the gateway: %s", got)
 	}
-}
-
-// testRevision: a second control plane beside the first takes the namespace over, under load, and gives it back.
-func testRevision(t *testing.T, n *node) {
-	n.install(t, "--revision", "canary", "--set", "ratelimit.enabled=false")
-	stop := n.load(t, n.gateway(t))
-	n.kubectl(t, "label", "namespace", "shop", "istio-injection-", "istio.io/rev=canary")
-	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy")
-	n.rolled(t, "shop")
-	ready(t, n, "shop", 2)
-	got := n.kubectl(t, "get", "pods", "-n", "shop", "-l", "app=customer", "-o", `jsonpath={.items[0].spec.containers[?(@.name=="istio-proxy")].env[?(@.name=="PROXY_CONFIG")].value}`)
-	if !strings.Contains(got, "mizzen-controlplane-canary.istio-system.svc:15012") {
-		t.Errorf("the pods are not the canary's: %s", got)
-	}
-	n.apply(t, routes("  - route: [{destination: {host: recommendation, subset: v2}}]\n")) // which the canary serves
-	settles(t, n, v2)
-	n.remove(t, routes("  - route: [{destination: {host: recommendation}}]\n"))
-	await(t, "the canary's validating webhook closes", func() string {
-		return n.kubectl(t, "get", "validatingwebhookconfiguration", "mizzen-validator-canary", "-o", "jsonpath={.webhooks[0].failurePolicy}")
-	}, func(s string) bool { return s == "Fail" })
-	n.kubectl(t, "label", "namespace", "shop", "istio-injection=enabled", "istio.io/rev-")
-	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy")
-	n.rolled(t, "shop")
-	ready(t, n, "shop", 2)
-	n.mizzen(t, "uninstall", "--revision", "canary")
-	unharmed(t, stop)
 }

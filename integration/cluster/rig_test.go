@@ -89,6 +89,9 @@ func (n *node) kubectl(t testing.TB, args ...string) string {
 	return n.run(t, "", append([]string{"scripts/node", "kubectl"}, args...)...)
 }
 
+// admin is the kubeconfig of who may do everything.
+func (n *node) admin() string { return filepath.Join(n.folder, "conf", "admin.kubeconfig") }
+
 func (n *node) apply(t testing.TB, yaml string) {
 	t.Helper()
 	n.run(t, yaml, "scripts/node", "kubectl", "apply", "-f", "-")

@@ -44,6 +44,16 @@ const (
 	v2 = "recommendation v2"
 )
 
+// testGraph: mizzen graph shows who calls whom.
+func testGraph(t *testing.T, n *node) {
+	stop := n.load(t, n.gateway(t))
+	for _, edge := range []string{`istio-ingressgateway \S+ +customer v1`, `customer v1 +preference v1`, `preference v1 +recommendation v2`} {
+		await(t, "an edge "+edge, func() string { return n.mizzen(t, "graph", "--kubeconfig", n.admin()) },
+			regexp.MustCompile(`(?m)^`+edge+` +http +[1-9]\d*\.\d/s +0\.0% +mTLS +[1-9]\d* +0$`).MatchString)
+	}
+	unharmed(t, stop)
+}
+
 // testTurns: scenario 2.
 func testTurns(t *testing.T, n *node) {
 	if got := n.shares(t, 200, customer(t, n), nil, v1, v2); !within(got[v1], 200, 0.5) || got[v1]+got[v2] != 200 {

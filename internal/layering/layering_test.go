@@ -65,6 +65,7 @@ var rules = []rule{
 	{"injector/agent", append([]string{"controlplane/bootstrap", "controlplane/ca/agent", "controlplane/effective", "controlplane/mesh", "injector/dns", "internal/", "istio.io/api/", "sigs.k8s.io/yaml"}, protos...), nil},
 	{"injector/command", []string{"injector/", "internal/", "localmesh/standin", "github.com/spf13/cobra"}, nil},
 	{"injector/settings", []string{"controlplane/effective", "injector/inject", "istio.io/api/", "k8s.io/", "google.golang.org/protobuf/"}, nil},
+	{"injector/early", []string{"k8s.io/api/", "k8s.io/apimachinery/", "k8s.io/client-go/kubernetes"}, nil},
 	{"injector/webhook", []string{"injector/inject", "internal/serving", "k8s.io/api/", "k8s.io/apimachinery/", "github.com/prometheus/", "golang.org/x/sync/"}, nil},
 	{"injector/", nil, nil},
 	{"localmesh", nil, nil}, {"cmd/", nil, nil}, {"integration/", nil, nil}, {"internal/", nil, nil},

@@ -100,7 +100,14 @@ func (k *Keeper) mutating(ctx context.Context, name string, set func(*admissionv
 	if _, err := api.Update(ctx, c, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("write MutatingWebhookConfiguration %s: %w", name, err)
 	}
+	k.announced()
 	return nil
+}
+
+func (k *Keeper) announced() {
+	if k.o.Announced != nil {
+		k.o.Announced()
+	}
 }
 
 // validating is the same for the other kind.

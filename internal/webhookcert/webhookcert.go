@@ -33,6 +33,9 @@ type Options struct {
 	// Mutating and Validating are names of webhook configurations whose caBundles are kept. One that is not there is left alone
 	// until it is.
 	Mutating, Validating []string
+	// Announced, if not nil, is called when API servers have been told to trust the server, and when a Mutating configuration had to be told
+	// again: it was not asked before. It must not block.
+	Announced func()
 	// FailClosed, if not nil, is asked once the caBundles are in force: when it returns nil, the server is being reached by the API
 	// server, and failurePolicy Ignore of the Validating configurations becomes Fail.
 	FailClosed func(context.Context) error
@@ -143,6 +146,7 @@ func (k *Keeper) pass(ctx context.Context) (due time.Time, err error) {
 	if !k.isReady {
 		k.isReady = true
 		close(k.ready)
+		k.announced()
 	}
 	return earliest(now, k.o.Lifetimes.Overlap, renewal(leaf.Leaf), a.from, a.until, a.signer.cert.NotAfter.Add(-k.o.Lifetimes.CA*3/10)), k.failClosed(ctx)
 }

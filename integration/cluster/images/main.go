@@ -44,6 +44,10 @@ func build(ctx context.Context, dir string) error {
 		}
 		programs[filepath.Base(pkg)] = file
 	}
+	programs["wasm"] = filepath.Join(bin, "mizzen.wasm")
+	if err := compile(ctx, "wasm/cmd/mizzen", programs["wasm"], "GOOS=wasip1", "GOARCH=wasm"); err != nil {
+		return err
+	}
 	all, err := images(programs)
 	if err != nil {
 		return err
@@ -60,11 +64,15 @@ func build(ctx context.Context, dir string) error {
 	return nil
 }
 
-// compile builds a static program of this module.
-func compile(ctx context.Context, pkg, file string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, "./"+pkg)
+// compile builds a static program of this module; for WebAssembly, a library as Envoy loads it.
+func compile(ctx context.Context, pkg, file string, target ...string) error {
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file}
+	if len(target) > 0 {
+		args = append(args, "-buildmode=c-shared")
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "./"+pkg)...)
 	cmd.Dir = envoytest.Root()
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED=0"), target...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("build %s: %w", pkg, err)
@@ -97,11 +105,14 @@ func images(programs map[string]string) ([]image, error) {
 	agent.file("/usr/local/bin/mizzen", programs["agent"], 0o755)
 	shared := one("/usr/local/bin/mizzen", programs["agent"])
 	shared.file("/mizzen/libmizzen.so", module, 0o644)
+	assembly := one("/usr/local/bin/mizzen", programs["agent"])
+	assembly.file("/mizzen/mizzen.wasm", programs["wasm"], 0o644)
 	run, unprivileged := []string{"/usr/local/bin/mizzen"}, "1337:1337"
 	return []image{
 		{name: "mizzen/controlplane:" + tag, layers: []layer{one("/usr/local/bin/mizzen", programs["mizzen"])}, entrypoint: run, user: unprivileged},
 		{name: "mizzen/proxy:" + tag, layers: []layer{base, agent}, entrypoint: run},
 		{name: "mizzen/module:" + tag, layers: []layer{shared}, entrypoint: run, user: unprivileged},
+		{name: "mizzen/wasm:" + tag, layers: []layer{assembly}, entrypoint: run, user: unprivileged},
 		{name: "mizzen/app:" + tag, layers: []layer{one("/usr/local/bin/mizzen", programs["agent"])}, entrypoint: []string{"/usr/local/bin/mizzen", "standin"}, user: "65532:65532"},
 		{name: "mizzen/client:" + tag, layers: []layer{client}, entrypoint: []string{"/bin/sh"}, user: "65532:65532"},
 		{name: "mizzen/pause:" + tag, layers: []layer{one("/pause", programs["pause"])}, entrypoint: []string{"/pause"}, user: "65535:65535"},
