@@ -106,7 +106,7 @@ func TestProxyCommands(t *testing.T) {
 		{"pc routes reviews", "", 1, "begins several: reviews-v1-0.default, reviews-v2-0.default"},
 		{"pc routes bare", "", 1, "has no proxy"},
 		{"pc routes", "", 2, "name a WORKLOAD"},
-		{"pc nonsense", "", 2, "unknown proxy-config command"},
+		{"pc nonsense", "", 2, `has no command "nonsense"`},
 	} {
 		code, out, err := mizzen(t, x.stdin, strings.Fields(x.args)...)
 		if code != x.code || !strings.Contains(out+err, x.want) {
