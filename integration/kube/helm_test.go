@@ -19,6 +19,7 @@ import (
 // TestHelm: Helm installs the chart as it lies in the repository, kinds and all; it and mizzen install take turns with one release; the text of a
 // dry run is applied twice, over the release, too; and mizzen uninstall takes away what Helm leaves.
 func TestHelm(t *testing.T) {
+	t.Parallel()
 	c := kubetest.Start(t, kubetest.Options{})
 	flags, file, namespace := genericclioptions.NewConfigFlags(false), c.Kubeconfig(), "istio-system"
 	flags.KubeConfig, flags.Namespace = &file, &namespace
