@@ -49,7 +49,7 @@ func testGraph(t *testing.T, n *node) {
 	stop := n.load(t, n.gateway(t))
 	for _, edge := range []string{`istio-ingressgateway \S+ +customer v1`, `customer v1 +preference v1`, `preference v1 +recommendation v2`} {
 		await(t, "an edge "+edge, func() string { return n.mizzen(t, "graph", "--kubeconfig", n.admin()) },
-			regexp.MustCompile(`(?m)^`+edge+` +http +[1-9]\d*\.\d/s +0\.0% +mTLS +[1-9]\d* +0$`).MatchString)
+			regexp.MustCompile(`(?m)^`+edge+` +http +[1-9]\d*\.\d/s +0\.0% +mTLS +[1-9]\d* +0 +\d`).MatchString)
 	}
 	unharmed(t, stop)
 }
