@@ -9,7 +9,6 @@ import (
 	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	networking "istio.io/api/networking/v1alpha3"
-	corev1 "k8s.io/api/core/v1"
 )
 
 // gatewayPods are pods that Gateways may select: those of a template, or, where nobody shows one, those that a Service selects.
@@ -17,15 +16,16 @@ type gatewayPods struct {
 	name     string // for messages
 	labels   map[string]string
 	services []*mesh.Service
-	ports    map[string]string // numbers by name, as far as they are known
+	ports    map[string]uint32 // by name, as far as they are known
 }
 
 // target is the port of the pods that a Service's port leads to: a number, or its name if nobody tells the number.
 func (p *gatewayPods) target(port *mesh.Port) string {
-	if port.TargetName != "" {
-		return cmp.Or(p.ports[port.TargetName], port.TargetName)
+	n := port.On(&mesh.Workload{Ports: p.ports})
+	if n == 0 {
+		return port.TargetName
 	}
-	return fmt.Sprint(port.TargetPort)
+	return fmt.Sprint(n)
 }
 
 // gatewayPods are those of which some Gateway speaks.
@@ -39,7 +39,7 @@ func (a *analyzer) gatewayPods() []gatewayPods {
 		if !spoken(t.labels) {
 			continue
 		}
-		p := gatewayPods{name: objectAt(t.meta), labels: t.labels, ports: portNames(t.spec)}
+		p := gatewayPods{name: objectAt(t.meta), labels: t.labels, ports: istio.NamedPorts(t.spec)}
 		for _, s := range a.world.Services {
 			if s.Namespace == t.meta.Namespace && s.Selector != nil && mesh.Selects(s.Selector, t.labels) {
 				p.services, shown[s] = append(p.services, s), true
@@ -50,17 +50,6 @@ func (a *analyzer) gatewayPods() []gatewayPods {
 	for _, s := range a.world.Services {
 		if s.Selector != nil && !shown[s] && spoken(s.Selector) {
 			out = append(out, gatewayPods{name: originAt(s.Origin), labels: s.Selector, services: []*mesh.Service{s}})
-		}
-	}
-	return out
-}
-
-// portNames are the numbers of a pod's ports by their names.
-func portNames(spec *corev1.PodSpec) map[string]string {
-	out := map[string]string{}
-	for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
-		for _, p := range c.Ports {
-			out[p.Name] = fmt.Sprint(p.ContainerPort)
 		}
 	}
 	return out

@@ -53,7 +53,7 @@ func onOwnAddress(l *mesh.EgressListener) bool {
 // listens names a workload under the Sidecar that listens on the port, by the Sidecar's own word or by what a Service sends there; "": none.
 func (c *compiler) listens(s *mesh.Sidecar, port uint32) string {
 	for _, w := range c.runners() {
-		if c.governor(w.Workload) != s {
+		if c.world.SidecarOf(w.Namespace, w.Labels) != s {
 			continue
 		}
 		if len(s.Ingress) > 0 {
@@ -72,26 +72,6 @@ func (c *compiler) listens(s *mesh.Sidecar, port uint32) string {
 	return ""
 }
 
-// governor is the Sidecar that counts for a workload, as view.Cache has it; nil if there is none.
-func (c *compiler) governor(w *mesh.Workload) *mesh.Sidecar {
-	var own, root *mesh.Sidecar
-	for _, s := range c.world.Sidecars {
-		switch {
-		case s.Namespace == w.Namespace && s.Selector != nil && mesh.Selects(s.Selector, w.Labels):
-			return s
-		case s.Selector != nil:
-		case s.Namespace == w.Namespace && own == nil:
-			own = s
-		case s.Namespace == c.world.Settings.RootNamespace && root == nil:
-			root = s
-		}
-	}
-	if own != nil {
-		return own
-	}
-	return root
-}
-
 // runner is a workload by its manifest, whether it runs or not.
 type runner struct {
 	*mesh.Workload
@@ -102,7 +82,7 @@ type runner struct {
 func (c *compiler) runners() []runner {
 	var out []runner
 	add := func(kind string, m *istio.Meta, labels map[string]string, spec *corev1.PodSpec) {
-		out = append(out, runner{&mesh.Workload{Name: m.Name, Namespace: m.Namespace, Labels: labels, Ports: namedPorts(spec)}, kind})
+		out = append(out, runner{&mesh.Workload{Name: m.Name, Namespace: m.Namespace, Labels: labels, Ports: istio.NamedPorts(spec)}, kind})
 	}
 	for _, o := range c.set.Workloads {
 		add(o.Spec.Kind, &o.Meta, o.Spec.Template.Labels, &o.Spec.Template.Spec)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 	"github.com/mizzen-mesh/mizzen/controlplane/mesh"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -25,7 +26,7 @@ func (c *compiler) workloads() {
 			Origin:         origin(&o.Meta, ""),
 		}
 		w.Proxy = c.podProxy(o)
-		w.Ports = namedPorts(&p.Spec)
+		w.Ports = istio.NamedPorts(&p.Spec)
 		c.world.Workloads = append(c.world.Workloads, w)
 	}
 	groups := c.groups()
@@ -103,28 +104,4 @@ func podReady(p *corev1.Pod) bool {
 		}
 	}
 	return false
-}
-
-// namedPorts are the ports to which containers give names.
-func namedPorts(p *corev1.PodSpec) map[string]uint32 {
-	var out map[string]uint32
-	for _, ct := range p.Containers {
-		for _, port := range ct.Ports {
-			out = setPort(out, port.Name, uint32(port.ContainerPort))
-		}
-	}
-	return out
-}
-
-func setPort(m map[string]uint32, name string, port uint32) map[string]uint32 {
-	if name == "" || port == 0 {
-		return m
-	}
-	if m == nil {
-		m = map[string]uint32{}
-	}
-	if _, ok := m[name]; !ok {
-		m[name] = port
-	}
-	return m
 }

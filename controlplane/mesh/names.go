@@ -154,3 +154,24 @@ func (t *Traffic) ForPort(port uint32) *Traffic {
 	out.Ports = nil
 	return &out
 }
+
+// SidecarOf returns the Sidecar resource of a workload: the first that selects it, else its namespace's, else the root namespace's; nil if
+// there is none.
+func (w *World) SidecarOf(namespace string, labels map[string]string) *Sidecar {
+	var own, root *Sidecar
+	for _, s := range w.Sidecars {
+		switch {
+		case s.Namespace == namespace && s.Selector != nil && Selects(s.Selector, labels):
+			return s
+		case s.Selector != nil:
+		case s.Namespace == namespace && own == nil:
+			own = s
+		case s.Namespace == w.Settings.RootNamespace && root == nil:
+			root = s
+		}
+	}
+	if own != nil {
+		return own
+	}
+	return root
+}

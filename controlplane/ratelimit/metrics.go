@@ -1,6 +1,9 @@
 package ratelimit
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
 
 // metrics of the service, in a registry of their own.
 type metrics struct {
@@ -19,16 +22,13 @@ type metrics struct {
 
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
+	auto := promauto.With(m.registry)
 	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "mizzen_ratelimit_" + name, Help: help}, labels)
-		m.registry.MustRegister(c)
-		return c
+		return auto.NewCounterVec(prometheus.CounterOpts{Name: "mizzen_ratelimit_" + name, Help: help}, labels)
 	}
 	counter := func(name, help string) prometheus.Counter { return vec(name, help).WithLabelValues() }
 	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "mizzen_ratelimit_" + name, Help: help})
-		m.registry.MustRegister(g)
-		return g
+		return auto.NewGauge(prometheus.GaugeOpts{Name: "mizzen_ratelimit_" + name, Help: help})
 	}
 	m.decisions = vec("decisions_total", "Descriptors by limit: ok were counted, limited were refused, shadow_limited would have been.", "limit", "result")
 	m.requests = vec("requests_total", "Calls of ShouldRateLimit by overall code.", "code")
@@ -40,15 +40,14 @@ func newMetrics() *metrics {
 	m.storeErrors = counter("store_errors_total", "Asks that the store failed to decide.")
 	m.storeUp = gauge("store_up", "1 if the store answers, 0 while it is away.")
 	m.limits = gauge("limits", "Limits of scope global in the configuration.")
-	m.seconds = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "mizzen_ratelimit_request_seconds",
+	m.seconds = auto.NewHistogram(prometheus.HistogramOpts{Name: "mizzen_ratelimit_request_seconds",
 		Help: "Time to answer ShouldRateLimit.", Buckets: prometheus.ExponentialBuckets(25e-6, 2, 14)})
-	m.registry.MustRegister(m.seconds)
 	m.storeUp.Set(1)
 	return m
 }
 
 // watch tells what the stores hold.
 func (m *metrics) watch(local *Memory) {
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "mizzen_ratelimit_memory_keys",
-		Help: "Keys remembered in this process."}, func() float64 { return float64(local.Len()) }))
+	promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{Name: "mizzen_ratelimit_memory_keys",
+		Help: "Keys remembered in this process."}, func() float64 { return float64(local.Len()) })
 }

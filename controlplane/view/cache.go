@@ -250,26 +250,10 @@ func (c *Cache) scopeID(n mesh.Node, sc *mesh.Sidecar) string {
 	return id
 }
 
-// sidecarOf picks the Sidecar resource: one that selects the workload, the namespace's own, the root namespace's.
-// Gateways have none.
+// sidecarOf picks the Sidecar resource. Gateways have none.
 func (c *Cache) sidecarOf(n mesh.Node) *mesh.Sidecar {
 	if n.Gateway {
 		return nil
 	}
-	var own, root *mesh.Sidecar
-	for _, s := range c.world.Sidecars {
-		switch {
-		case s.Namespace == n.Namespace && s.Selector != nil && mesh.Selects(s.Selector, n.Labels):
-			return s
-		case s.Selector != nil:
-		case s.Namespace == n.Namespace && own == nil:
-			own = s
-		case s.Namespace == c.world.Settings.RootNamespace && root == nil:
-			root = s
-		}
-	}
-	if own != nil {
-		return own
-	}
-	return root
+	return c.world.SidecarOf(n.Namespace, n.Labels)
 }

@@ -77,32 +77,23 @@ func knownName(filter string) string {
 
 // buildExtension makes what is discovered.
 func buildExtension(in extensionInput) (*Resource, error) {
-	config, err := in.config()
+	r, err := in.resource(in.config())
 	if err != nil {
 		return nil, err
 	}
-	packed, err := toAny(config)
-	if err != nil {
+	// A proxy that refused a plugin needs the stand-in: of every listener that it is given later it would refuse the whole, for what it
+	// refused is what it has under the name.
+	if r.Instead, err = in.resource(in.matched(standIn(in.Extension))); err != nil {
 		return nil, err
 	}
-	r, err := resource(in.name(), &corev3.TypedExtensionConfig{Name: in.name(), TypedConfig: packed})
-	if err != nil {
-		return nil, err
-	}
-	if r.Instead, err = in.instead(); err != nil {
-		return nil, err
-	}
-	r.Origins = []mesh.Origin{in.Extension.Origin}
 	if w := in.Extension.Wasm; w != nil && w.Digest != "" && (mesh.Node{Modules: in.Modules}).Fetches(w) {
 		r.Clusters = []string{mesh.ModuleCluster}
 	}
 	return r, nil
 }
 
-// instead is the stand-in as a resource. A proxy that refused a plugin needs it: of every listener that it is given later it would
-// refuse the whole, for what it refused is what it has under the name.
-func (in extensionInput) instead() (*Resource, error) {
-	config, err := in.matched(standIn(in.Extension))
+// resource is a filter's configuration as what is discovered, unless making it failed.
+func (in extensionInput) resource(config proto.Message, err error) (*Resource, error) {
 	if err != nil {
 		return nil, err
 	}

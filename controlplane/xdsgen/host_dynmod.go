@@ -52,11 +52,7 @@ func (moduleHost) virtualHost(out *routev3.VirtualHost, h *mesh.VirtualHost) err
 	if !ok {
 		return nil
 	}
-	config, err := moduleConfig(c)
-	if err == nil {
-		setConfig(&out.TypedPerFilterConfig, FilterName, config)
-	}
-	return err
+	return moduleConfig(&out.TypedPerFilterConfig, c)
 }
 
 func (moduleHost) route(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRoute) error {
@@ -64,21 +60,21 @@ func (moduleHost) route(out *routev3.Route, h *mesh.VirtualHost, r *mesh.BoundRo
 	if !ok {
 		return nil
 	}
-	config, err := moduleConfig(c)
-	if err == nil {
-		setConfig(&out.TypedPerFilterConfig, FilterName, config)
-	}
-	return err
+	return moduleConfig(&out.TypedPerFilterConfig, c)
 }
 
 // moduleConfig is what a virtual host or route gives the filter. Envoy shows the filter the most specific level only,
-// so p must be complete.
-func moduleConfig(p registry.Config) (*anypb.Any, error) {
-	config, err := configAny(p)
+// so c must be complete.
+func moduleConfig(into *map[string]*anypb.Any, c registry.Config) error {
+	text, err := configAny(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return toAny(&dynmodhttpv3.DynamicModuleFilterPerRoute{
-		DynamicModuleConfig: module(), FilterName: FilterName, FilterConfig: config,
+	config, err := toAny(&dynmodhttpv3.DynamicModuleFilterPerRoute{
+		DynamicModuleConfig: module(), FilterName: FilterName, FilterConfig: text,
 	})
+	if err == nil {
+		setConfig(into, FilterName, config)
+	}
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mizzen-mesh/mizzen/controlplane/annotation"
+	"github.com/mizzen-mesh/mizzen/controlplane/istio"
 )
 
 // trim leaves of an object what a mesh is made of: a cluster's objects are mostly other things. Called twice it does no more.
@@ -71,6 +72,11 @@ func trimPod(p *corev1.Pod) *corev1.Pod {
 	for _, c := range p.Spec.Containers {
 		if len(c.Ports) > 0 {
 			out.Spec.Containers = append(out.Spec.Containers, corev1.Container{Name: c.Name, Ports: c.Ports})
+		}
+	}
+	for _, c := range p.Spec.InitContainers {
+		if len(c.Ports) > 0 && istio.Stays(&c) {
+			out.Spec.InitContainers = append(out.Spec.InitContainers, corev1.Container{Name: c.Name, Ports: c.Ports, RestartPolicy: c.RestartPolicy})
 		}
 	}
 	for _, c := range p.Status.Conditions {
