@@ -36,6 +36,7 @@ type Verdict struct {
 	Revision string `json:"revision"`
 	Injected bool   `json:"injected"`
 	Reason   string `json:"reason"`
+	yields   bool   // to whoever is asked before, as Mizzen's injectors do
 }
 
 // Cluster is where the webhooks are.
@@ -62,6 +63,15 @@ func (c Cluster) Check(ctx context.Context, pod *corev1.Pod) ([]Verdict, error) 
 		}
 	}
 	slices.SortFunc(out, func(a, b Verdict) int { return cmp.Compare(a.Webhook, b.Webhook) })
+	first := "" // to inject it: API servers ask one after the other, in this order
+	for i := range out {
+		switch v := &out[i]; {
+		case v.Injected && first != "" && v.yields:
+			v.Injected, v.Reason = false, first+" injects it first"
+		case v.Injected && first == "":
+			first = v.Webhook
+		}
+	}
 	return out, nil
 }
 
@@ -81,7 +91,7 @@ func injects(w *admissionv1.MutatingWebhookConfiguration) bool {
 }
 
 func (c Cluster) verdict(ctx context.Context, w *admissionv1.MutatingWebhookConfiguration, ns *corev1.Namespace, pod *corev1.Pod) Verdict {
-	v := Verdict{Webhook: w.Name, Revision: cmp.Or(w.Labels[labelRevision], "default")}
+	v := Verdict{Webhook: w.Name, Revision: cmp.Or(w.Labels[labelRevision], "default"), yields: strings.HasSuffix(w.Webhooks[0].Name, ".mizzen.dev")}
 	chosen := slices.ContainsFunc(w.Webhooks, func(h admissionv1.MutatingWebhook) bool {
 		return fits(h.NamespaceSelector, ns.Labels) && fits(h.ObjectSelector, pod.Labels)
 	})

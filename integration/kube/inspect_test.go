@@ -160,12 +160,14 @@ webhooks:
   namespaceSelector: {matchLabels: {istio-injection: enabled, kubernetes.io/metadata.name: IN}}
   objectSelector: {matchExpressions: [{key: sidecar.istio.io/inject, operator: NotIn, values: ["false"]}]}
 `, "SYSTEM", system)
-	c.Kubectl(t, strings.ReplaceAll(hook, "IN}}", in+"}}"), "apply", "-f", "-")
+	hook = strings.ReplaceAll(hook, "IN}}", in+"}}")
+	c.Kubectl(t, hook, "apply", "-f", "-")
+	c.Kubectl(t, strings.Replace(hook, "{name: "+system+"}", "{name: "+system+"-tag}", 1), "apply", "-f", "-")
 	pod := func(meta, spec string) string {
 		return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec: {template: {metadata: {" + meta + "}, spec: {" + spec + "containers: [{name: app, image: app}]}}}\n"
 	}
 	for _, x := range []struct{ namespace, manifest, want string }{
-		{in, pod("", ""), "✔ +namespace label istio-injection=enabled matches"},
+		{in, pod("", ""), "✔ +namespace label istio-injection=enabled matches\n" + system + "-tag +default +✘ +" + system + " injects it first"},
 		{in, pod(`labels: {sidecar.istio.io/inject: "false"}`, ""), "✘ +it says sidecar.istio.io/inject: false"},
 		{in, pod("", "hostNetwork: true, "), "✘ +it is on the host's network"},
 		{out, pod("", ""), "✘ +namespace " + out + " has neither label istio-injection nor istio.io/rev"},
