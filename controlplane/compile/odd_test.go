@@ -36,6 +36,16 @@ spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: ht
 // oddities are things that a user may write; those under "all" stand alone.
 func oddities() map[string]string {
 	out := map[string]string{}
+	oddActions(out)
+	oddMatches(out)
+	oddTraffic(out)
+	oddEdges(out)
+	oddObjects(out)
+	return out
+}
+
+// oddActions are those of what a rule does with requests.
+func oddActions(out map[string]string) {
 	for name, http := range map[string]string{
 		"header value with newline":    `headers: {request: {set: {x-a: "a\nb"}}}`,
 		"header value with percent":    `headers: {request: {set: {x-a: "100%"}}}`,
@@ -90,6 +100,10 @@ func oddities() map[string]string {
 	} {
 		out["all http "+name] = vsWith(len(out), http, "")
 	}
+}
+
+// oddMatches are those of which requests a rule is for.
+func oddMatches(out map[string]string) {
 	for name, match := range map[string]string{
 		"query without name":     `queryParams: {"": {exact: a}}`,
 		"query odd name":         `queryParams: {"a b=&": {exact: a}}`,
@@ -137,6 +151,10 @@ func oddities() map[string]string {
 	} {
 		out["all match "+name] = vsWith(len(out), "", match)
 	}
+}
+
+// oddTraffic are those of policies and hosts that traffic goes to.
+func oddTraffic(out map[string]string) {
 	for name, policy := range map[string]string{
 		"ring huge":             `loadBalancer: {consistentHash: {httpHeaderName: a, ringHash: {minimumRingSize: 8388608}}}`,
 		"ring 1":                `loadBalancer: {consistentHash: {httpHeaderName: a, ringHash: {minimumRingSize: 1}}}`,
@@ -193,6 +211,10 @@ func oddities() map[string]string {
 	} {
 		out["entry "+name] = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: odd}\nspec: {" + spec + "}\n"
 	}
+}
+
+// oddEdges are those of gateways, hosts, stickiness and limits.
+func oddEdges(out map[string]string) {
 	for name, servers := range map[string]string{
 		"hosts by case":    `[{port: {number: 80, name: http, protocol: HTTP}, hosts: [A.com, a.com]}]`,
 		"same port":        `[{port: {number: 80, name: a, protocol: HTTP}, hosts: [a.com]}, {port: {number: 80, name: b, protocol: HTTP2}, hosts: [a.com, b.com]}]`,
@@ -250,6 +272,10 @@ func oddities() map[string]string {
 	} {
 		out["limit "+name] = "apiVersion: mizzen.dev/v1alpha1\nkind: RateLimit\nmetadata: {name: odd}\nspec: {limits: [{" + limit + "}]}\n"
 	}
+}
+
+// oddObjects are those of weights, and whole objects.
+func oddObjects(out map[string]string) {
 	out["weights"] = vsRoute(`[{destination: {host: reviews}, weight: 2147483647}, {destination: {host: reviews, subset: b}, weight: 2147483647}, {destination: {host: reviews, subset: c}, weight: 2147483647}]`)
 	out["weights zero"] = vsRoute(`[{destination: {host: reviews}, weight: 0}, {destination: {host: reviews, subset: b}, weight: 0}]`)
 	out["weights zero and one"] = vsRoute(`[{destination: {host: reviews}, weight: 0}, {destination: {host: reviews, subset: b}, weight: 1}]`)
@@ -281,7 +307,6 @@ func oddities() map[string]string {
 	} {
 		out["k8s "+name] = doc + "\n"
 	}
-	return out
 }
 
 // own is a service of the i-th oddity's.

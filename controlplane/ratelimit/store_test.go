@@ -58,27 +58,19 @@ func eachStore(t *testing.T, f func(t *testing.T, b *bench)) {
 	t.Run("redis", func(t *testing.T) { onRedis(t, redistest.Start(t).Addr) })
 }
 
-// step asks after a pause and says what must come.
-type step struct {
-	after     time.Duration
-	ask       Ask // Key and Rule are filled in; Times 0 means 1, Each 0 means 1 unless look is set
-	look      bool
-	granted   uint32
-	remaining uint32
-	reset     time.Duration
-	retry     time.Duration
+// storeCase is what is asked of a store, one step after the other.
+type storeCase struct {
+	name  string
+	rule  Rule
+	steps []step
 }
 
-func TestStores(t *testing.T) {
+func storeCases() []storeCase {
 	hourly := Rule{Requests: 6, Per: 6 * time.Hour, Burst: 3}
 	window := Rule{Requests: 4, Per: 16 * time.Hour, Burst: 4, Sliding: true}
 	h := time.Hour
 	bucket := Rule{Requests: 2, Per: 4 * time.Hour, Burst: 3, Bucket: true}
-	cases := []struct {
-		name  string
-		rule  Rule
-		steps []step
-	}{
+	return []storeCase{
 		{"bucket: burst, then some more at once each per", bucket, []step{
 			{ask: Ask{Times: 4}, granted: 3, remaining: 0, reset: 8 * h, retry: 4 * h},
 			{after: 3 * h, granted: 0, reset: 5 * h, retry: h},
@@ -153,8 +145,22 @@ func TestStores(t *testing.T) {
 			{after: 17*h + time.Minute, ask: Ask{Times: 4}, granted: 4, remaining: 0},
 		}},
 	}
+}
+
+// step asks after a pause and says what must come.
+type step struct {
+	after     time.Duration
+	ask       Ask // Key and Rule are filled in; Times 0 means 1, Each 0 means 1 unless look is set
+	look      bool
+	granted   uint32
+	remaining uint32
+	reset     time.Duration
+	retry     time.Duration
+}
+
+func TestStores(t *testing.T) {
 	eachStore(t, func(t *testing.T, b *bench) {
-		for _, c := range cases {
+		for _, c := range storeCases() {
 			t.Run(c.name, func(t *testing.T) {
 				for i, s := range c.steps {
 					b.advance(s.after)

@@ -35,67 +35,25 @@ func counted(x *filter.Exchange, m *filter.Metric, labels ...string) int64 {
 	return x.Host.(*filtertest.Host).Counted(m, labels...)
 }
 
-// check compares the trace headers of a request. In want, S stands for the new span id, N for a new trace id, and R
-// for a base64 text; what is not in want must be absent.
-func check(t *testing.T, x *filter.Exchange, want map[string]string) {
-	t.Helper()
-	ids := map[byte]string{}
-	for _, name := range traceHeaders {
-		got, ok := x.Request.Joined(name)
-		pattern, wanted := want[name]
-		if ok != wanted {
-			t.Errorf("%s: %q, present %v; want %q, present %v", name, got, ok, pattern, wanted)
-			continue
-		}
-		at := 0
-		for i := 0; i < len(pattern); i++ {
-			size := map[byte]int{'S': 16, 'N': 32, 'R': 32}[pattern[i]]
-			if size == 0 {
-				if at >= len(got) || got[at] != pattern[i] {
-					t.Errorf("%s: %q, want %q", name, got, pattern)
-					break
-				}
-				at++
-				continue
-			}
-			if at+size > len(got) {
-				t.Errorf("%s: %q, want %q", name, got, pattern)
-				break
-			}
-			id := got[at : at+size]
-			if before := ids[pattern[i]]; before != "" && before != id {
-				t.Errorf("%s: %q has %s where others have %s", name, got, id, before)
-			}
-			ids[pattern[i]] = id
-			at += size
-		}
-		if at < len(got) && !t.Failed() {
-			t.Errorf("%s: %q, want %q", name, got, pattern)
-		}
-	}
-	for k, id := range ids {
-		if k != 'R' && (strings.Trim(id, "0") == "" || id == spanHex || id == traceHex) {
-			t.Errorf("id %c is %q, want a new one", k, id)
-		}
-	}
+// propagation is what one hop makes of the contexts in a request's headers.
+type propagation struct {
+	name    string
+	config  Config
+	in      []string
+	want    map[string]string
+	source  string
+	sampled string
+	invalid string // formats counted, joined
 }
 
-func TestPropagation(t *testing.T) {
+func propagations() []propagation {
 	const (
 		ids   = traceHex + "-" + spanHex
 		other = "11111111111111112222222222222222"
 		low   = "00000000000000008448eb211c80319c"
 	)
 	all := []Format{W3C, B3, B3Multi, Jaeger, OT}
-	for _, c := range []struct {
-		name    string
-		config  Config
-		in      []string
-		want    map[string]string
-		source  string
-		sampled string
-		invalid string // formats counted, joined
-	}{
+	return []propagation{
 		{"new trace, default formats", Config{}, nil,
 			map[string]string{traceparent: "00-N-S-01", b3TraceID: "N", b3SpanID: "S", b3Sampled: "1"}, "new", "true", ""},
 		{"new trace, all formats", Config{Inject: all}, nil,
@@ -162,7 +120,56 @@ func TestPropagation(t *testing.T) {
 			"jaeger", "true", "w3c b3 b3multi"},
 		{"a format that is not read is still rewritten", Config{Extract: all[:1], Inject: all[:1]}, []string{"b3: " + ids + "-1"},
 			map[string]string{traceparent: "00-N-S-01", b3Single: "N-S-1"}, "new", "true", ""},
-	} {
+	}
+}
+
+// check compares the trace headers of a request. In want, S stands for the new span id, N for a new trace id, and R
+// for a base64 text; what is not in want must be absent.
+func check(t *testing.T, x *filter.Exchange, want map[string]string) {
+	t.Helper()
+	ids := map[byte]string{}
+	for _, name := range traceHeaders {
+		got, ok := x.Request.Joined(name)
+		pattern, wanted := want[name]
+		if ok != wanted {
+			t.Errorf("%s: %q, present %v; want %q, present %v", name, got, ok, pattern, wanted)
+			continue
+		}
+		at := 0
+		for i := 0; i < len(pattern); i++ {
+			size := map[byte]int{'S': 16, 'N': 32, 'R': 32}[pattern[i]]
+			if size == 0 {
+				if at >= len(got) || got[at] != pattern[i] {
+					t.Errorf("%s: %q, want %q", name, got, pattern)
+					break
+				}
+				at++
+				continue
+			}
+			if at+size > len(got) {
+				t.Errorf("%s: %q, want %q", name, got, pattern)
+				break
+			}
+			id := got[at : at+size]
+			if before := ids[pattern[i]]; before != "" && before != id {
+				t.Errorf("%s: %q has %s where others have %s", name, got, id, before)
+			}
+			ids[pattern[i]] = id
+			at += size
+		}
+		if at < len(got) && !t.Failed() {
+			t.Errorf("%s: %q, want %q", name, got, pattern)
+		}
+	}
+	for k, id := range ids {
+		if k != 'R' && (strings.Trim(id, "0") == "" || id == spanHex || id == traceHex) {
+			t.Errorf("id %c is %q, want a new one", k, id)
+		}
+	}
+}
+
+func TestPropagation(t *testing.T) {
+	for _, c := range propagations() {
 		t.Run(c.name, func(t *testing.T) {
 			plain := do(newPolicy(t, c.config), c.in...)
 			if got := plain.Host.(*filtertest.Host).Annotations; len(got) > 0 {
