@@ -29,8 +29,7 @@ gateways:
 // TestInstall: an API server takes all that the chart has, in every profile; installing again is an upgrade; a revision stands beside;
 // and what is purged leaves nothing. No controllers run here, so nothing comes up: integration/cluster has that.
 func TestInstall(t *testing.T) {
-	place(t)
-	c := kubetest.Start(t, kubetest.Options{})
+	c := kubetest.Start(t, kubetest.Options{}) // beside nothing else: the installer has limits of its own
 	var out bytes.Buffer
 	options := func(values map[string]any) installer.Options {
 		return installer.Options{Kubeconfig: c.Kubeconfig(), Values: values, Out: &out, Log: slog.New(slog.DiscardHandler)}
