@@ -36,6 +36,7 @@ func TestCluster(t *testing.T) {
 		{"egress", false, testEgress},
 		{"egress gateway", false, testEgressGateway},
 		{"mutual TLS", false, testMutualTLS},
+		{"two families", false, testFamilies},
 		{"access log", false, testAccessLog},
 		{"mistakes", false, testMistakes},
 		{"control plane away", false, testControlPlaneAway},

@@ -10,16 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mizzen-mesh/mizzen/integration/envoytest"
+	"github.com/mizzen-mesh/mizzen/internal/netns"
 )
 
 // patience bounds everything that is waited for: the machine may be busy.
@@ -182,24 +180,14 @@ func (n *node) shares(t testing.TB, count int, url string, headers []string, mar
 
 // dial connects as a process of the node does.
 func (n *node) dial(ctx context.Context, network, address string) (c net.Conn, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		var pid []byte
-		if pid, err = os.ReadFile(filepath.Join(n.folder, "pid")); err != nil {
-			return
-		}
-		var ns *os.File
-		if ns, err = os.Open(filepath.Join("/proc", strings.TrimSpace(string(pid)), "ns", "net")); err != nil {
-			return
-		}
-		defer ns.Close()
-		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
-			c, err = (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, network, address)
-		}
-	}()
-	<-done
+	pid, err := os.ReadFile(filepath.Join(n.folder, "pid"))
+	if err != nil {
+		return nil, err
+	}
+	err = netns.DoAt(filepath.Join("/proc", strings.TrimSpace(string(pid)), "ns", "net"), func() (err error) {
+		c, err = (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, network, address)
+		return err
+	})
 	return c, err
 }
 
