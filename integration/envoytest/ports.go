@@ -61,8 +61,8 @@ var claims struct {
 func freePort() (int, error) {
 	claims.Lock()
 	defer claims.Unlock()
-	dir := filepath.Join(os.TempDir(), "mizzen-test-ports")
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	dir := fmt.Sprintf("/tmp/mizzen-test-ports-%d", os.Getuid()) // whatever TMPDIR says: one place for all processes
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)
 	}
 	begin := rand.IntN(lastPort - firstPort + 1)
@@ -85,7 +85,7 @@ func freePort() (int, error) {
 
 // claim locks a file; nil if someone has it.
 func claim(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o666)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
