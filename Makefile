@@ -35,9 +35,11 @@ help: ## this list
 build: bin/mizzen $(MODULE) ## bin/mizzen and the dynamic module build/libmizzen.so
 
 bin/mizzen: FORCE
+	@[ -e $@ ] || echo "building $@, which takes some minutes the first time"
 	@$(GO) build -o $@ ./cmd/mizzen
 
 $(MODULE): FORCE
+	@[ -e $@ ] || echo "building $@"
 	@mkdir -p build
 	@CGO_ENABLED=1 $(GO) build $(MODULE_FLAGS) -o $@ ./filters/cmd/mizzen && rm -f build/libmizzen.h
 
