@@ -92,15 +92,8 @@ func testRestricted(t *testing.T, n *node) {
 // testStrict: connections go through both sidecars.
 func testStrict(t *testing.T, n *node) {
 	const url = "http://server.safe.svc.cluster.local:8080/"
-	if got := n.curl(t, "outside", url); !strings.HasPrefix(got, "server v1") {
-		t.Errorf("PERMISSIVE takes plaintext: %s", got)
-	}
-	n.apply(t, `{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: default, namespace: istio-system}, spec: {mtls: {mode: STRICT}}}`)
-	await(t, "STRICT refuses plaintext", func() string { return n.curl(t, "outside", url) }, func(s string) bool { return strings.Contains(s, "curl: (56)") || strings.Contains(s, "curl: (52)") })
-	const identity = "URI=spiffe://cluster.local/ns/safe/sa/default"
-	if got := n.curl(t, "safe", "-H", "accept: application/json", url); !strings.Contains(got, identity) {
-		t.Errorf("the server is not told that its caller is %s: %s", identity, got)
-	}
+	strict(t, n, url, "server v1")
+	told(t, n, "safe", url)
 }
 
 // testRewritten: another program writes the node's configuration anew.

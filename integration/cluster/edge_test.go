@@ -104,24 +104,45 @@ func testEgressGateway(t *testing.T, n *node) {
 	})
 }
 
-// testMutualTLS: scenario 15, and the kubelet's probes.
-func testMutualTLS(t *testing.T, n *node) {
-	const url = "http://recommendation.shop.svc.cluster.local:8080/"
-	if got := n.curl(t, "outside", url); !strings.HasPrefix(got, "recommendation") {
+// refused says whether curl was refused because it came in plaintext.
+func refused(answer string) bool {
+	return strings.Contains(answer, "curl: (56)") || strings.Contains(answer, "curl: (52)")
+}
+
+// strict puts STRICT in force: until then the application at a url takes plaintext, and thereafter none.
+func strict(t *testing.T, n *node, url, application string) {
+	t.Helper()
+	if got := n.curl(t, "outside", url); !strings.HasPrefix(got, application) {
 		t.Errorf("PERMISSIVE takes plaintext: %s", got)
 	}
 	n.apply(t, `{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: default, namespace: istio-system}, spec: {mtls: {mode: STRICT}}}`)
-	await(t, "STRICT refuses plaintext", func() string { return n.curl(t, "outside", url) }, func(s string) bool { return strings.Contains(s, "curl: (56)") || strings.Contains(s, "curl: (52)") })
+	await(t, "STRICT refuses plaintext", func() string { return n.curl(t, "outside", url) }, refused)
+}
+
+// identity is what the certificate says of a namespace's client.
+func identity(namespace string) string {
+	return "URI=spiffe://cluster.local/ns/" + namespace + "/sa/default"
+}
+
+// told checks that the application at a url is told who calls: the namespace's client.
+func told(t *testing.T, n *node, namespace, url string) {
+	t.Helper()
+	if got := n.curl(t, namespace, "-H", "accept: application/json", url); !strings.Contains(got, identity(namespace)) {
+		t.Errorf("%s is not told that its caller is %s: %s", url, identity(namespace), got)
+	}
+}
+
+// testMutualTLS: scenario 15, and the kubelet's probes.
+func testMutualTLS(t *testing.T, n *node) {
+	const url = "http://recommendation.shop.svc.cluster.local:8080/"
+	strict(t, n, url, "recommendation")
 	if got := n.curl(t, "shop", "http://customer:8080/"); !strings.Contains(got, "=> recommendation") {
 		t.Errorf("the chain under STRICT: %s", got)
 	}
 	if got := n.curl(t, "outside", customer(t, n)); !strings.Contains(got, "=> recommendation") {
 		t.Errorf("through the gateway under STRICT: %s", got)
 	}
-	const identity = "URI=spiffe://cluster.local/ns/shop/sa/default"
-	if got := n.curl(t, "shop", "-H", "accept: application/json", "http://recommendation:8080/"); !strings.Contains(got, identity) {
-		t.Errorf("the recommendation is not told that its caller is %s: %s", identity, got)
-	}
+	told(t, n, "shop", "http://recommendation:8080/")
 	n.kubectl(t, "rollout", "restart", "-n", "shop", "deploy/recommendation-v1", "deploy/customer-v1") // new pods become ready: their probes pass, by HTTP and by TCP
 	n.rolled(t, "shop", "deploy/recommendation-v1", "deploy/customer-v1")
 	ready(t, n, "shop", 2)
