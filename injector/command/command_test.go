@@ -4,16 +4,17 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 	"github.com/mizzen-mesh/mizzen/internal/cmdline"
 )
 
@@ -100,12 +101,7 @@ func TestModuleAlone(t *testing.T) {
 }
 
 func TestStandin(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	port := strconv.Itoa(envoytest.FreePort(t))
 	t.Setenv("MIZZEN_SERVICE", "reviews")
 	t.Setenv("MIZZEN_PORTS", port)
 	ctx, cancel := context.WithCancel(context.Background())

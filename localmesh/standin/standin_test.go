@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,6 +23,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/mizzen-mesh/mizzen/integration/envoytest"
 )
 
 func start(t *testing.T, o Options) *App {
@@ -85,12 +88,8 @@ func TestFailingUpstreamMakesIt503AndIsQuoted(t *testing.T) {
 		_, _ = io.WriteString(w, "local_rate_limited\n")
 	}))
 	defer up.Close()
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.Close()
-	a := start(t, Options{Service: "reviews", Version: "v1", Instance: "r-0", Calls: []string{up.URL, "http://" + dead.Addr().String()}})
+	dead := fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t))
+	a := start(t, Options{Service: "reviews", Version: "v1", Instance: "r-0", Calls: []string{up.URL, "http://" + dead}})
 	code, body := get(t, a.url())
 	if code != 503 || !strings.HasPrefix(body, "reviews v1 (r-0) => 127.0.0.1: 429 local_rate_limited => 127.0.0.1: 503 ") || !strings.Contains(body, "refused") {
 		t.Errorf("got %d %q", code, body)
